@@ -1,0 +1,93 @@
+//! A whole MNIST-sized canvas from shortlists, and one pixel of a batch from all images.
+
+mod common;
+
+use std::hint::black_box;
+use std::sync::atomic::AtomicBool;
+
+use criterion::{criterion_group, criterion_main, Criterion, Throughput};
+use npgen::corpus::{Corpus, ImageId};
+use npgen::fill::{Canvas, Model, Trace};
+use npgen::geometry::{Extent, Rect};
+use npgen::order::fill_order;
+use npgen::pool::{Keep, Rule};
+use npgen::sample::Keyed;
+use npgen::ssd::Path;
+use npgen::window::Window;
+
+const COUNT: usize = 2_000;
+const BATCH: usize = 16;
+
+/// Arrays of a batch, as Python would hold them.
+struct Arrays {
+    pixels: Vec<u8>,
+    ids: [Vec<i32>; 4],
+    distance: Vec<f32>,
+}
+
+impl Arrays {
+    fn new(bytes: &[u8], area: usize) -> Self {
+        let ids = std::array::from_fn(|_| vec![0; BATCH * area]);
+        Self { pixels: bytes[..BATCH * area].to_vec(), ids, distance: vec![0.0; BATCH * area] }
+    }
+
+    fn canvases(&mut self, area: usize) -> Vec<Canvas<'_>> {
+        let [image_id, y, x, pool_size] = self.ids.each_mut().map(|ids| ids.chunks_exact_mut(area));
+        let rows = self.pixels.chunks_exact_mut(area).zip(self.distance.chunks_exact_mut(area));
+        let ids = image_id.zip(y).zip(x.zip(pool_size));
+        rows.zip(ids)
+            .zip(0..)
+            .map(|(((pixels, distance), ((image_id, y), (x, pool_size))), sample)| Canvas {
+                random: Keyed { seed: 0, sample },
+                barred: None,
+                pixels,
+                trace: Trace { image_id, y, x, distance, pool_size },
+            })
+            .collect()
+    }
+}
+
+fn fills(criterion: &mut Criterion) {
+    let extent = Extent::new(28, 28);
+    let bytes = common::images(COUNT, extent, 1);
+    let window = Window::new(9, 9.0 / 6.4, extent).unwrap();
+    let model = Model {
+        corpus: Corpus::new(&bytes, COUNT, extent, 1).unwrap(),
+        window: &window,
+        radius: 2,
+        rule: Rule::new(0.1, 1, Keep::Best).unwrap(),
+        path: Path::best(),
+    };
+    let mut known = vec![false; extent.area()];
+    let seed = Rect { y: 10, x: 10, height: 8, width: 8 };
+    seed.pixels().for_each(|pixel| known[extent.flat(pixel)] = true);
+    let order = fill_order(extent, &known, 9).unwrap();
+    let shortlists: Vec<Vec<ImageId>> =
+        (0..BATCH).map(|b| (0..100).map(|k| ImageId((b * 100 + k) as u32)).collect()).collect();
+    let never = AtomicBool::new(false);
+
+    let mut group = criterion.benchmark_group("fill");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("16 canvases of 28×28, K = 100", |bencher| {
+        let mut arrays = Arrays::new(&bytes, extent.area());
+        bencher.iter(|| {
+            let mut canvases = arrays.canvases(extent.area());
+            model.fill_from_shortlists(&order.pixels, &known, &mut canvases, &shortlists, &never).unwrap();
+            black_box(&canvases);
+        });
+    });
+    group.bench_function("one ring of 16 canvases of 28×28, all 2,000 images", |bencher| {
+        let mut arrays = Arrays::new(&bytes, extent.area());
+        bencher.iter(|| {
+            let mut canvases = arrays.canvases(extent.area());
+            let ring = &order.pixels[..order.stages[1]];
+            model.fill_from_all(ring, &known, &mut canvases, &never).unwrap();
+            black_box(&canvases);
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, fills);
+criterion_main!(benches);

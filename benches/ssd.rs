@@ -1,0 +1,47 @@
+//! One pixel's scan at the setting the design quotes (K = 300, R = 2, w = 9, RGB), on each instruction set.
+
+mod common;
+
+use criterion::{criterion_group, criterion_main, Criterion, Throughput};
+use npgen::corpus::Corpus;
+use npgen::geometry::{Extent, Pixel};
+use npgen::planes::Planes;
+use npgen::ssd::{scan, Path, Probe, Reach};
+use npgen::window::Window;
+use std::hint::black_box;
+
+const COUNT: usize = 300;
+const CHANNELS: usize = 3;
+
+fn scans(criterion: &mut Criterion) {
+    let extent = Extent::new(32, 32);
+    let bytes = common::images(COUNT, extent, CHANNELS);
+    let corpus = Corpus::new(&bytes, COUNT, extent, CHANNELS).unwrap();
+    let window = Window::new(9, 9.0 / 6.4, extent).unwrap();
+    let reach = Reach { extent, channels: CHANNELS, radius: 2, window: &window };
+    let pixel = Pixel { y: 11, x: 15 };
+    let known: Vec<bool> = extent.pixels().map(|p| p > pixel).collect();
+    let mut planes = Planes::default();
+    planes.gather(&corpus, corpus.ids(), extent.frame());
+    let probe = Probe::new(&reach, &known, pixel, extent.frame());
+    let mut context = Vec::new();
+    probe.context(&bytes[..extent.area() * CHANNELS], &mut context);
+
+    let mut group = criterion.benchmark_group("ssd");
+    group.throughput(Throughput::Elements(probe.terms(COUNT) as u64));
+    for path in Path::available() {
+        group.bench_function(format!("{path:?}"), |bencher| {
+            let mut sums = Vec::new();
+            bencher.iter(|| {
+                for group in 0..planes.groups() {
+                    scan(path, &probe, planes.group(group).0, &context, &mut sums);
+                    black_box(&sums);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, scans);
+criterion_main!(benches);

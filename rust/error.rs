@@ -1,0 +1,34 @@
+//! The one error type: what was asked, what is allowed, what was given.
+
+/// Why a call was refused or ended early.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An argument is out of range.
+    #[error("{parameter} must be {allowed}, got {got}")]
+    Invalid { parameter: &'static str, allowed: String, got: String },
+    /// The caller asked for the work to stop; nothing it wrote is meant to be kept.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub fn invalid(parameter: &'static str, allowed: impl ToString, got: impl ToString) -> Self {
+        Self::Invalid { parameter, allowed: allowed.to_string(), got: got.to_string() }
+    }
+}
+
+/// `Ok` if the condition holds, else the error that names the argument.
+pub fn require(
+    holds: bool,
+    parameter: &'static str,
+    allowed: impl ToString,
+    got: impl ToString,
+) -> Result<()> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::invalid(parameter, allowed, got))
+    }
+}

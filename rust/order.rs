@@ -1,0 +1,149 @@
+//! Which pixel is filled when.
+//!
+//! From the known pixels outward in rings of equal Chebyshev distance; inside a ring always the pixel whose window
+//! holds the most known pixels, ties by (y, x). The order depends on nothing but the frame, the mask and the window,
+//! so all canvases of a batch share it, and the known mask with it.
+
+use std::collections::VecDeque;
+
+use crate::error::{require, Result};
+use crate::geometry::{Extent, Pixel};
+use crate::window::check_side;
+
+/// Unknown pixels in the order in which they are filled, cut into stages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FillOrder {
+    pub pixels: Vec<Pixel>,
+    /// Stage `s` is `pixels[stages[s]..stages[s + 1]]`; one ring a stage. Holds at least the number 0.
+    pub stages: Vec<usize>,
+}
+
+/// The fill order of a frame of which `known` (row-major) is given.
+pub fn fill_order(extent: Extent, known: &[bool], window: usize) -> Result<FillOrder> {
+    check_side(window, extent)?;
+    require(known.len() == extent.area(), "known", format!("{} flags", extent.area()), known.len())?;
+    require(known.contains(&true), "known", "a mask with at least one known pixel", "none")?;
+
+    let rings = rings(extent, known);
+    let mut overlap = Overlap::new(extent, known, window / 2);
+    let mut order = FillOrder { pixels: Vec::new(), stages: vec![0] };
+    for mut ring in rings {
+        while !ring.is_empty() {
+            // First of the fullest: the ring is in (y, x) order, and removal keeps it so.
+            let mut next = 0;
+            for (index, &pixel) in ring.iter().enumerate().skip(1) {
+                if overlap.at(pixel) > overlap.at(ring[next]) {
+                    next = index;
+                }
+            }
+            let pixel = ring.remove(next);
+            overlap.fill(pixel);
+            order.pixels.push(pixel);
+        }
+        order.stages.push(order.pixels.len());
+    }
+    Ok(order)
+}
+
+/// Unknown pixels by Chebyshev distance to the known set (1, 2, …), each ring in (y, x) order.
+fn rings(extent: Extent, known: &[bool]) -> Vec<Vec<Pixel>> {
+    let mut distance: Vec<Option<usize>> = known.iter().map(|&known| known.then_some(0)).collect();
+    let mut queue: VecDeque<Pixel> = extent.pixels().filter(|&p| known[extent.flat(p)]).collect();
+    let mut rings: Vec<Vec<Pixel>> = Vec::new();
+    while let Some(pixel) = queue.pop_front() {
+        let next = distance[extent.flat(pixel)].map_or(0, |d| d + 1);
+        for neighbour in extent.square(pixel, 1).pixels() {
+            let slot = &mut distance[extent.flat(neighbour)];
+            if slot.is_none() {
+                *slot = Some(next);
+                rings.resize(rings.len().max(next), Vec::new());
+                rings[next - 1].push(neighbour);
+                queue.push_back(neighbour);
+            }
+        }
+    }
+    for ring in &mut rings {
+        ring.sort_unstable();
+    }
+    rings
+}
+
+/// How many known pixels each pixel's window holds.
+struct Overlap {
+    extent: Extent,
+    half: usize,
+    counts: Vec<u32>,
+}
+
+impl Overlap {
+    fn new(extent: Extent, known: &[bool], half: usize) -> Self {
+        let mut overlap = Self { extent, half, counts: vec![0; extent.area()] };
+        for pixel in extent.pixels().filter(|&p| known[extent.flat(p)]) {
+            overlap.fill(pixel);
+        }
+        overlap
+    }
+
+    fn at(&self, pixel: Pixel) -> u32 {
+        self.counts[self.extent.flat(pixel)]
+    }
+
+    fn fill(&mut self, pixel: Pixel) {
+        for neighbour in self.extent.square(pixel, self.half).pixels() {
+            self.counts[self.extent.flat(neighbour)] += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Rect;
+
+    fn seeded(extent: Extent, seed: Rect) -> Vec<bool> {
+        let mut known = vec![false; extent.area()];
+        for pixel in seed.pixels() {
+            known[extent.flat(pixel)] = true;
+        }
+        known
+    }
+
+    #[test]
+    fn a_centred_seed_grows_ring_by_ring() {
+        let extent = Extent::new(28, 28);
+        let known = seeded(extent, Rect { y: 10, x: 10, height: 8, width: 8 });
+        let order = fill_order(extent, &known, 9).unwrap();
+        assert_eq!(order.pixels.len(), 28 * 28 - 64);
+        assert_eq!(order.stages.len(), 11);
+        assert_eq!(order.stages[1], 36);
+        // The middle of the upper edge comes first: four of its window's rows are half full, ties by (y, x).
+        assert_eq!(order.pixels[0], Pixel { y: 9, x: 13 });
+    }
+
+    #[test]
+    fn a_full_frame_has_no_stage() {
+        let order = fill_order(Extent::new(3, 3), &[true; 9], 3).unwrap();
+        assert_eq!(order, FillOrder { pixels: vec![], stages: vec![0] });
+    }
+
+    #[test]
+    fn holes_are_filled_from_their_rim() {
+        let extent = Extent::new(9, 9);
+        let mut known = vec![true; 81];
+        for pixel in (Rect { y: 2, x: 2, height: 5, width: 5 }).pixels() {
+            known[extent.flat(pixel)] = false;
+        }
+        let order = fill_order(extent, &known, 3).unwrap();
+        assert_eq!(order.stages, vec![0, 16, 24, 25]);
+        assert_eq!(order.pixels[24], Pixel { y: 4, x: 4 });
+    }
+
+    #[test]
+    fn bad_masks_and_windows_are_refused() {
+        let extent = Extent::new(4, 4);
+        let message = |known: &[bool], window| fill_order(extent, known, window).unwrap_err().to_string();
+        assert_eq!(message(&[true; 15], 3), "known must be 16 flags, got 15");
+        assert_eq!(message(&[false; 16], 3), "known must be a mask with at least one known pixel, got none");
+        assert_eq!(message(&[true; 16], 5), "window must be odd, in 3..=4 (the image is 4×4), got 5");
+    }
+}

@@ -1,0 +1,436 @@
+//! `npgen._core`: converts arrays, releases the GIL, delegates. No logic of its own.
+
+use std::collections::HashMap;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use numpy::ndarray::{Array1, Array2};
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyReadonlyArray3, PyReadwriteArray3, PyReadwriteArray4, PyUntypedArrayMethods,
+};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::corpus::{Corpus, ImageId};
+use crate::error::{require, Error, Result};
+use crate::fill::{Canvas, Model, Trace};
+use crate::geometry::{Extent, Pixel};
+use crate::pool::{Keep, Rule};
+use crate::sample::{Keyed, Stream};
+use crate::shortlist::Rows;
+use crate::ssd::Path;
+use crate::window::Window;
+
+/// How long a Ctrl-C may go unnoticed.
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        PyValueError::new_err(error.to_string())
+    }
+}
+
+/// Thread pools by process and size. A forked child finds none of its parent's threads alive, so it makes its own.
+fn thread_pool(threads: usize) -> PyResult<Arc<ThreadPool>> {
+    type Pools = Mutex<HashMap<(u32, usize), Arc<ThreadPool>>>;
+    static POOLS: LazyLock<Pools> = LazyLock::new(Pools::default);
+    let threads = match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    };
+    let mut pools = POOLS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let key = (std::process::id(), threads);
+    if let Some(pool) = pools.get(&key) {
+        return Ok(pool.clone());
+    }
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|index| format!("npgen-{index}"))
+        .build()
+        .map_err(|error| PyRuntimeError::new_err(format!("could not start {threads} threads: {error}")))?;
+    Ok(pools.entry(key).or_insert(Arc::new(pool)).clone())
+}
+
+/// Runs `work` on `threads` threads (0: one a core) without the GIL; a signal that Python turns into an exception
+/// (Ctrl-C) raises the flag that `work` watches.
+fn run<T: Send>(
+    py: Python,
+    threads: usize,
+    work: impl FnOnce(&AtomicBool) -> Result<T> + Send,
+) -> PyResult<T> {
+    let pool = thread_pool(threads)?;
+    let cancel = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (sender, mut receiver) = channel();
+        let cancel = &cancel;
+        scope.spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(|| pool.install(|| work(cancel))));
+            // The receiver waits for this below; it can't be gone.
+            let _ = sender.send(outcome);
+        });
+        let mut interrupt = None;
+        loop {
+            let receiver = &mut receiver; // Receivers may be sent to a thread, not shared with it.
+            match py.detach(move || receiver.recv_timeout(SIGNAL_INTERVAL)) {
+                Ok(Ok(outcome)) => return interrupt.map_or_else(|| Ok(outcome?), Err),
+                Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(PyRuntimeError::new_err(
+                        "npgen's core panicked: this is a bug, please report it",
+                    ));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(error) = py.check_signals() {
+                        cancel.store(true, Ordering::Relaxed);
+                        interrupt = Some(error);
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn contiguous<'a, T>(name: &'static str, slice: std::result::Result<&'a [T], impl Sized>) -> Result<&'a [T]> {
+    slice.map_err(|_| Error::invalid(name, "a C-contiguous array", "another layout"))
+}
+
+fn contiguous_mut<'a, T>(
+    name: &'static str,
+    slice: std::result::Result<&'a mut [T], impl Sized>,
+) -> Result<&'a mut [T]> {
+    slice.map_err(|_| Error::invalid(name, "a C-contiguous array", "another layout"))
+}
+
+fn check_shape(name: &'static str, shape: &[usize], expected: &[usize]) -> Result<()> {
+    require(shape == expected, name, format!("of shape {expected:?}"), format!("{shape:?}"))
+}
+
+fn image_id(name: &'static str, id: i32, count: usize) -> Result<ImageId> {
+    match u32::try_from(id) {
+        Ok(id) if (id as usize) < count => Ok(ImageId(id)),
+        _ => Err(Error::invalid(name, format!("image ids in 0..{count}"), id)),
+    }
+}
+
+/// −1 stands for none.
+fn optional_id(name: &'static str, id: i32, count: usize) -> Result<Option<ImageId>> {
+    (id != -1).then(|| image_id(name, id, count)).transpose()
+}
+
+/// Ids of one shortlist in the ascending order that the planes take, none twice.
+fn sorted_ids(ids: &[i32], count: usize) -> Result<Vec<ImageId>> {
+    let mut sorted = ids.iter().map(|&id| image_id("shortlist", id, count)).collect::<Result<Vec<_>>>()?;
+    sorted.sort_unstable();
+    let repeated = sorted.windows(2).find(|pair| pair[0] == pair[1]);
+    require(repeated.is_none(), "shortlist", "ids that differ", repeated.map_or(0, |pair| pair[0].0))?;
+    require(!sorted.is_empty(), "shortlist", "at least one id long", 0)?;
+    Ok(sorted)
+}
+
+fn pixels_of(array: &PyReadonlyArray2<i32>, extent: Extent) -> Result<Vec<Pixel>> {
+    check_shape("pixels", array.shape(), &[array.shape()[0], 2])?;
+    let pixel = |row: &[i32]| {
+        let inside = |at: i32, len: usize| usize::try_from(at).ok().filter(|&at| at < len);
+        match (inside(row[0], extent.height), inside(row[1], extent.width)) {
+            (Some(y), Some(x)) => Ok(Pixel { y, x }),
+            _ => Err(Error::invalid(
+                "pixel",
+                format!("inside the {}×{} frame", extent.height, extent.width),
+                format!("({}, {})", row[0], row[1]),
+            )),
+        }
+    };
+    contiguous("pixels", array.as_slice())?.chunks_exact(2).map(pixel).collect()
+}
+
+type Pair<'py, A, B> = (Bound<'py, A>, Bound<'py, B>);
+
+/// Pixels (P, 2) in fill order and the ends (S + 1,) of its stages.
+#[pyfunction]
+fn fill_order<'py>(
+    py: Python<'py>,
+    known: PyReadonlyArray2<bool>,
+    window: usize,
+) -> PyResult<Pair<'py, PyArray2<i32>, PyArray1<i64>>> {
+    let extent = Extent::new(known.shape()[0], known.shape()[1]);
+    let known = contiguous("known", known.as_slice())?;
+    let order = run(py, 1, |_| crate::order::fill_order(extent, known, window))?;
+    let mut pixels = Array2::zeros((order.pixels.len(), 2));
+    for (mut row, pixel) in pixels.rows_mut().into_iter().zip(&order.pixels) {
+        row[0] = pixel.y as i32;
+        row[1] = pixel.x as i32;
+    }
+    let stages: Array1<i64> = order.stages.iter().map(|&end| end as i64).collect();
+    Ok((pixels.into_pyarray(py), stages.into_pyarray(py)))
+}
+
+/// Ids and products of the `k` nearest keys of each query, nearest first.
+#[pyfunction]
+fn shortlist<'py>(
+    py: Python<'py>,
+    keys: PyReadonlyArray2<f32>,
+    queries: PyReadonlyArray2<f32>,
+    k: usize,
+    barred: PyReadonlyArray1<i32>,
+    threads: usize,
+) -> PyResult<Pair<'py, PyArray2<i32>, PyArray2<f32>>> {
+    let key_rows = Rows::new("keys", contiguous("keys", keys.as_slice())?, keys.shape()[1])?;
+    let query_rows = Rows::new("queries", contiguous("queries", queries.as_slice())?, queries.shape()[1])?;
+    let barred = contiguous("barred", barred.as_slice())?
+        .iter()
+        .map(|&id| optional_id("barred", id, key_rows.count()))
+        .collect::<Result<Vec<_>>>()?;
+    let found = run(py, threads, |_| crate::shortlist::shortlist(key_rows, query_rows, k, &barred))?;
+    let shape = (found.len(), k);
+    let ids = Array2::from_shape_fn(shape, |(b, rank)| found[b][rank].image.0 as i32);
+    let products = Array2::from_shape_fn(shape, |(b, rank)| found[b][rank].product);
+    Ok((ids.into_pyarray(py), products.into_pyarray(py)))
+}
+
+/// Entropy map of one label map.
+#[pyfunction]
+fn sliding_entropy<'py>(
+    py: Python<'py>,
+    labels: PyReadonlyArray2<i64>,
+    window: usize,
+) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let extent = Extent::new(labels.shape()[0], labels.shape()[1]);
+    let labels = contiguous("labels", labels.as_slice())?;
+    let entropies = run(py, 1, |_| crate::entropy::sliding_entropy(labels, extent, window))?;
+    let width = extent.width - window + 1;
+    Ok(Array2::from_shape_fn((entropies.len() / width, width), |(y, x)| entropies[y * width + x])
+        .into_pyarray(py))
+}
+
+/// The images that the seed patches of some samples come from.
+#[pyfunction]
+fn draw_seed_images<'py>(
+    py: Python<'py>,
+    seed: u64,
+    samples: PyReadonlyArray1<u64>,
+    count: usize,
+) -> PyResult<Bound<'py, PyArray1<i32>>> {
+    require((1..=i32::MAX as usize).contains(&count), "count", "in 1..=2147483647", count)?;
+    let draw = |&sample: &u64| Keyed { seed, sample }.index(Stream::SeedImage, 0, count) as i32;
+    let drawn: Array1<i32> = contiguous("samples", samples.as_slice())?.iter().map(draw).collect();
+    Ok(drawn.into_pyarray(py))
+}
+
+/// Image ids, y, x and distances of a pool, in its order.
+type PoolArrays<'py> = (
+    Bound<'py, PyArray1<i32>>,
+    Bound<'py, PyArray1<i32>>,
+    Bound<'py, PyArray1<i32>>,
+    Bound<'py, PyArray1<f64>>,
+);
+
+/// Image ids, y, x, distances and pool sizes of a batch, (B, H, W) each.
+type TraceArrays<'py> = (
+    PyReadwriteArray3<'py, i32>,
+    PyReadwriteArray3<'py, i32>,
+    PyReadwriteArray3<'py, i32>,
+    PyReadwriteArray3<'py, f32>,
+    PyReadwriteArray3<'py, i32>,
+);
+
+/// A corpus and the way its pixels are compared and chosen: all that stays the same during a run.
+#[pyclass(frozen)]
+struct Filler {
+    images: Py<PyArray4<u8>>,
+    window: Window,
+    radius: usize,
+    rule: Rule,
+    threads: usize,
+    path: Path,
+}
+
+impl Filler {
+    /// Calls `work` with the model over the images.
+    fn with_model<T>(&self, py: Python, work: impl FnOnce(Model) -> PyResult<T>) -> PyResult<T> {
+        let images = self.images.bind(py).readonly();
+        let model = Model {
+            corpus: corpus_of(images.shape(), contiguous("images", images.as_slice())?)?,
+            window: &self.window,
+            radius: self.radius,
+            rule: self.rule,
+            path: self.path,
+        };
+        work(model)
+    }
+}
+
+fn corpus_of<'a>(shape: &[usize], images: &'a [u8]) -> Result<Corpus<'a>> {
+    Corpus::new(images, shape[0], Extent::new(shape[1], shape[2]), shape[3])
+}
+
+#[pymethods]
+impl Filler {
+    #[new]
+    #[pyo3(signature = (images, *, window, sigma, radius, epsilon, k_min, best_only, threads))]
+    #[allow(clippy::too_many_arguments)] // keyword arguments of one frozen configuration
+    fn new(
+        images: Bound<'_, PyArray4<u8>>,
+        window: usize,
+        sigma: f64,
+        radius: usize,
+        epsilon: f64,
+        k_min: usize,
+        best_only: bool,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let readonly = images.readonly();
+        let corpus = corpus_of(images.shape(), contiguous("images", readonly.as_slice())?)?;
+        let keep = if best_only { Keep::Best } else { Keep::All };
+        Ok(Self {
+            window: Window::new(window, sigma, corpus.extent())?,
+            radius,
+            rule: Rule::new(epsilon, k_min, keep)?,
+            threads,
+            path: Path::best(),
+            images: images.unbind(),
+        })
+    }
+
+    /// Fills `pixels` (P, 2) of a batch of canvases in place, with their traces, from `shortlists` (B, K) or, where
+    /// that is None, from all images.
+    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, samples, barred, shortlists))]
+    #[allow(clippy::too_many_arguments)] // keyword arguments of one batch
+    fn fill(
+        &self,
+        py: Python,
+        mut canvases: PyReadwriteArray4<u8>,
+        trace: TraceArrays,
+        pixels: PyReadonlyArray2<i32>,
+        known: PyReadonlyArray2<bool>,
+        seed: u64,
+        samples: PyReadonlyArray1<u64>,
+        barred: PyReadonlyArray1<i32>,
+        shortlists: Option<PyReadonlyArray2<i32>>,
+    ) -> PyResult<()> {
+        self.with_model(py, |model| {
+            let (extent, count) = (model.corpus.extent(), model.corpus.count());
+            let (height, width) = (extent.height, extent.width);
+            let batch = canvases.shape()[0];
+            check_shape("canvases", canvases.shape(), &[batch, height, width, model.corpus.channels()])?;
+            check_shape("known", known.shape(), &[height, width])?;
+            check_shape("samples", samples.shape(), &[batch])?;
+            check_shape("barred", barred.shape(), &[batch])?;
+            let (mut image_id, mut y, mut x, mut distance, mut pool_size) = trace;
+            for (name, shape) in [
+                ("trace.image_id", image_id.shape()),
+                ("trace.y", y.shape()),
+                ("trace.x", x.shape()),
+                ("trace.distance", distance.shape()),
+                ("trace.pool_size", pool_size.shape()),
+            ] {
+                check_shape(name, shape, &[batch, height, width])?;
+            }
+            let pixels = pixels_of(&pixels, extent)?;
+            let known = contiguous("known", known.as_slice())?;
+            let barred = contiguous("barred", barred.as_slice())?
+                .iter()
+                .map(|&id| optional_id("barred", id, count))
+                .collect::<Result<Vec<_>>>()?;
+            let area = extent.area();
+            let bytes = area * model.corpus.channels();
+            let mut image_id =
+                contiguous_mut("trace.image_id", image_id.as_slice_mut())?.chunks_exact_mut(area);
+            let mut y = contiguous_mut("trace.y", y.as_slice_mut())?.chunks_exact_mut(area);
+            let mut x = contiguous_mut("trace.x", x.as_slice_mut())?.chunks_exact_mut(area);
+            let mut distance =
+                contiguous_mut("trace.distance", distance.as_slice_mut())?.chunks_exact_mut(area);
+            let mut pool_size =
+                contiguous_mut("trace.pool_size", pool_size.as_slice_mut())?.chunks_exact_mut(area);
+            let mut rows = || {
+                Some(Trace {
+                    image_id: image_id.next()?,
+                    y: y.next()?,
+                    x: x.next()?,
+                    distance: distance.next()?,
+                    pool_size: pool_size.next()?,
+                })
+            };
+            let samples = contiguous("samples", samples.as_slice())?;
+            let mut batch: Vec<Canvas> = contiguous_mut("canvases", canvases.as_slice_mut())?
+                .chunks_exact_mut(bytes)
+                .zip(std::iter::from_fn(&mut rows))
+                .zip(samples.iter().zip(&barred))
+                .map(|((pixels, trace), (&sample, &barred))| Canvas {
+                    random: Keyed { seed, sample },
+                    barred,
+                    pixels,
+                    trace,
+                })
+                .collect();
+            match shortlists {
+                Some(shortlists) => {
+                    let k = shortlists.shape()[1];
+                    check_shape("shortlists", shortlists.shape(), &[batch.len(), k])?;
+                    require(k >= 1, "shortlists", "at least one id long", k)?;
+                    let lists = contiguous("shortlists", shortlists.as_slice())?
+                        .chunks_exact(k)
+                        .zip(&barred)
+                        .map(|(ids, barred)| {
+                            let ids = sorted_ids(ids, count)?;
+                            let useful = ids.iter().any(|&id| Some(id) != *barred);
+                            require(useful, "shortlists", "more than the barred image", "nothing else")?;
+                            Ok(ids)
+                        })
+                        .collect::<Result<Vec<_>>>()?;
+                    run(py, self.threads, |cancel| {
+                        model.fill_from_shortlists(&pixels, known, &mut batch, &lists, cancel)
+                    })
+                }
+                None => {
+                    let useful = count > 1 || barred.iter().all(Option::is_none);
+                    require(useful, "corpus", "more than the barred image", "nothing else")?;
+                    run(py, self.threads, |cancel| model.fill_from_all(&pixels, known, &mut batch, cancel))
+                }
+            }
+        })
+    }
+
+    /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images.
+    fn candidate_pool<'py>(
+        &self,
+        py: Python<'py>,
+        canvas: PyReadonlyArray3<u8>,
+        known: PyReadonlyArray2<bool>,
+        pixel: PyReadonlyArray2<i32>,
+        shortlist: Option<PyReadonlyArray1<i32>>,
+    ) -> PyResult<PoolArrays<'py>> {
+        let pool = self.with_model(py, |model| {
+            let extent = model.corpus.extent();
+            check_shape("canvas", canvas.shape(), &[extent.height, extent.width, model.corpus.channels()])?;
+            check_shape("known", known.shape(), &[extent.height, extent.width])?;
+            check_shape("pixel", pixel.shape(), &[1, 2])?;
+            let pixel = pixels_of(&pixel, extent)?[0];
+            let canvas = contiguous("canvas", canvas.as_slice())?;
+            let known = contiguous("known", known.as_slice())?;
+            let ids = shortlist
+                .as_ref()
+                .map(|ids| sorted_ids(contiguous("shortlist", ids.as_slice())?, model.corpus.count()))
+                .transpose()?;
+            run(py, self.threads, |cancel| model.candidate_pool(canvas, known, pixel, ids.as_deref(), cancel))
+        })?;
+        let column = |of: fn(&crate::pool::Candidate) -> i32| {
+            pool.iter().map(of).collect::<Array1<i32>>().into_pyarray(py)
+        };
+        Ok((
+            column(|candidate| candidate.image.0 as i32),
+            column(|candidate| candidate.source.y as i32),
+            column(|candidate| candidate.source.x as i32),
+            pool.iter().map(|candidate| candidate.distance).collect::<Array1<f64>>().into_pyarray(py),
+        ))
+    }
+}
+
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use super::{draw_seed_images, fill_order, shortlist, sliding_entropy, Filler};
+}

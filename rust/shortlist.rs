@@ -1,0 +1,331 @@
+//! The K images whose embeddings lie nearest to a query: exact, and the same on every machine.
+//!
+//! Keys and queries are rows of equal length, so the nearest is the one with the largest product. A product is summed
+//! in sixteen lanes of fused multiply-adds, which are then added pairwise: one fixed order, whatever the instruction
+//! set, the batch or the threads. (Where the CPU lacks the instruction, the same fused sum is slow but the same.)
+
+use std::cmp::Ordering;
+
+use rayon::prelude::*;
+
+use crate::corpus::ImageId;
+use crate::error::{require, Result};
+
+/// Partial sums of a product: one AVX-512 register, two of AVX2, four of NEON.
+const LANES: usize = 16;
+
+/// Keys that one task holds against all queries: few enough to stay in cache from query to query.
+const BLOCK: usize = 512;
+
+/// Queries that meet a key while it is in registers.
+const TOGETHER: usize = 4;
+
+/// An image and the product of its key with the query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Match {
+    pub image: ImageId,
+    pub product: f32,
+}
+
+impl Match {
+    /// Nearest first: larger product, then smaller id.
+    fn order(&self, other: &Self) -> Ordering {
+        other.product.total_cmp(&self.product).then(self.image.cmp(&other.image))
+    }
+}
+
+/// `(rows, D)` numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    values: &'a [f32],
+    width: usize,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(name: &'static str, values: &'a [f32], width: usize) -> Result<Self> {
+        require(width > 0, name, "at least one column wide", width)?;
+        require(values.len().is_multiple_of(width), name, format!("rows of {width}"), values.len())?;
+        Ok(Self { values, width })
+    }
+
+    pub fn count(&self) -> usize {
+        self.values.len() / self.width
+    }
+
+    fn row(&self, index: usize) -> &'a [f32] {
+        &self.values[index * self.width..][..self.width]
+    }
+}
+
+/// For each query the `k` nearest images, nearest first; `barred[b]`, if any, is left out for query `b`.
+pub fn shortlist(keys: Rows, queries: Rows, k: usize, barred: &[Option<ImageId>]) -> Result<Vec<Vec<Match>>> {
+    require(
+        queries.width == keys.width,
+        "queries",
+        format!("of the keys' width {}", keys.width),
+        queries.width,
+    )?;
+    require(barred.len() == queries.count(), "barred", format!("{} ids", queries.count()), barred.len())?;
+    let limit = keys.count() - usize::from(barred.iter().any(Option::is_some) && keys.count() > 0);
+    require((1..=limit).contains(&k), "shortlist", format!("in 1..={limit}"), k)?;
+    for (name, rows) in [("keys", keys), ("queries", queries)] {
+        let bad = rows.values.iter().position(|value| !value.is_finite());
+        require(
+            bad.is_none(),
+            name,
+            "finite",
+            format!("{} in row {}", rows.values[bad.unwrap_or(0)], bad.unwrap_or(0) / rows.width),
+        )?;
+    }
+
+    let nearest_of_part = |part: &[f32], first_key: usize| {
+        let mut nearest = vec![Nearest::new(k); queries.count()];
+        for (block, values) in part.chunks(BLOCK * keys.width).enumerate() {
+            let first_key = first_key + block * BLOCK;
+            products(Rows { values, ..keys }, queries, |query, key, product| {
+                let image = ImageId((first_key + key) as u32);
+                if nearest[query].may_take(product) && Some(image) != barred[query] {
+                    nearest[query].offer(Match { image, product });
+                }
+            });
+        }
+        nearest
+    };
+    // One part a thread: each pays once for filling its lists.
+    let part = keys.count().div_ceil(rayon::current_num_threads());
+    let nearest = keys
+        .values
+        .par_chunks(part * keys.width)
+        .enumerate()
+        .map(|(index, values)| nearest_of_part(values, index * part))
+        .reduce_with(|a, b| a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect())
+        .unwrap_or_default();
+    Ok(nearest.into_par_iter().map(Nearest::finish).collect())
+}
+
+/// Calls `each(query, key, product)` for all pairs, with the widest instructions there are.
+fn products(keys: Rows, queries: Rows, each: impl FnMut(usize, usize, f32)) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the CPU has the feature.
+            return unsafe { products_avx512(keys, queries, each) };
+        }
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the CPU has the features.
+            return unsafe { products_avx2(keys, queries, each) };
+        }
+    }
+    products_in_lanes(keys, queries, each);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn products_avx512(keys: Rows, queries: Rows, each: impl FnMut(usize, usize, f32)) {
+    products_in_lanes(keys, queries, each);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn products_avx2(keys: Rows, queries: Rows, each: impl FnMut(usize, usize, f32)) {
+    products_in_lanes(keys, queries, each);
+}
+
+/// The one implementation; its callers differ in the instructions they let the compiler use.
+#[inline(always)]
+fn products_in_lanes(keys: Rows, queries: Rows, mut each: impl FnMut(usize, usize, f32)) {
+    let mut first = 0;
+    while first < queries.count() {
+        let together = TOGETHER.min(queries.count() - first);
+        // A last, smaller handful repeats its last query; the repeats are not reported.
+        let rows: [&[f32]; TOGETHER] = std::array::from_fn(|at| queries.row(first + at.min(together - 1)));
+        for key in 0..keys.count() {
+            let sums = products_of_key(keys.row(key), rows);
+            for (at, &sum) in sums[..together].iter().enumerate() {
+                each(first + at, key, sum);
+            }
+        }
+        first += together;
+    }
+}
+
+#[inline(always)]
+fn products_of_key(key: &[f32], queries: [&[f32]; TOGETHER]) -> [f32; TOGETHER] {
+    let mut lanes = [[0.0_f32; LANES]; TOGETHER];
+    let (key_chunks, key_rest) = key.as_chunks::<LANES>();
+    let queries = queries.map(|query| query.as_chunks::<LANES>());
+    for (chunk, key) in key_chunks.iter().enumerate() {
+        for at in 0..TOGETHER {
+            let query = &queries[at].0[chunk];
+            for lane in 0..LANES {
+                lanes[at][lane] = key[lane].mul_add(query[lane], lanes[at][lane]);
+            }
+        }
+    }
+    for (lane, &key) in key_rest.iter().enumerate() {
+        for at in 0..TOGETHER {
+            lanes[at][lane] = key.mul_add(queries[at].1[lane], lanes[at][lane]);
+        }
+    }
+    lanes.map(|mut lanes| {
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                lanes[lane] += lanes[lane + width];
+            }
+            width /= 2;
+        }
+        lanes[0]
+    })
+}
+
+/// The `k` nearest of what was offered, in any order.
+#[derive(Debug, Clone)]
+struct Nearest {
+    k: usize,
+    /// Up to `2k` matches; cut back to the nearest `k` when full.
+    matches: Vec<Match>,
+    /// The `k`-th nearest at the last cut.
+    farthest: Option<Match>,
+    /// Its product; −∞ before the first cut.
+    least: f32,
+}
+
+impl Nearest {
+    fn new(k: usize) -> Self {
+        Self { k, matches: Vec::new(), farthest: None, least: f32::NEG_INFINITY }
+    }
+
+    /// A cheap no to most products, before anything else is looked at.
+    #[inline(always)]
+    fn may_take(&self, product: f32) -> bool {
+        product >= self.least
+    }
+
+    fn offer(&mut self, new: Match) {
+        if self.farthest.is_some_and(|farthest| new.order(&farthest).is_gt()) {
+            return;
+        }
+        self.matches.push(new);
+        if self.matches.len() == 2 * self.k {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.matches.len() > self.k {
+            let (_, farthest, _) = self.matches.select_nth_unstable_by(self.k - 1, Match::order);
+            self.farthest = Some(*farthest);
+            self.least = farthest.product;
+            self.matches.truncate(self.k);
+        }
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        other.matches.into_iter().for_each(|one| self.offer(one));
+        self
+    }
+
+    fn finish(mut self) -> Vec<Match> {
+        self.cut();
+        self.matches.sort_unstable_by(Match::order);
+        self.matches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The definition, in the fixed order of summation but one product at a time.
+    fn plain(keys: Rows, query: &[f32], k: usize, barred: Option<ImageId>) -> Vec<Match> {
+        let mut all: Vec<Match> = (0..keys.count())
+            .map(|key| {
+                let product = products_of_key(keys.row(key), [query; TOGETHER])[0];
+                Match { image: ImageId(key as u32), product }
+            })
+            .filter(|one| Some(one.image) != barred)
+            .collect();
+        all.sort_by(Match::order);
+        all.truncate(k);
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn the_nearest_are_found_whatever_the_batch(
+            width in 1_usize..40,
+            count in 2_usize..1500,
+            batch in 1_usize..10,
+            k in 1_usize..50,
+            salt in 0_u32..1000,
+        ) {
+            // Few distinct values, so that ties abound.
+            let value = |at: usize| ((at as u32).wrapping_mul(2_654_435_761).wrapping_add(salt) >> 28) as f32 - 8.0;
+            let keys: Vec<f32> = (0..count * width).map(value).collect();
+            let queries: Vec<f32> = (0..batch * width).map(|at| value(at + 77) / 3.0).collect();
+            let keys = Rows::new("keys", &keys, width).unwrap();
+            let queries = Rows::new("queries", &queries, width).unwrap();
+            let k = k.min(count - 1);
+            let barred: Vec<_> = (0..batch).map(|b| (b % 2 == 0).then_some(ImageId((b % count) as u32))).collect();
+            let found = shortlist(keys, queries, k, &barred).unwrap();
+            for (b, found) in found.iter().enumerate() {
+                prop_assert_eq!(found, &plain(keys, queries.row(b), k, barred[b]));
+            }
+        }
+
+        #[test]
+        fn products_are_near_double_precision(values in prop::collection::vec(-1.0_f32..1.0, 1..200)) {
+            let query: Vec<f32> = values.iter().rev().copied().collect();
+            let exact: f64 = values.iter().zip(&query).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+            let product = products_of_key(&values, [&query; TOGETHER])[3];
+            prop_assert!((f64::from(product) - exact).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn all_instruction_sets_give_the_same_bits() {
+        let values: Vec<f32> = (0..67 * 50).map(|at| ((at * 37 % 101) as f32 - 50.0) / 61.0).collect();
+        let rows = Rows::new("keys", &values, 67).unwrap();
+        let mut fast = Vec::new();
+        products(rows, rows, |_, _, product| fast.push(product.to_bits()));
+        let mut plain = Vec::new();
+        products_in_lanes(rows, rows, |_, _, product| plain.push(product.to_bits()));
+        assert_eq!(fast, plain);
+    }
+
+    #[test]
+    fn bad_arguments_are_refused() {
+        let values = [0.0, 1.0, 2.0, f32::NAN];
+        let rows = |values, width| Rows::new("keys", values, width).unwrap();
+        let message = |keys, queries, k, barred: &[Option<ImageId>]| {
+            shortlist(keys, queries, k, barred).unwrap_err().to_string()
+        };
+        assert_eq!(
+            message(rows(&values[..2], 1), rows(&values[..2], 2), 1, &[None]),
+            "queries must be of the keys' width 1, got 2"
+        );
+        assert_eq!(
+            message(rows(&values[..2], 1), rows(&values[..1], 1), 3, &[None]),
+            "shortlist must be in 1..=2, got 3"
+        );
+        assert_eq!(
+            message(rows(&values[..2], 1), rows(&values[..1], 1), 2, &[Some(ImageId(0))]),
+            "shortlist must be in 1..=1, got 2"
+        );
+        assert_eq!(
+            message(rows(&values[..2], 1), rows(&values[..1], 1), 0, &[None]),
+            "shortlist must be in 1..=2, got 0"
+        );
+        assert_eq!(
+            message(rows(&values, 1), rows(&values[..1], 1), 1, &[None]),
+            "keys must be finite, got NaN in row 3"
+        );
+        assert_eq!(
+            message(rows(&values[..2], 1), rows(&values[..2], 1), 1, &[None]),
+            "barred must be 2 ids, got 1"
+        );
+        assert_eq!(Rows::new("keys", &values, 3).unwrap_err().to_string(), "keys must be rows of 3, got 4");
+    }
+}

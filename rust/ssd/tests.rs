@@ -1,0 +1,120 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::planes::Planes;
+use crate::pool::Rule;
+
+/// A small corpus and canvas of few grey levels, so that ties and zeros abound, or of extremes.
+#[derive(Debug, Clone)]
+struct Case {
+    extent: Extent,
+    channels: usize,
+    images: Vec<u8>,
+    canvas: Vec<u8>,
+    known: Vec<bool>,
+    pixel: Pixel,
+    side: usize,
+    sigma: f64,
+    radius: usize,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    (3_usize..12, 3_usize..12, 1_usize..4, 1_usize..150, 0_usize..4, any::<u32>()).prop_map(
+        |(height, width, channels, count, radius, salt)| {
+            let extent = Extent::new(height, width);
+            let mut state = u64::from(salt) + 1;
+            let mut random = move || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize
+            };
+            let levels: &[u8] = [&[0, 255][..], &[0, 0, 0, 1, 2], &[0, 17, 80, 200, 255]][salt as usize % 3];
+            let mut bytes =
+                |len: usize| -> Vec<u8> { (0..len).map(|_| levels[random() % levels.len()]).collect() };
+            let images = bytes(count * extent.area() * channels);
+            let canvas = bytes(extent.area() * channels);
+            let known = (0..extent.area()).map(|_| random() % 3 > 0).collect();
+            let pixel = extent.pixel(random() % extent.area());
+            let sides = (height.min(width) - 1) / 2;
+            let side = 3 + 2 * (random() % sides);
+            let sigma = [side as f64 / 6.4, 0.05, 10.0][random() % 3];
+            Case { extent, channels, images, canvas, known, pixel, side, sigma, radius }
+        },
+    )
+}
+
+impl Case {
+    fn with<T>(&self, run: impl FnOnce(&Corpus, &Probe, &Planes, &Taps) -> T) -> T {
+        let count = self.images.len() / (self.extent.area() * self.channels);
+        let corpus = Corpus::new(&self.images, count, self.extent, self.channels).unwrap();
+        let window = Window::new(self.side, self.sigma, self.extent).unwrap();
+        let reach =
+            Reach { extent: self.extent, channels: self.channels, radius: self.radius, window: &window };
+        let region = reach.region(self.pixel);
+        let probe = Probe::new(&reach, &self.known, self.pixel, region);
+        let mut planes = Planes::default();
+        planes.gather(&corpus, corpus.ids(), region);
+        run(&corpus, &probe, &planes, &window.taps(self.extent, &self.known, self.pixel))
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_path_is_within_its_slack_of_the_reference(case in cases()) {
+        case.with(|corpus, probe, planes, taps| {
+            let mut context = Vec::new();
+            probe.context(&case.canvas, &mut context);
+            for group in 0..planes.groups() {
+                let (lines, ids) = planes.group(group);
+                for path in Path::available() {
+                    let mut sums = Vec::new();
+                    scan(path, probe, lines, &context, &mut sums);
+                    for (source, row) in sums.iter().enumerate() {
+                        for (lane, &id) in ids.iter().enumerate() {
+                            let at = probe.sources[source];
+                            let exact = reference(corpus, (id, at), &case.canvas, case.pixel, taps);
+                            let scanned = f64::from(row[lane]) / probe.norm;
+                            assert!((scanned - exact).abs() <= probe.slack() * exact, "{path:?} {scanned} {exact}");
+                            assert_eq!(probe.settle(lines, lane, source, &context), exact);
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn every_path_finds_the_pool_of_the_definition(
+        case in cases(),
+        epsilon in 0.0..0.5_f64,
+        k_min in 1_usize..20,
+        bar in any::<bool>(),
+        all in any::<bool>(),
+    ) {
+        let keep = if all { Keep::All } else { Keep::Best };
+        let rule = Rule::new(epsilon, k_min, keep).unwrap();
+        let barred = bar.then_some(ImageId(0));
+        case.with(|corpus, probe, planes, taps| {
+            let mut expected = Builder::new(rule);
+            for id in corpus.ids().filter(|&id| Some(id) != barred) {
+                let candidates = probe.sources.iter().map(|&source| Candidate {
+                    distance: reference(corpus, (id, source), &case.canvas, case.pixel, taps),
+                    image: id,
+                    source,
+                });
+                match keep {
+                    Keep::All => candidates.for_each(|candidate| expected.offer(candidate)),
+                    Keep::Best => expected.offer(candidates.min_by(Candidate::order).unwrap()),
+                }
+            }
+            let expected = expected.finish();
+            for path in Path::available() {
+                let mut pool = Builder::new(rule);
+                for group in 0..planes.groups() {
+                    let canvas = (&case.canvas[..], barred);
+                    offer_group(path, probe, planes.group(group), canvas, &mut pool, &mut Scratch::default());
+                }
+                assert_eq!(pool.finish(), expected, "{path:?}");
+            }
+        });
+    }
+}

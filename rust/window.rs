@@ -1,0 +1,156 @@
+//! The Gaussian window, cut down to the taps that are known.
+//!
+//! A *tap* is one offset of the window. Taps at the same radius have the same weight; together they are a *shell*.
+//! Shells matter: the squared differences of a shell add up as integers, exactly, in any order, and only the few
+//! shells of a window meet in floating point.
+
+use std::collections::BTreeMap;
+
+use crate::error::{require, Result};
+use crate::geometry::{Extent, Offset, Pixel};
+
+/// Exponents of the Gaussian are held at this value, so that a tap far out in a narrow window still counts for more
+/// than nothing in single precision: beside any nearer tap it is below rounding (e⁻⁶⁰ ≈ 10⁻²⁶).
+const MAX_EXPONENT: f64 = 60.0;
+
+/// Complains unless `side` is odd, at least 3 and no larger than the frame.
+pub fn check_side(side: usize, extent: Extent) -> Result<()> {
+    let Extent { height, width } = extent;
+    let limit = height.min(width);
+    require(
+        side % 2 == 1 && (3..=limit).contains(&side),
+        "window",
+        format!("odd, in 3..={limit} (the image is {height}×{width})"),
+        side,
+    )
+}
+
+/// All taps of one radius.
+#[derive(Debug, Clone, PartialEq)]
+struct Shell {
+    weight: f64,
+    offsets: Vec<Offset>,
+}
+
+/// A w×w Gaussian window without its centre, heaviest shell first.
+#[derive(Debug, Clone)]
+pub struct Window {
+    half: usize,
+    shells: Vec<Shell>,
+}
+
+/// The known taps of a window at one pixel, heaviest first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Taps {
+    pub offsets: Vec<Offset>,
+    /// For each shell that has a known tap: its weight, and where it ends in `offsets`.
+    pub shells: Vec<(f64, usize)>,
+}
+
+impl Window {
+    /// A window of odd `side` with standard deviation `sigma` in pixels: `G(δ) = exp(−‖δ‖² / 2σ²)`.
+    pub fn new(side: usize, sigma: f64, extent: Extent) -> Result<Self> {
+        check_side(side, extent)?;
+        require(sigma.is_finite() && sigma > 0.0, "sigma", "a positive number", sigma)?;
+        let half = side / 2;
+        let reach = -(half as isize)..=half as isize;
+        let mut by_radius: BTreeMap<usize, Vec<Offset>> = BTreeMap::new();
+        for dy in reach.clone() {
+            for dx in reach.clone() {
+                let offset = Offset { dy, dx };
+                by_radius.entry(offset.squared_length()).or_default().push(offset);
+            }
+        }
+        by_radius.remove(&0);
+        let shells = by_radius
+            .into_iter()
+            .map(|(squared, offsets)| {
+                let exponent = squared as f64 / (2.0 * sigma * sigma);
+                Shell { weight: (-exponent.min(MAX_EXPONENT)).exp(), offsets }
+            })
+            .collect();
+        Ok(Self { half, shells })
+    }
+
+    /// `(w − 1) / 2`
+    pub fn half(&self) -> usize {
+        self.half
+    }
+
+    /// Taps of the window at `pixel` that lie in the frame and are known.
+    pub fn taps(&self, extent: Extent, known: &[bool], pixel: Pixel) -> Taps {
+        let mut taps = Taps::default();
+        for shell in &self.shells {
+            let before = taps.offsets.len();
+            taps.offsets.extend(
+                shell
+                    .offsets
+                    .iter()
+                    .filter(|&&offset| extent.step(pixel, offset).is_some_and(|tap| known[extent.flat(tap)])),
+            );
+            if taps.offsets.len() > before {
+                taps.shells.push((shell.weight, taps.offsets.len()));
+            }
+        }
+        taps
+    }
+}
+
+impl Taps {
+    /// `Σ_δ G(δ)` over the known taps.
+    pub fn total_weight(&self) -> f64 {
+        let mut start = 0;
+        let mut total = 0.0;
+        for &(weight, end) in &self.shells {
+            total += weight * (end - start) as f64;
+            start = end;
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_are_known_inside_and_heaviest_first() {
+        let extent = Extent::new(9, 9);
+        let window = Window::new(5, 5.0 / 6.4, extent).unwrap();
+        let mut known = vec![true; 81];
+        known[extent.flat(Pixel { y: 0, x: 1 })] = false;
+        let taps = window.taps(extent, &known, Pixel { y: 0, x: 0 });
+        assert_eq!(taps.offsets.len(), 7);
+        assert_eq!(taps.offsets[0], Offset { dy: 1, dx: 0 });
+        assert!(taps.shells.windows(2).all(|pair| pair[0].0 > pair[1].0));
+        assert_eq!(taps.shells.last().unwrap().1, 7);
+    }
+
+    #[test]
+    fn the_full_window_sums_to_the_gaussian_less_its_centre() {
+        let extent = Extent::new(20, 20);
+        let sigma = 9.0 / 6.4;
+        let window = Window::new(9, sigma, extent).unwrap();
+        let taps = window.taps(extent, &[true; 400], Pixel { y: 10, x: 10 });
+        let mut expected = 0.0;
+        for dy in -4..=4_i32 {
+            for dx in -4..=4_i32 {
+                if (dy, dx) != (0, 0) {
+                    expected += (-f64::from(dy * dy + dx * dx) / (2.0 * sigma * sigma)).exp();
+                }
+            }
+        }
+        assert_eq!(taps.offsets.len(), 80);
+        assert!((taps.total_weight() - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn bad_windows_are_refused() {
+        let extent = Extent::new(8, 9);
+        let message = |side, sigma| Window::new(side, sigma, extent).unwrap_err().to_string();
+        assert_eq!(message(4, 1.0), "window must be odd, in 3..=8 (the image is 8×9), got 4");
+        assert_eq!(message(1, 1.0), "window must be odd, in 3..=8 (the image is 8×9), got 1");
+        assert_eq!(message(9, 1.0), "window must be odd, in 3..=8 (the image is 8×9), got 9");
+        assert_eq!(message(3, f64::NAN), "sigma must be a positive number, got NaN");
+    }
+}
