@@ -1,0 +1,44 @@
+"""White-box image generation: every pixel is a copy of a known pixel of a known image.
+
+A corpus of images is embedded once. `generate` grows each canvas from a seed patch, pixel by pixel: it looks up source
+patches that look alike, lie at the same place and come from images of like meaning, and copies the centre of one of
+them. Nothing is hidden: `Samples.trace` names the source of every pixel, `candidate_pool` shows who else could have
+been chosen, and corpus and trace give the image back byte for byte.
+"""
+
+from importlib.metadata import version
+
+from npgen.config import Config
+from npgen.corpus import Corpus, load_corpus
+from npgen.data import BuildOptions, build_corpus
+from npgen.embed import embed
+from npgen.encoder import Encoder, load_encoder
+from npgen.entropy import Entropies, entropy, entropy_map
+from npgen.generate import FillOrder, Pool, candidate_pool, fill_order, generate
+from npgen.pixels import PixelEncoder
+from npgen.trace import Samples, Trace, load_samples
+
+__version__ = version("npgen")
+
+__all__ = [
+    "BuildOptions",
+    "Config",
+    "Corpus",
+    "Encoder",
+    "Entropies",
+    "FillOrder",
+    "PixelEncoder",
+    "Pool",
+    "Samples",
+    "Trace",
+    "build_corpus",
+    "candidate_pool",
+    "embed",
+    "entropy",
+    "entropy_map",
+    "fill_order",
+    "generate",
+    "load_corpus",
+    "load_encoder",
+    "load_samples",
+]

@@ -1,0 +1,222 @@
+"""What may be chosen about a run, checked once and written into everything the run leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npgen.errors import invalid
+
+Candidates = Literal["best", "all"]
+
+# Efros and Leung's ratio of window side to the Gaussian's standard deviation.
+WINDOW_PER_SIGMA = 6.4
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which of the three image statistics of the paper are switched on.
+
+    Attributes
+    ----------
+    semantics
+        Sources come from a shortlist of images of like meaning (H in the paper); else from all images.
+    """
+
+    semantics: bool
+
+
+MODELS: dict[str, Model] = {
+    "full": Model(semantics=True),
+    "local": Model(semantics=False),
+}
+
+
+def find_model(name: str) -> Model:
+    """Return the model of that name.
+
+    Parameters
+    ----------
+    name
+        A key of `MODELS`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model; the message lists those there are.
+    """
+    if name not in MODELS:
+        raise invalid("model", "one of " + ", ".join(map(repr, MODELS)), name)
+    return MODELS[name]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of a run. Immutable; every value is checked when it is made.
+
+    Attributes
+    ----------
+    window
+        Side w of the context window in pixels, odd, at least 3.
+    sigma
+        Standard deviation σ of the window's Gaussian in pixels; None means w / 6.4 (Efros and Leung 1999).
+    locality
+        Largest Chebyshev distance R between a pixel and its source, in pixels.
+    epsilon
+        Tolerance ε: the pool holds candidates within (1 + ε) of the nearest.
+    k_min
+        The pool holds at least this many candidates (if there are as many).
+    shortlist
+        Length K of the shortlist of images of like meaning.
+    candidates
+        "best": of each image only its nearest position; "all": every position.
+    anchor_weight
+        Weight β of the anchor image's embedding in the query, 0 to 1; the canvas's has 1 − β.
+    seed_size
+        Side s of the seed patch in pixels.
+    seed_at
+        Upper left corner (y, x) of the seed patch; None means the centre.
+    exclude_seed_image
+        Bar the image that the seed patch comes from, which would match itself at distance 0.
+    stage_pixels
+        At most so many pixels are filled between two queries; None means a whole ring.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is of the wrong type or out of range.
+    """
+
+    window: int = 9
+    sigma: float | None = None
+    locality: int = 2
+    epsilon: float = 0.1
+    k_min: int = 1
+    shortlist: int = 100
+    candidates: Candidates = "best"
+    anchor_weight: float = 0.5
+    seed_size: int = 8
+    seed_at: tuple[int, int] | None = None
+    exclude_seed_image: bool = True
+    stage_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check all values, and bring NumPy's numbers and JSON's lists into plain Python."""
+        self._whole("window", 3, "odd, at least 3", odd=True)
+        if self.sigma is not None:
+            self._number("sigma", "a positive number or None", lambda value: value > 0)
+        self._whole("locality", 0, "at least 0")
+        self._number("epsilon", "a number ≥ 0", lambda value: value >= 0)
+        self._whole("k_min", 1, "at least 1")
+        self._whole("shortlist", 1, "at least 1")
+        if self.candidates not in get_args(Candidates):
+            raise invalid("candidates", "'best' or 'all'", self.candidates)
+        self._number("anchor_weight", "in 0…1", lambda value: 0 <= value <= 1)
+        self._whole("seed_size", 1, "at least 1")
+        if self.seed_at is not None:
+            object.__setattr__(self, "seed_at", _corner(self.seed_at))
+        if not isinstance(self.exclude_seed_image, bool):
+            raise TypeError(f"exclude_seed_image must be True or False, got {self.exclude_seed_image!r}")
+        if self.stage_pixels is not None:
+            self._whole("stage_pixels", 1, "at least 1 or None")
+
+    def _whole(self, name: str, least: int, allowed: str, *, odd: bool = False) -> None:
+        value = getattr(self, name)
+        if not _is_whole(value):
+            raise TypeError(f"{name} must be a whole number, got {value!r}")
+        if value < least or (odd and value % 2 == 0):
+            raise invalid(name, allowed, value)
+        object.__setattr__(self, name, int(value))
+
+    def _number(self, name: str, allowed: str, holds: Callable[[float], bool]) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+        number = float(value)
+        if not math.isfinite(number) or not holds(number):
+            raise invalid(name, allowed, value)
+        object.__setattr__(self, name, number)
+
+    @property
+    def gaussian_sigma(self) -> float:
+        """Standard deviation of the window's Gaussian in pixels, σ or its default w / 6.4."""
+        return self.window / WINDOW_PER_SIGMA if self.sigma is None else self.sigma
+
+    def seed_rect(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Place the seed patch in a frame.
+
+        Parameters
+        ----------
+        height, width
+            Size of the frame in pixels.
+
+        Returns
+        -------
+        tuple
+            (y, x, height, width) of the patch in pixels.
+
+        Raises
+        ------
+        ValueError
+            If the patch is not inside the frame.
+        """
+        size = self.seed_size
+        y, x = ((height - size) // 2, (width - size) // 2) if self.seed_at is None else self.seed_at
+        if y < 0 or x < 0 or y + size > height or x + size > width:
+            raise invalid("seed rectangle", f"inside the {height}×{width} frame", (y, x, size, size))
+        return y, x, size, size
+
+    def check_shape(self, height: int, width: int) -> None:
+        """Raise ValueError unless window and seed patch fit a frame of that size in pixels."""
+        limit = min(height, width)
+        if self.window > limit:
+            raise invalid("window", f"odd, in 3..={limit} (the image is {height}×{width})", self.window)
+        self.seed_rect(height, width)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all settings as JSON-able values; `from_json` reads them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Config:
+        """Make a configuration of what `to_json` gave, or of some of it.
+
+        Parameters
+        ----------
+        values
+            Settings by name; those left out take their defaults.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a name is unknown or a value out of range.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in names:
+                raise invalid("config", "made of " + ", ".join(names), name)
+        return cls(**values)
+
+
+def known_rect(shape: tuple[int, int], rect: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """Make the mask (H, W) of which just the rectangle (y, x, height, width) is true."""
+    y, x, height, width = rect
+    known = np.zeros(shape, np.bool_)
+    known[y : y + height, x : x + width] = True
+    return known
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _corner(value: Any) -> tuple[int, int]:
+    if not isinstance(value, tuple | list) or len(value) != 2 or not all(map(_is_whole, value)):
+        raise TypeError(f"seed_at must be two whole numbers (y, x) or None, got {value!r}")
+    return int(value[0]), int(value[1])

@@ -1,0 +1,119 @@
+"""Keys: the embeddings of a corpus's images, made once and kept beside it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from npgen import npy
+from npgen.corpus import Corpus
+from npgen.encoder import AnyEncoder
+from npgen.errors import invalid
+from npgen.files import read_json, sha256_file, write_json
+
+VERSION = 1
+CHUNK = 1024
+
+# Keys of corpora that are in memory only, or whose folder can't be written, by encoder id.
+_IN_MEMORY: WeakKeyDictionary[Corpus, dict[str, NDArray[np.float32]]] = WeakKeyDictionary()
+
+
+def embed(
+    corpus: Corpus, encoder: AnyEncoder, *, threads: int | None = None, progress: bool = True
+) -> NDArray[np.float32]:
+    """Return the keys of a corpus, making and keeping them if they are not there yet.
+
+    Keys of a stored corpus lie in `keys/<encoder id>.npy` of its folder, beside a manifest that names encoder and
+    corpus; they are written in a stream, all or nothing.
+
+    Parameters
+    ----------
+    corpus
+        N images.
+    encoder
+        The encoder φ.
+    threads
+        CPU threads; None means one a core. No influence on the keys.
+    progress
+        Show a progress bar while keys are made.
+
+    Returns
+    -------
+    ndarray
+        φ of the full images, (N, D) float32, rows of length 1; a read-only memory map for a stored corpus.
+
+    Raises
+    ------
+    ValueError
+        If stored keys are damaged, or belong to another encoder or corpus.
+    OSError
+        If there is no space for them.
+    """
+    kept = _IN_MEMORY.setdefault(corpus, {})
+    if encoder.id in kept:
+        return kept[encoder.id]
+    if corpus.path is not None:
+        path = keys_path(corpus, encoder)
+        if path.with_suffix(".json").exists():
+            return _open(path, corpus, encoder)
+        try:
+            return _store(path, corpus, encoder, threads, progress)
+        except PermissionError as error:
+            warnings.warn(f"keys are kept in memory only: {error}", stacklevel=2)
+    keys = np.empty((len(corpus), encoder.dim), np.float32)  # (N, D)
+    for start, rows in _chunks(corpus, encoder, threads, progress):
+        keys[start : start + len(rows)] = rows
+    keys.flags.writeable = False
+    kept[encoder.id] = keys
+    return keys
+
+
+def keys_path(corpus: Corpus, encoder: AnyEncoder) -> Path:
+    """Return the file that holds a stored corpus's keys."""
+    if corpus.path is None:
+        raise invalid("corpus", "one with a folder", corpus)
+    return corpus.path / "keys" / f"{encoder.id[:16]}.npy"
+
+
+def _chunks(
+    corpus: Corpus, encoder: AnyEncoder, threads: int | None, progress: bool
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    with tqdm(total=len(corpus), desc="keys", unit="image", disable=not progress, leave=False) as bar:
+        for start in range(0, len(corpus), CHUNK):
+            rows = encoder.encode(np.asarray(corpus.images[start : start + CHUNK]), threads=threads)
+            yield start, rows
+            bar.update(len(rows))
+
+
+def _store(path: Path, corpus: Corpus, encoder: AnyEncoder, threads: int | None, progress: bool) -> NDArray[np.float32]:
+    path.parent.mkdir(exist_ok=True)
+    shape = (len(corpus), encoder.dim)
+    with npy.array_writer(path, np.float32, shape) as writer:
+        for _, rows in _chunks(corpus, encoder, threads, progress):
+            writer.write(rows)
+    # The manifest comes last: keys without one are not trusted but made again.
+    manifest = {
+        "version": VERSION,
+        "encoder": encoder.id,
+        "corpus": corpus.hash,
+        "shape": list(shape),
+        "sha256": writer.sha256,
+    }
+    write_json(path.with_suffix(".json"), manifest)
+    return _open(path, corpus, encoder)
+
+
+def _open(path: Path, corpus: Corpus, encoder: AnyEncoder) -> NDArray[np.float32]:
+    manifest = read_json(path.with_suffix(".json"))
+    for name, expected in (("encoder", encoder.id), ("corpus", corpus.hash)):
+        if manifest.get(name) != expected:
+            raise invalid(f"keys {str(path)!r}", f"of {name} {expected[:16]}", manifest.get(name))
+    if manifest.get("sha256") != sha256_file(path):
+        raise invalid(f"keys {str(path)!r}", "as they were written (delete them to have them made again)", "altered")
+    return npy.open_array(path, np.float32, (len(corpus), encoder.dim))

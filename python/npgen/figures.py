@@ -1,0 +1,217 @@
+"""Pictures of samples and of their sources, as PNG files that carry their own provenance."""
+
+from __future__ import annotations
+
+import colorsys
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from npgen.corpus import Corpus
+from npgen.errors import invalid
+from npgen.files import replacing
+from npgen.trace import Samples
+
+# Ten colours that stay apart for colour-blind eyes (Paul Tol's "muted" scheme, its grey for the tenth).
+CLASS_COLOURS = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#BBBBBB",
+)  # fmt: skip
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+GAP = 2
+
+
+def grid(images: NDArray[np.uint8], columns: int | None = None, scale: int = 1) -> Image.Image:
+    """Lay images out in rows.
+
+    Parameters
+    ----------
+    images
+        (n, H, W, C) uint8, C 1 or 3.
+    columns
+        Images in a row; None means about a square.
+    scale
+        Side of an image pixel in the picture, in pixels.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB, with a gap between images.
+    """
+    n, height, width = images.shape[:3]
+    columns = min(n, columns or math.ceil(math.sqrt(n)))
+    rows = math.ceil(n / columns)
+    pitch_y, pitch_x = height * scale + GAP, width * scale + GAP
+    sheet = np.full((rows * pitch_y + GAP, columns * pitch_x + GAP, 3), 128, np.uint8)
+    for k, image in enumerate(images):
+        y, x = GAP + k // columns * pitch_y, GAP + k % columns * pitch_x
+        large = image.repeat(scale, 0).repeat(scale, 1)  # (H·scale, W·scale, C)
+        sheet[y : y + height * scale, x : x + width * scale] = np.broadcast_to(large, (*large.shape[:2], 3))
+    return Image.fromarray(sheet)
+
+
+def image_id_map(samples: Samples) -> NDArray[np.uint8]:
+    """Colour each pixel by the image it was copied from.
+
+    Parameters
+    ----------
+    samples
+        n samples.
+
+    Returns
+    -------
+    ndarray
+        (n, H, W, 3) uint8. An image has one colour everywhere; neighbouring ids have colours far apart.
+    """
+    ids, where = np.unique(samples.trace.image_id, return_inverse=True)
+    colours = np.array([_spread_colour(int(i)) for i in ids], np.uint8)
+    return colours[where.reshape(samples.trace.image_id.shape)]
+
+
+def class_map(samples: Samples, corpus: Corpus) -> NDArray[np.uint8]:
+    """Colour each pixel by the class of the image it was copied from.
+
+    Parameters
+    ----------
+    samples
+        n samples.
+    corpus
+        The corpus they were made from, with labels.
+
+    Returns
+    -------
+    ndarray
+        (n, H, W, 3) uint8.
+
+    Raises
+    ------
+    ValueError
+        If the corpus is another, or has no labels.
+    """
+    samples.check_corpus(corpus)
+    if corpus.labels is None:
+        raise invalid("corpus", "one with labels", corpus)
+    return class_colours(int(corpus.labels.max()) + 1)[corpus.labels[samples.trace.image_id]]
+
+
+def class_colours(count: int) -> NDArray[np.uint8]:
+    """Return a colour for each of `count` classes, (count, 3) uint8."""
+    if count <= len(CLASS_COLOURS):
+        return np.array([tuple(bytes.fromhex(name[1:])) for name in CLASS_COLOURS[:count]], np.uint8)
+    return np.array([_spread_colour(label) for label in range(count)], np.uint8)
+
+
+def legend(corpus: Corpus, width: int) -> Image.Image:
+    """Name the colours of class maps, in a strip `width` pixels wide."""
+    if corpus.labels is None:
+        raise invalid("corpus", "one with labels", corpus)
+    count = int(corpus.labels.max()) + 1
+    names = corpus.classes or tuple(str(label) for label in range(count))
+    font = ImageFont.load_default(size=12)
+    entries, x, y = [], GAP, GAP
+    for colour, name in zip(class_colours(count), names, strict=False):
+        entry_width = 24 + math.ceil(font.getlength(name))
+        if x + entry_width > width and x > GAP:
+            x, y = GAP, y + 18
+        entries.append((x, y, tuple(int(part) for part in colour), name))
+        x += entry_width
+    strip = Image.new("RGB", (width, y + 18), "white")
+    draw = ImageDraw.Draw(strip)
+    for x, y, colour, name in entries:
+        draw.rectangle((x, y + 2, x + 11, y + 13), fill=colour)
+        draw.text((x + 15, y), name, fill="black", font=font)
+    return strip
+
+
+def overview(samples: Samples, corpus: Corpus, columns: int | None = None, scale: int = 2) -> Image.Image:
+    """Show samples, their image-ID maps and (if the corpus has labels) their class maps side by side.
+
+    Parameters
+    ----------
+    samples
+        n samples.
+    corpus
+        The corpus they were made from.
+    columns, scale
+        As in `grid`.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+    """
+    panels = [grid(samples.images, columns, scale), grid(image_id_map(samples), columns, scale)]
+    if corpus.labels is not None:
+        panels.append(grid(class_map(samples, corpus), columns, scale))
+    gap = 8
+    width = sum(panel.width for panel in panels) + gap * (len(panels) - 1)
+    key = legend(corpus, width) if corpus.labels is not None else Image.new("RGB", (width, 0))
+    sheet = Image.new("RGB", (width, panels[0].height + key.height), "white")
+    x = 0
+    for panel in panels:
+        sheet.paste(panel, (x, 0))
+        x += panel.width + gap
+    sheet.paste(key, (0, panels[0].height))
+    return sheet
+
+
+def save_png(picture: Image.Image, path: str | os.PathLike[str], samples: Samples) -> None:
+    """Write a picture as PNG, all or nothing, with the run's full configuration in its `npgen` text chunk.
+
+    Parameters
+    ----------
+    picture
+        What to write.
+    path
+        The file.
+    samples
+        What it shows; `samples.provenance()` goes into the file.
+    """
+    info = PngInfo()
+    info.add_text("npgen", json.dumps(samples.provenance(), sort_keys=True))
+    with replacing(path) as file:
+        picture.save(file, format="PNG", pnginfo=info, optimize=True)
+
+
+def save_pictures(samples: Samples, corpus: Corpus, folder: Path, scale: int = 2) -> list[Path]:
+    """Write the pictures of a run: samples, image-ID map, class map if there are labels, and all side by side.
+
+    Parameters
+    ----------
+    samples
+        n samples.
+    corpus
+        The corpus they were made from.
+    folder
+        Where the files go.
+    scale
+        Side of an image pixel in the pictures, in pixels.
+
+    Returns
+    -------
+    list of Path
+        The files; the last is the overview.
+    """
+    pictures = {
+        "samples": grid(samples.images, scale=scale),
+        "image-id-map": grid(image_id_map(samples), scale=scale),
+    }
+    if corpus.labels is not None:
+        pictures["class-map"] = grid(class_map(samples, corpus), scale=scale)
+    pictures["overview"] = overview(samples, corpus, scale=scale)
+    for name, picture in pictures.items():
+        save_png(picture, folder / f"{name}.png", samples)
+    return [folder / f"{name}.png" for name in pictures]
+
+
+def _spread_colour(index: int) -> tuple[int, int, int]:
+    """Turn an index into a colour: hues a golden ratio apart, in three lightnesses."""
+    hue = index * GOLDEN_RATIO % 1
+    lightness = (0.42, 0.6, 0.75)[index % 3]
+    red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.65)
+    return round(255 * red), round(255 * green), round(255 * blue)

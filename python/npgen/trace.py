@@ -1,0 +1,299 @@
+"""Samples and where each of their pixels came from: in memory, on disk, and back to pixels."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npgen import npy
+from npgen.config import Config
+from npgen.corpus import Corpus
+from npgen.errors import invalid
+from npgen.files import new_folder, read_json, sha256_file, write_json
+
+FORMAT = "npgen-run"
+VERSION = 1
+# Samples in one shard of a run folder.
+SHARD = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The address of every pixel of n samples, (n, H, W) each.
+
+    Attributes
+    ----------
+    image_id, y, x
+        int32: the image in the corpus, and the pixel there, that was copied.
+    distance
+        float32: distance of the two windows when the pixel was drawn, in squared grey levels; 0 in the seed patch.
+    pool_size
+        int32: how many candidates it was drawn from; 0 in the seed patch, which was not drawn.
+    """
+
+    image_id: NDArray[np.int32]
+    y: NDArray[np.int32]
+    x: NDArray[np.int32]
+    distance: NDArray[np.float32]
+    pool_size: NDArray[np.int32]
+
+    def arrays(
+        self,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+        """Return the five arrays, in the order of the attributes."""
+        return self.image_id, self.y, self.x, self.distance, self.pool_size
+
+    def __getitem__(self, part: slice) -> Trace:
+        image_id, y, x, distance, pool_size = self.arrays()
+        return Trace(image_id[part], y[part], x[part], distance[part], pool_size[part])
+
+
+TRACE_DTYPES: dict[str, type[Any]] = {
+    "image_id": np.int32,
+    "y": np.int32,
+    "x": np.int32,
+    "distance": np.float32,
+    "pool_size": np.int32,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Generated images with all that is needed to account for them.
+
+    Attributes
+    ----------
+    images
+        (n, H, W, C) uint8.
+    trace
+        Where each pixel came from.
+    anchor
+        (n,) int32: the image each sample's seed patch comes from, and whose meaning guides it.
+    model, config, seed
+        As given to `npgen.generate`.
+    first
+        Index of the first of these samples in the run that the seed defines.
+    corpus_name, corpus_hash
+        The corpus.
+    encoder_id
+        The encoder, or None where the model has no use for one.
+    """
+
+    images: NDArray[np.uint8]
+    trace: Trace
+    anchor: NDArray[np.int32]
+    model: str
+    config: Config
+    seed: int
+    first: int
+    corpus_name: str
+    corpus_hash: str
+    encoder_id: str | None
+
+    @classmethod
+    def empty(
+        cls,
+        shape: tuple[int, ...],
+        *,
+        model: str,
+        config: Config,
+        seed: int,
+        first: int,
+        corpus: Corpus,
+        encoder_id: str | None,
+    ) -> Samples:
+        """Make canvases (n, H, W, C) of which nothing is known yet."""
+        trace = Trace(*(np.zeros(shape[:3], dtype) for dtype in TRACE_DTYPES.values()))
+        return cls(
+            images=np.zeros(shape, np.uint8),
+            trace=trace,
+            anchor=np.zeros(shape[0], np.int32),
+            model=model,
+            config=config,
+            seed=seed,
+            first=first,
+            corpus_name=corpus.name,
+            corpus_hash=corpus.hash,
+            encoder_id=encoder_id,
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        height, width, channels = self.images.shape[1:]
+        return (
+            f"Samples(n={len(self)}, size={height}×{width}×{channels}, model={self.model!r}, "
+            f"seed={self.seed}, first={self.first}, corpus={self.corpus_name!r})"
+        )
+
+    def __getitem__(self, part: slice) -> Samples:
+        """Return consecutive samples as views: writing to them writes to these."""
+        start, _, step = part.indices(len(self))
+        if step != 1:
+            raise invalid("step of a slice of samples", "1", step)
+        return replace(
+            self,
+            images=self.images[part],
+            trace=self.trace[part],
+            anchor=self.anchor[part],
+            first=self.first + start,
+        )
+
+    def place_seed(self, corpus: Corpus, rect: tuple[int, int, int, int]) -> None:
+        """Copy each anchor's rectangle (y, x, height, width) to the same place, and say so in the trace."""
+        y, x, height, width = rect
+        inside = (slice(None), slice(y, y + height), slice(x, x + width))
+        self.images[inside] = corpus.images[self.anchor][inside]
+        self.trace.image_id[inside] = self.anchor[:, None, None]
+        self.trace.y[inside] = np.arange(y, y + height)[:, None]
+        self.trace.x[inside] = np.arange(x, x + width)
+
+    def replay(self, corpus: Corpus) -> NDArray[np.uint8]:
+        """Rebuild the images from the corpus and the trace alone.
+
+        Parameters
+        ----------
+        corpus
+            The corpus that the samples were made from.
+
+        Returns
+        -------
+        ndarray
+            (n, H, W, C) uint8, equal to `images`.
+
+        Raises
+        ------
+        ValueError
+            If it is another corpus.
+        """
+        self.check_corpus(corpus)
+        trace = self.trace
+        return np.asarray(corpus.images[trace.image_id, trace.y, trace.x])
+
+    def check_corpus(self, corpus: Corpus) -> None:
+        """Raise ValueError unless the samples were made from this corpus."""
+        if corpus.hash != self.corpus_hash:
+            expected = f"the one the samples were made from ({self.corpus_name!r}, {self.corpus_hash[:16]})"
+            raise invalid("corpus", expected, f"{corpus.name}, {corpus.hash[:16]}")
+
+    def provenance(self) -> dict[str, Any]:
+        """Return, JSON-able, what it takes to make the samples again: the run's manifest, less its shards."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "npgen": version("npgen"),
+            "model": self.model,
+            "config": self.config.to_json(),
+            "seed": self.seed,
+            "first": self.first,
+            "n": len(self),
+            "corpus": {"name": self.corpus_name, "hash": self.corpus_hash},
+            "encoder": self.encoder_id,
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the samples as a run folder: all of it, or nothing.
+
+        Parameters
+        ----------
+        path
+            Folder to make. It holds `manifest.json` and shards of whole samples, plain `.npy` files.
+
+        Raises
+        ------
+        FileExistsError
+            If there is something already.
+        OSError
+            If it can't be written.
+        """
+        with new_folder(path) as folder:
+            write_run(self, folder)
+
+
+def write_run(samples: Samples, folder: Path) -> None:
+    """Write manifest and shards into a folder in the making."""
+    shards = []
+    for start in range(0, len(samples), SHARD):
+        shard = samples[start : start + SHARD]
+        name = f"{shard.first:08d}"
+        (folder / name).mkdir()
+        arrays: dict[str, NDArray[Any]] = {"images": shard.images, "anchor": shard.anchor}
+        arrays |= dict(zip(TRACE_DTYPES, shard.trace.arrays(), strict=True))
+        hashes = {key: npy.write_array(folder / name / f"{key}.npy", array) for key, array in arrays.items()}
+        shards.append({"name": name, "n": len(shard), "sha256": hashes})
+    write_json(folder / "manifest.json", {**samples.provenance(), "shards": shards})
+
+
+def load_samples(path: str | os.PathLike[str]) -> Samples:
+    """Read a run folder that `Samples.save` or `npgen generate` wrote.
+
+    Parameters
+    ----------
+    path
+        The folder.
+
+    Returns
+    -------
+    Samples
+        All samples, in memory.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such run.
+    ValueError
+        If it is damaged, no run, or of a newer npgen.
+    """
+    folder = Path(path)
+    manifest = read_json(folder / "manifest.json")
+    if manifest.get("format") != FORMAT:
+        raise invalid(f"run {str(folder)!r}", f"a folder of format {FORMAT!r}", manifest.get("format"))
+    if manifest.get("version") != VERSION:
+        allowed = f"of format version {VERSION} (a newer npgen may read it)"
+        raise invalid(f"run {str(folder)!r}", allowed, manifest.get("version"))
+    try:
+        shards = [_load_shard(folder, shard) for shard in manifest["shards"]]
+        parts = {key: np.concatenate([shard[key] for shard in shards]) for key in shards[0]}
+        samples = Samples(
+            images=parts["images"],
+            trace=Trace(*(parts[key] for key in TRACE_DTYPES)),
+            anchor=parts["anchor"],
+            model=manifest["model"],
+            config=Config.from_json(manifest["config"]),
+            seed=manifest["seed"],
+            first=manifest["first"],
+            corpus_name=manifest["corpus"]["name"],
+            corpus_hash=manifest["corpus"]["hash"],
+            encoder_id=manifest["encoder"],
+        )
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(f"run {str(folder)!r} must have a whole manifest, got one without {error}") from error
+    if len(samples) != manifest["n"]:
+        raise invalid(f"run {str(folder)!r}", f"of {manifest['n']} samples", len(samples))
+    return samples
+
+
+def _load_shard(folder: Path, shard: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    if Path(shard["name"]).name != shard["name"] or shard["name"] in ("", ".", ".."):
+        raise invalid("shard", "the name of a folder inside the run's", shard["name"])
+    arrays: dict[str, NDArray[Any]] = {}
+    n = shard["n"]
+    dtypes: dict[str, type[Any]] = {"images": np.uint8, "anchor": np.int32, **TRACE_DTYPES}
+    for key, dtype in dtypes.items():
+        path = folder / shard["name"] / f"{key}.npy"
+        shape = {"images": (n, None, None, None), "anchor": (n,)}.get(key, (n, None, None))
+        arrays[key] = npy.open_array(path, dtype, shape)
+        if sha256_file(path) != shard["sha256"][key]:
+            raise invalid(f"array {str(path)!r}", "as it was written", "altered bytes")
+    frame = arrays["images"].shape[:3]
+    for key in TRACE_DTYPES:
+        if arrays[key].shape != frame:
+            raise invalid(f"{key} of shard {shard['name']}", f"of shape {frame}", arrays[key].shape)
+    return arrays

@@ -1,0 +1,55 @@
+"""What all tests share: the data on disk, if any, and a home that is not the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import corpora
+import npgen
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        help="folder that holds MNIST/raw/..., as torchvision lays it out, for the tests on full data",
+    )
+
+
+@pytest.fixture(scope="session")
+def data_root(request: pytest.FixtureRequest) -> Path:
+    root: Path | None = request.config.getoption("--data")
+    if root is None:
+        pytest.skip("needs the full data: pytest --data DIR")
+    return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep every test, and every process that it starts, out of the user's home."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NPGEN_HOME", str(home))
+        yield home
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """60 grey images of 16×16 in three classes, in memory."""
+    return corpora.digits()
+
+
+@pytest.fixture(scope="session")
+def colours():
+    """70 RGB images of 12×12 in three classes, in memory."""
+    return corpora.colours()
+
+
+@pytest.fixture(scope="session")
+def mnist_5k():
+    """The demo corpus of 5,000 real digits."""
+    return npgen.load_corpus("mnist-5k")

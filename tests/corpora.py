@@ -1,0 +1,33 @@
+"""Small corpora that look a little like real ones: strokes and blobs, several of each kind."""
+
+import numpy as np
+
+import npgen
+
+
+def _blobs(n, size, channels, seed):
+    random = np.random.default_rng(seed)
+    grid = np.indices((size, size))
+    labels = np.arange(n) % 3
+    images = np.zeros((n, size, size, channels), np.uint8)
+    for k, label in enumerate(labels):
+        for _ in range(label + 1):
+            centre = size * (0.25 + 0.5 * random.random(2))
+            spread = size * (0.08 + 0.12 * random.random())
+            squares = ((grid - centre[:, None, None]) ** 2).sum(0)
+            tint = 255 * random.random(channels) if channels == 3 else [255]
+            blob = np.exp(-squares / (2 * spread**2))[..., None] * tint
+            images[k] = np.maximum(images[k], blob)
+    return images, labels
+
+
+def digits():
+    """Return 60 grey images of 16×16 in three classes, black around."""
+    images, labels = _blobs(60, 16, 1, seed=0)
+    return npgen.Corpus.from_arrays(np.where(images < 40, 0, images), labels)
+
+
+def colours():
+    """Return 70 RGB images of 12×12 in three classes."""
+    images, labels = _blobs(70, 12, 3, seed=1)
+    return npgen.Corpus.from_arrays(images, labels, ("one", "two", "three"))
