@@ -12,6 +12,7 @@ import npgen
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    # Written --data=DIR: with a space, pytest takes DIR for a test path until it has read this file.
     parser.addoption(
         "--data",
         metavar="DIR",
@@ -24,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def data_root(request: pytest.FixtureRequest) -> Path:
     root: Path | None = request.config.getoption("--data")
     if root is None:
-        pytest.skip("needs the full data: pytest --data DIR")
+        pytest.skip("needs the full data: pytest --data=DIR")
     return root
 
 

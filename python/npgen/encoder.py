@@ -1,0 +1,411 @@
+"""The representation φ: images, known in part or in full, become vectors in which near means alike.
+
+Two encoders share one interface: `id`, `dim`, `encode(images, known)`.
+
+* `Encoder` is a small convolutional network, trained by `npgen.simclr`. It needs torch, which is imported on
+  first use.
+* `PixelEncoder` compares coarse pixels. It needs neither torch nor training, and works for every corpus.
+
+Both return L2-normalised rows, and a row depends on its own image and mask alone: not on the batch it came
+in, nor on its place there, nor on the number of threads. The draw of sample 17 may therefore rest on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npgen.architecture import Architecture
+from npgen.errors import invalid
+from npgen.files import write_bytes
+from npgen.pixels import PIXELS, PixelEncoder, check_input
+
+if TYPE_CHECKING:
+    import torch
+
+    from npgen.corpus import Corpus
+
+FORMAT_VERSION = 1
+WEIGHTS = Path(__file__).parent / "weights"
+# Corpora by name that a shipped encoder fits, with the shape of image it was trained on.
+SHIPPED: dict[str, tuple[str, tuple[int, int, int]]] = {
+    "mnist": ("mnist", (28, 28, 1)),
+    "mnist-5k": ("mnist", (28, 28, 1)),
+}
+# Every network pass sees exactly this many images, the last one padded: another batch size may make a library
+# choose another kernel, which sums in another order. 16 loses little speed, and wastes little when a lone
+# canvas is embedded.
+MICRO_BATCH = 16
+MICRO_BATCH_ACCELERATOR = 256
+
+
+class Encoder:
+    """A trained convolutional encoder φ.
+
+    Parameters
+    ----------
+    architecture
+        Shapes of the network.
+    tensors
+        One float16 array for each name in `architecture.shapes()`. Float16 is what is stored, so that an
+        encoder and its saved and loaded copy are the same function.
+    metadata
+        JSON-able facts about the training: recipe, accuracy, image size and so on. No part of `id`.
+    device
+        Torch device to run on; "auto" takes an accelerator if there is one.
+
+    Raises
+    ------
+    ValueError
+        If tensors are missing, unexpected, of a wrong shape or type, or not finite.
+    """
+
+    normalised = True
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        tensors: dict[str, NDArray[np.float16]],
+        *,
+        metadata: dict[str, Any] | None = None,
+        device: str = "auto",
+    ) -> None:
+        _check_tensors(architecture, tensors)
+        self.architecture = architecture
+        self.tensors = {name: np.ascontiguousarray(tensors[name]) for name in architecture.shapes()}
+        self.metadata = dict(metadata or {})
+        self.device = device
+        self._weights: dict[str, torch.Tensor] | None = None
+        digest = hashlib.sha256(json.dumps(asdict(architecture), sort_keys=True).encode())
+        for name, tensor in self.tensors.items():
+            digest.update(name.encode() + b"\0" + tensor.astype("<f2").tobytes())
+        self._id = digest.hexdigest()
+
+    @property
+    def id(self) -> str:
+        """Sha256 over architecture and tensors, 64 hexadecimal digits."""
+        return self._id
+
+    @property
+    def dim(self) -> int:
+        """Width of the embedding, D."""
+        return self.architecture.dim
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image, C."""
+        return self.architecture.channels
+
+    def __repr__(self) -> str:
+        """Tell encoders apart in messages."""
+        return f"Encoder(id={self.id[:16]}, channels={self.channels}, dim={self.dim})"
+
+    def encode(
+        self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """Embed images, each as far as it is known.
+
+        Parameters
+        ----------
+        images
+            Images (B, H, W, C), uint8. Unknown pixels may hold anything.
+        known
+            Known mask (B, H, W), or (H, W) for all, bool. None: everything is known.
+        threads
+            Threads that share the work on a CPU; None takes torch's own number. No influence on the result.
+
+        Returns
+        -------
+        ndarray
+            Embeddings (B, D), float32, rows of length 1.
+
+        Raises
+        ------
+        TypeError
+            If `images` is not uint8 or `known` not bool.
+        ValueError
+            If shapes do not fit each other or the encoder.
+        """
+        known = check_input(images, known, threads, self.channels)
+        import torch
+
+        device = resolve_device(self.device)
+        weights = self._load_weights(device)
+        size = MICRO_BATCH if device.type == "cpu" else MICRO_BATCH_ACCELERATOR
+        rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
+
+        def run(start: int) -> None:
+            end = min(start + size, len(images))
+            pixels = np.zeros((size, *images.shape[1:]), np.uint8)
+            pixels[: end - start] = images[start:end]
+            mask = np.zeros((size, *images.shape[1:3]), np.bool_)
+            mask[: end - start] = known if known.ndim == 2 else known[start:end]
+            with torch.inference_mode():
+                inputs = network_input(torch.from_numpy(pixels), torch.from_numpy(mask), weights["mean"])
+                rows[start:end] = self._forward(inputs, weights)[: end - start].cpu().numpy()
+
+        # Threads work on whole micro-batches, each with one torch thread: no sum is ever split between them.
+        before = torch.get_num_threads()
+        workers = 1 if device.type != "cpu" else min(threads or before, -(-len(images) // size) or 1)
+        try:
+            with (
+                _exact_convolutions(device),
+                ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+            ):
+                for _ in pool.map(run, range(0, len(images), size)):
+                    pass
+        finally:
+            torch.set_num_threads(before)
+        return rows
+
+    def _forward(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        import torch.nn.functional as F  # noqa: N812 (its name everywhere)
+
+        for number, (_, kernel, stride) in enumerate(self.architecture.layers):
+            x = F.conv2d(x, weights[f"layer{number}.weight"], weights[f"layer{number}.bias"], stride, kernel // 2)
+            x = x.relu_()
+        x = F.adaptive_avg_pool2d(x, self.architecture.pool)
+        # A linear map, as a convolution: the library that sums the layers in a fixed order sums it, too.
+        x = F.conv2d(x, weights["output.weight"], weights["output.bias"])
+        return F.normalize(x.flatten(1), dim=1)
+
+    def _load_weights(self, device: torch.device) -> dict[str, torch.Tensor]:
+        if self._weights is None or self._weights["mean"].device.type != device.type:
+            import torch
+
+            weights = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in self.tensors.items()}
+            self._weights = {
+                name: tensor.to(device, memory_format=torch.channels_last) if tensor.ndim == 4 else tensor.to(device)
+                for name, tensor in weights.items()
+            }
+        return self._weights
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the encoder as safetensors, all of it or nothing.
+
+        Parameters
+        ----------
+        path
+            File to write or replace.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; what was there before stays.
+        """
+        from safetensors.numpy import save
+
+        header = {
+            **self.metadata,
+            "format_version": FORMAT_VERSION,
+            "architecture": asdict(self.architecture),
+        }
+        # One metadata entry: safetensors keeps no order among several, and equal encoders make equal files.
+        write_bytes(Path(path), save(self.tensors, metadata={"npgen": json.dumps(header, sort_keys=True)}))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Encoder:
+        """Read an encoder that `save` wrote.
+
+        Parameters
+        ----------
+        path
+            A safetensors file.
+        device
+            Torch device to run on; "auto" takes an accelerator if there is one.
+
+        Returns
+        -------
+        Encoder
+            The encoder, with the same `id` as the one saved.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is damaged, no encoder of npgen, or of a newer npgen.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"encoder must be an existing file, got {str(path)!r}")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                text = (file.metadata() or {}).get("npgen")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        except SafetensorError as error:
+            raise ValueError(f"encoder must be a whole safetensors file, got {str(path)!r} ({error})") from error
+        try:
+            header = json.loads(text or "")
+            version = header.pop("format_version")
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise invalid("encoder", "a safetensors file written by npgen", str(path)) from error
+        if version != FORMAT_VERSION:
+            allowed = f"of format version {FORMAT_VERSION} (a newer npgen may read this file)"
+            raise invalid(f"encoder {str(path)!r}", allowed, version)
+        try:
+            architecture = Architecture.from_json(header.pop("architecture", None))
+            return cls(architecture, tensors, metadata=header, device=device)
+        except ValueError as error:
+            raise ValueError(f"encoder file {str(path)!r} is damaged: {error}") from error
+
+
+AnyEncoder = Encoder | PixelEncoder
+
+
+def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str = "auto") -> AnyEncoder:
+    """Find the encoder that a corpus is to be seen through.
+
+    Parameters
+    ----------
+    spec
+        "auto": the encoder trained into the corpus folder (`encoder.safetensors`), else a shipped one that
+        fits. "pixels": coarse pixels, for any corpus. "mnist": the shipped encoder of that name. A path: a
+        file that `npgen encoder train` wrote. An encoder: itself.
+    corpus
+        The corpus; the encoder must take its images.
+    device
+        Torch device to run on; "auto" takes an accelerator if there is one.
+
+    Returns
+    -------
+    Encoder or PixelEncoder
+        An encoder that takes the images of `corpus`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `spec` is a path and there is no such file.
+    TypeError
+        If `spec` is no string, path or encoder.
+    ValueError
+        If `spec` is unknown, the file is no good, the corpus has no encoder, or the encoder does not fit the
+        corpus.
+    """
+    encoder = _find_encoder(spec, corpus, device)
+    shape = corpus.images.shape[1:]
+    if isinstance(encoder, PixelEncoder) and encoder.shape != shape:
+        raise invalid("encoder", f"one for the corpus's images of shape {shape}", encoder)
+    if encoder.channels != shape[2]:
+        allowed = f"one for images of {shape[2]} channels, as corpus {corpus.name!r} has"
+        raise invalid("encoder", allowed, f"{spec} of {encoder.channels} channels")
+    return encoder
+
+
+def resolve_device(device: str) -> torch.device:
+    """Turn a device's name into a torch device.
+
+    Parameters
+    ----------
+    device
+        "auto" (an accelerator if there is one, else the CPU) or a name that torch knows, such as "cuda:1".
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the name, or this machine has no such device.
+    """
+    import torch
+
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise invalid("device", "auto, cpu, or an accelerator that this machine and this torch have", device) from error
+    return torch.device(device)
+
+
+def network_input(pixels: torch.Tensor, known: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """Bring images into the form that the network reads.
+
+    Parameters
+    ----------
+    pixels
+        Images (B, H, W, C), of any type, 0 to 255.
+    known
+        Known masks (B, H, W), bool.
+    mean
+        Mean of each channel (C,) over the training corpus, in [0, 1].
+
+    Returns
+    -------
+    torch.Tensor
+        (B, C + 1, H, W), float32, on the device of `mean`: pixels less the mean, 0 if unknown; the mask.
+    """
+    import torch
+
+    mask = known.to(mean.device)[..., None].float()  # (B, H, W, 1)
+    centred = (pixels.to(mean.device).float() / 255 - mean) * mask  # (B, H, W, C)
+    return torch.cat([centred, mask], 3).permute(0, 3, 1, 2)  # (B, C + 1, H, W), channels last in memory
+
+
+def _find_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str) -> AnyEncoder:
+    if isinstance(spec, Encoder | PixelEncoder):
+        return spec
+    if not isinstance(spec, str | os.PathLike):
+        raise TypeError(f"encoder must be a name, a path or an Encoder, got {type(spec).__name__}")
+    shape = corpus.images.shape[1:]
+    if spec == PIXELS:
+        return PixelEncoder(*shape)
+    if spec == "auto":
+        own = corpus.path / "encoder.safetensors" if corpus.path is not None else None
+        if own is not None and own.exists():
+            return Encoder.load(own, device=device)
+        name, trained_shape = SHIPPED.get(corpus.name, ("", None))
+        if trained_shape != shape:
+            where = corpus.path if corpus.path is not None else "PATH"
+            raise ValueError(
+                f"encoder must be given, as corpus {corpus.name!r} has none: train one with "
+                f'`npgen encoder train {where}`, or use encoder="{PIXELS}", that needs none, got {spec!r}'
+            )
+        return Encoder.load(WEIGHTS / f"{name}.safetensors", device=device)
+    shipped = {name for name, _ in SHIPPED.values()}
+    if spec in shipped:
+        return Encoder.load(WEIGHTS / f"{spec}.safetensors", device=device)
+    if not os.fspath(spec).endswith(".safetensors"):
+        names = ", ".join(f'"{name}"' for name in ("auto", PIXELS, *sorted(shipped)))
+        raise invalid("encoder", f"one of {names} or the path of a .safetensors file", os.fspath(spec))
+    return Encoder.load(spec, device=device)
+
+
+def _check_tensors(architecture: Architecture, tensors: dict[str, NDArray[np.float16]]) -> None:
+    shapes = architecture.shapes()
+    for name in shapes:
+        if name not in tensors:
+            raise invalid("tensors", f"complete, with {name!r}", sorted(tensors))
+    for name, tensor in tensors.items():
+        if name not in shapes:
+            raise invalid("tensors", f"only {', '.join(shapes)}", name)
+        if tensor.shape != shapes[name] or tensor.dtype != np.float16:
+            got = f"{tensor.dtype} of shape {tensor.shape}"
+            raise invalid(f"tensor {name!r}", f"float16 of shape {shapes[name]}", got)
+        if not np.isfinite(tensor).all():
+            raise invalid(f"tensor {name!r}", "finite numbers", f"{(~np.isfinite(tensor)).sum()} that are not")
+
+
+def _exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
+    """Keep CUDA from choosing algorithms by timing and from rounding to TF32."""
+    import torch
+
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

@@ -1,0 +1,356 @@
+"""Scores of samples, always with the same scores of real images beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npgen.corpus import Corpus
+from npgen.entropy import WINDOW, entropy
+from npgen.errors import invalid
+from npgen.files import write_json
+from npgen.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
+from npgen.scores import Moments, frechet_distance, inception_score
+from npgen.trace import Samples
+
+FORMAT = "npgen-evaluation"
+VERSION = 1
+# An image closer to a training image than this share of the held-out images' median is called a near copy.
+NEAR_COPY = 0.5
+RESAMPLES = 20
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One row of the table: the scores of one set of images. None where a score makes no sense.
+
+    Attributes
+    ----------
+    n
+        Number of images.
+    inception_score, inception_score_error
+        exp of the mean KL divergence of the class probabilities from their mean, over all images in one
+        split; its bootstrap standard error. At least 1, at most the number of classes.
+    frechet, frechet_error
+        Fréchet distance of the Gaussians of the images' and the reference's classifier features; its
+        bootstrap standard error.
+    class_entropy, image_id_entropy
+        Mean sliding-window entropies of class and image-ID maps, nats.
+    nearest_distance
+        Median over images of the L2 distance to the nearest training image, grey levels.
+    nearest_ratio
+        The same over that of the held-out images.
+    near_copies
+        Share of images closer than `NEAR_COPY` times the held-out images' median.
+    anchor_distance
+        Median L2 distance to the anchor image, grey levels.
+    anchor_nearest
+        Share of images that no training image is nearer to than the anchor.
+    largest_share
+        Median over samples of the largest share of pixels from one source image.
+    longest_run
+        Median and maximum over samples of the longest verbatim run in fill order, pixels.
+    largest_region
+        Median and maximum over samples of the largest 4-connected verbatim region, pixels.
+    """
+
+    n: int
+    inception_score: float
+    inception_score_error: float
+    frechet: float
+    frechet_error: float
+    nearest_distance: float
+    nearest_ratio: float | None
+    near_copies: float
+    class_entropy: float | None = None
+    image_id_entropy: float | None = None
+    anchor_distance: float | None = None
+    anchor_nearest: float | None = None
+    largest_share: float | None = None
+    longest_run: tuple[float, int] | None = None
+    largest_region: tuple[float, int] | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found.
+
+    Attributes
+    ----------
+    samples, heldout, training
+        Scores of the samples, of real held-out images and of real training images.
+    given
+        How many samples there were; `samples.n` of them, the first ones, were scored.
+    reference_size
+        How many training images the Fréchet distances refer to.
+    pixels
+        Pixels of an image, H·W.
+    corpus_name, corpus_hash
+        The corpus.
+    classifier_id, classifier_accuracy
+        The classifier, and its accuracy on the corpus's held-out images, or None if it has none.
+    model, config
+        How the samples were made.
+    seed
+        Decides which real images were drawn.
+    """
+
+    samples: Scores
+    heldout: Scores
+    training: Scores
+    given: int
+    reference_size: int
+    pixels: int
+    corpus_name: str
+    corpus_hash: str
+    classifier_id: str
+    classifier_accuracy: float | None
+    model: str
+    config: dict[str, Any]
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        return {"format": FORMAT, "version": VERSION, "near_copy_bar": NEAR_COPY, **asdict(self)}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything as a JSON file, atomically.
+
+        Parameters
+        ----------
+        path
+            File to write or replace.
+        """
+        write_json(path, self.to_json())
+
+    def markdown(self) -> str:
+        """Lay the scores out as a Markdown table, one line a score, with notes on what they mean."""
+        rows = (self.samples, self.heldout, self.training)
+        lines = ["| | samples | real held-out | real training |", "|---|--:|--:|--:|"]
+        for label, cell in self._lines():
+            lines.append(f"| {label} | {' | '.join(_cell(cell, row) for row in rows)} |")
+        return "\n".join([*lines, "", *self._notes()])
+
+    def _lines(self) -> list[tuple[str, Callable[[Scores], str | None]]]:
+        held_out, training = self.heldout, self.training
+        return [
+            ("images", lambda row: str(row.n)),
+            ("Inception Score", lambda row: f"{row.inception_score:.2f} ± {row.inception_score_error:.2f}"),
+            ("… over held-out", lambda row: f"{row.inception_score / held_out.inception_score:.3f}"),
+            ("Fréchet distance", lambda row: f"{row.frechet:.2f} ± {row.frechet_error:.2f}"),
+            ("… over training", lambda row: _ratio(row.frechet, training.frechet)),
+            ("class entropy, nats", lambda row: _number(row.class_entropy, ".2f")),
+            ("image-ID entropy, nats", lambda row: _number(row.image_id_entropy, ".2f")),
+            ("distance to nearest training image, median", lambda row: f"{row.nearest_distance:.0f}"),
+            ("… over held-out", lambda row: _number(row.nearest_ratio, ".2f")),
+            (f"near copies (ratio below {NEAR_COPY})", lambda row: f"{row.near_copies:.1%}"),
+            ("distance to anchor, median", lambda row: _number(row.anchor_distance, ".0f")),
+            ("anchor is the nearest training image", lambda row: _number(row.anchor_nearest, ".1%")),
+            ("largest share of one source, median", lambda row: _number(row.largest_share, ".1%")),
+            (f"longest verbatim run of {self.pixels} pixels", lambda row: _median_max(row.longest_run)),
+            (f"largest verbatim region of {self.pixels} pixels", lambda row: _median_max(row.largest_region)),
+        ]
+
+    def _notes(self) -> list[str]:
+        accuracy = self.classifier_accuracy
+        measured = "not measured" if accuracy is None else f"{accuracy:.2%}"
+        notes = [
+            f"Corpus {self.corpus_name}; real images drawn by seed {self.seed}.",
+            f"Inception Score and Fréchet distance in classifier {self.classifier_id} of that corpus "
+            f"(accuracy on held-out images {measured}), not in Inception-v3: compare within this table only. "
+            f"Inception Score over all images in one split. ± is a bootstrap standard error ({RESAMPLES} resamples).",
+            f"Fréchet distance of {self.samples.n} images to one reference for all columns: the "
+            f"{self.reference_size} training images that are not in the last column. It falls as n grows.",
+            "Distances in pixels, L2, grey levels; a training image is not compared with itself.",
+            "Verbatim: copied from one image at one displacement. Runs are consecutive in fill order, "
+            "regions are connected; the seed patch does not count. Median, maximum.",
+        ]
+        if self.given > self.samples.n:
+            notes.insert(
+                0,
+                f"Only the first {self.samples.n} of {self.given} samples are scored: there are no more "
+                "held-out images, or not twice as many training images.",
+            )
+        return [f"- {note}" for note in notes]
+
+
+def evaluate(
+    samples: Samples,
+    corpus: Corpus,
+    *,
+    heldout: Corpus | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    quiet: bool = False,
+) -> Evaluation:
+    """Score samples, and as many real held-out and real training images.
+
+    Inception Score and Fréchet distance live in a small classifier of the corpus, which is trained on first
+    use and kept in the corpus folder.
+
+    The Fréchet distance compares each of the three sets with one reference: all training images but those
+    drawn for the training set. So no set meets its own images there, and all have the same n and thus the
+    same bias. The classifier was trained on the training images and never saw the held-out ones: the training
+    set scores what a copier of whole training images would, the held-out set adds what the classifier fails
+    to generalise.
+
+    Parameters
+    ----------
+    samples
+        At least 2 samples.
+    corpus
+        The labelled corpus they were made from.
+    heldout
+        Real images that are not in the corpus; None takes `corpus.heldout`.
+    seed
+        Decides which real images are drawn.
+    device
+        Torch device for the classifier; "auto" takes an accelerator if there is one.
+    quiet
+        Show no progress.
+
+    Returns
+    -------
+    Evaluation
+        All scores. If there are fewer held-out images than samples, or fewer than twice as many training
+        images, only the first samples are scored, as many as all rows can have.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 samples or held-out images, the corpus has no labels or is another one than
+        the samples', or shapes differ.
+    """
+    from npgen.classifier import labels_of, load_classifier
+
+    labels_of(corpus)  # raises if there are none
+    heldout = _check(samples, corpus, heldout, seed)
+    classifier = load_classifier(corpus, device=device, quiet=quiet)
+    n = min(len(samples), len(heldout), len(corpus) // 2)
+    given, samples = len(samples), samples[:n]
+    unseen = heldout.images[_draw(len(heldout), n, seed, 0)]
+    seen_ids = _draw(len(corpus), n, seed, 1)
+    seen = corpus.images[seen_ids]
+
+    outputs = [classifier.predict(images, device=device) for images in (samples.images, unseen, seen)]
+    reference = classifier.moments - Moments.of(outputs[2][1])
+    classified = [_classifier_scores(*output, reference, seed) for output in outputs]
+
+    queries = np.concatenate([samples.images, unseen, seen])
+    excluded = np.concatenate([np.full(2 * n, -1), seen_ids])
+    _, squared = nearest_sources(queries, corpus.images, excluded=excluded, quiet=quiet)
+    nearest = np.sqrt(squared).reshape(3, n)
+    bar = float(np.median(nearest[1]))
+    rows: list[dict[str, Any]] = [
+        {"n": n, **scores, **_nearest_scores(distances, bar)}
+        for scores, distances in zip(classified, nearest, strict=True)
+    ]
+    return Evaluation(
+        samples=Scores(**rows[0], **_sample_scores(samples, corpus, squared[:n])),
+        heldout=Scores(**rows[1]),
+        training=Scores(**rows[2]),
+        given=given,
+        reference_size=reference.count,
+        pixels=samples.images[0, :, :, 0].size,
+        corpus_name=corpus.name,
+        corpus_hash=corpus.hash,
+        classifier_id=classifier.id,
+        classifier_accuracy=classifier.metadata["heldout_accuracy"],
+        model=samples.model,
+        config=samples.config.to_json(),
+        seed=seed,
+    )
+
+
+def _check(samples: Samples, corpus: Corpus, heldout: Corpus | None, seed: int) -> Corpus:
+    """Return the held-out images, or raise before anything is trained."""
+    if seed < 0:
+        raise invalid("seed", "at least 0", seed)
+    if len(samples.images) < 2:
+        raise invalid("samples", "at least 2", len(samples.images))
+    samples.check_corpus(corpus)
+    shape = corpus.images.shape[1:]
+    if samples.images.shape[1:] != shape:
+        raise invalid("samples", f"images of shape {shape}, as the corpus has", samples.images.shape[1:])
+    heldout = corpus.heldout if heldout is None else heldout
+    if heldout is None:
+        raise ValueError(
+            f"corpus must be one with held-out images, got {corpus!r}. Build it with `npgen corpus build … "
+            "--holdout 0.1`, or pass real images that are not in it: evaluate(…, heldout=Corpus)"
+        )
+    if heldout.images.shape[1:] != shape:
+        raise invalid("heldout", f"images of shape {shape}, as the corpus has", heldout.images.shape[1:])
+    if heldout.hash == corpus.hash:
+        raise invalid("heldout", "of other images than the corpus", heldout)
+    if len(heldout) < 2:
+        raise invalid("heldout", "at least 2 images", len(heldout))
+    if len(corpus) < 4:  # two drawn, two to refer to
+        raise invalid("corpus", "of at least 4 images", len(corpus))
+    return heldout
+
+
+def _draw(count: int, n: int, seed: int, stream: int) -> NDArray[np.int64]:
+    return np.sort(np.random.default_rng([seed, stream]).choice(count, n, replace=False))
+
+
+def _classifier_scores(
+    probabilities: NDArray[np.float64], features: NDArray[np.float32], reference: Moments, seed: int
+) -> dict[str, float]:
+    target = reference.gaussian()
+    random = np.random.default_rng([seed, 2])
+    scores, distances = [], []
+    for _ in range(RESAMPLES):
+        chosen = random.integers(len(features), size=len(features))
+        scores.append(inception_score(probabilities[chosen]))
+        distances.append(frechet_distance(Moments.of(features[chosen]).gaussian(), target))
+    return {
+        "inception_score": inception_score(probabilities),
+        "inception_score_error": float(np.std(scores, ddof=1)),
+        "frechet": frechet_distance(Moments.of(features).gaussian(), target),
+        "frechet_error": float(np.std(distances, ddof=1)),
+    }
+
+
+def _nearest_scores(distances: NDArray[np.float64], heldout_median: float) -> dict[str, float | None]:
+    median = float(np.median(distances))
+    return {
+        "nearest_distance": median,
+        "nearest_ratio": median / heldout_median if heldout_median else None,
+        "near_copies": float((distances < NEAR_COPY * heldout_median).mean()),
+    }
+
+
+def _sample_scores(samples: Samples, corpus: Corpus, nearest: NDArray[np.int64]) -> dict[str, Any]:
+    to_anchor = distances_to(samples.images, corpus.images, samples.anchor)
+    entropies = entropy(samples, corpus, min(WINDOW, *samples.images.shape[1:3]))
+    runs, regions = longest_runs(samples.trace, samples.config.window), largest_regions(samples.trace)
+    return {
+        "class_entropy": entropies.mean_class,
+        "image_id_entropy": entropies.mean_image_id,
+        "anchor_distance": float(np.median(np.sqrt(to_anchor))),
+        "anchor_nearest": float((to_anchor <= nearest).mean()),
+        "largest_share": float(np.median(largest_shares(samples.trace))),
+        "longest_run": (float(np.median(runs)), int(runs.max())),
+        "largest_region": (float(np.median(regions)), int(regions.max())),
+    }
+
+
+def _cell(write: Callable[[Scores], str | None], row: Scores) -> str:
+    return write(row) or "–"
+
+
+def _ratio(value: float, real: float) -> str | None:
+    return f"{value / real:.2f}" if real else None
+
+
+def _number(value: float | None, form: str) -> str | None:
+    return None if value is None else format(value, form)
+
+
+def _median_max(value: tuple[float, int] | None) -> str | None:
+    return None if value is None else f"{value[0]:.0f}, {value[1]}"

@@ -1,0 +1,235 @@
+"""`.npy` files: rows streamed in and hashed on the way, and a reader that trusts no header."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from npgen.errors import invalid
+from npgen.files import replacing
+
+CHUNK_BYTES = 1 << 22
+
+
+def npy_header(dtype: npt.DTypeLike, shape: tuple[int, ...]) -> bytes:
+    """Make the header of a C-ordered `.npy` file.
+
+    NumPy has changed its padding between releases. Hashes cover whole files, so the header is fixed here.
+
+    Parameters
+    ----------
+    dtype
+        Plain (unstructured, non-object) dtype.
+    shape
+        Extents of the array.
+
+    Returns
+    -------
+    bytes
+        Format version 1.0 header, padded to a multiple of 64 bytes.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is not plain.
+    """
+    described = np.dtype(dtype)
+    if described.hasobject or described.names is not None:
+        raise TypeError(f"dtype must be a plain number type, got {described}")
+    extents = tuple(int(extent) for extent in shape)
+    text = f"{{'descr': {described.str!r}, 'fortran_order': False, 'shape': {extents!r}, }}"
+    padded = text + " " * (-(len(text) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded.encode("ascii")
+
+
+def sha256_array(array: npt.NDArray[Any]) -> str:
+    """Hash an array as `write_array` would store it, without storing it.
+
+    Parameters
+    ----------
+    array
+        Any plain array of one dimension or more.
+
+    Returns
+    -------
+    str
+        The same as `files.sha256_file` of the file that `write_array` makes.
+    """
+    digest = hashlib.sha256(npy_header(array.dtype, array.shape))
+    for chunk in _byte_chunks(array):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+class ArrayWriter:
+    """Rows of one `.npy` file, written as they come and hashed on the way."""
+
+    def __init__(self, file: BinaryIO, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> None:
+        if not shape:
+            raise invalid("shape", "at least one extent, the number of rows", shape)
+        self.dtype = np.dtype(dtype)
+        self.shape = shape
+        self.rows = 0
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._put(npy_header(self.dtype, shape))
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything written so far; after the last row, that of the file."""
+        return self._digest.hexdigest()
+
+    def write(self, rows: npt.NDArray[Any]) -> None:
+        """Append rows.
+
+        Parameters
+        ----------
+        rows
+            Array (n, ...) of the writer's dtype and trailing shape.
+
+        Raises
+        ------
+        ValueError
+            If they are of another dtype or shape, or too many.
+        """
+        if rows.dtype != self.dtype or rows.shape[1:] != self.shape[1:]:
+            raise invalid(
+                "rows", f"{self.dtype} of shape (n, *{self.shape[1:]})", f"{rows.dtype} of shape {rows.shape}"
+            )
+        if self.rows + len(rows) > self.shape[0]:
+            raise invalid("rows", f"at most {self.shape[0]} in all", self.rows + len(rows))
+        for chunk in _byte_chunks(rows):
+            self._put(chunk)
+        self.rows += len(rows)
+
+    def _put(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+
+
+@contextlib.contextmanager
+def array_writer(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Iterator[ArrayWriter]:
+    """Stream an array of known shape into an atomically written `.npy` file.
+
+    Parameters
+    ----------
+    path
+        Where the file goes.
+    dtype, shape
+        Of the whole array.
+
+    Yields
+    ------
+    ArrayWriter
+        Takes rows in order. All of them must be written before the block ends.
+    """
+    with replacing(path) as file:
+        writer = ArrayWriter(file, dtype, shape)
+        yield writer
+        if writer.rows != shape[0]:
+            raise invalid(f"rows written to {path}", str(shape[0]), writer.rows)
+
+
+def write_array(path: str | os.PathLike[str], array: npt.NDArray[Any]) -> str:
+    """Write an array atomically as C-ordered `.npy`.
+
+    Parameters
+    ----------
+    path
+        Where the file goes.
+    array
+        Any plain array of one dimension or more.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file.
+    """
+    with array_writer(path, array.dtype, array.shape) as writer:
+        writer.write(array)
+    return writer.sha256
+
+
+def open_array(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
+    """Memory-map a `.npy` file read-only, after checking that it is exactly what is expected.
+
+    Nothing is allocated from what the header says: its shape must match the file's length first.
+
+    Parameters
+    ----------
+    path
+        File to open.
+    dtype
+        Expected dtype.
+    shape
+        Expected shape; None stands for any extent.
+
+    Returns
+    -------
+    np.ndarray
+        Read-only memory map.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not `.npy`, holds Python objects or Fortran order, is of another dtype or shape, or is
+        shorter or longer than its header says.
+    """
+    expected = np.dtype(dtype)
+    with Path(path).open("rb") as file:
+        found_shape, fortran, found = _read_header(file, path)
+        if found != expected:
+            raise ValueError(f"{path} must be an array of {expected}, got {found}")
+        if fortran:
+            raise ValueError(f"{path} must be in C order, got Fortran order")
+        if len(found_shape) != len(shape) or any(
+            want is not None and want != got for want, got in zip(shape, found_shape, strict=True)
+        ):
+            wanted = ", ".join("any" if extent is None else str(extent) for extent in shape)
+            raise ValueError(f"{path} must be an array of shape ({wanted}), got {found_shape}")
+        offset = file.tell()
+        length = offset + prod(found_shape) * expected.itemsize  # Python integers: no header can overflow
+        size = os.fstat(file.fileno()).st_size
+        if size != length:
+            raise ValueError(
+                f"{path} must be {length} bytes for shape {found_shape} of {expected}, got {size}: "
+                "the file is truncated or altered"
+            )
+        if size == offset:  # an empty array: a map of no bytes is not allowed
+            empty = np.empty(found_shape, expected)
+            empty.flags.writeable = False
+            return empty
+        return np.memmap(file, dtype=expected, mode="r", offset=offset, shape=found_shape)
+
+
+def _read_header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    try:
+        shape, fortran, dtype = readers[np.lib.format.read_magic(file)](file)
+    except Exception as error:  # NumPy answers a damaged header with all kinds
+        raise ValueError(f"{path} must be a .npy file, got one that cannot be read: {error}") from error
+    if dtype.hasobject:
+        raise ValueError(f"{path} must hold plain numbers, got Python objects, which are never unpickled")
+    if any(extent < 0 for extent in shape):
+        raise ValueError(f"{path} must be an array of non-negative extents, got {shape}")
+    return shape, fortran, dtype
+
+
+def _byte_chunks(array: npt.NDArray[Any]) -> Iterator[memoryview]:
+    """Bytes in C order, some megabytes at a time, so that a memory map is never read whole."""
+    step = max(1, CHUNK_BYTES // max(1, array.nbytes // max(1, len(array))))
+    for start in range(0, len(array), step):
+        yield np.ascontiguousarray(array[start : start + step]).reshape(-1).view(np.uint8).data

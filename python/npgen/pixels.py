@@ -1,0 +1,157 @@
+"""Coarse pixels as a representation: what `encoder="pixels"` means."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npgen.errors import invalid
+
+PIXELS = "pixels"
+
+
+class PixelEncoder:
+    """Coarse pixels as a representation: no training, no torch, any corpus.
+
+    An image is averaged over a grid of J cells. Let s be the cell means of a source image (a key), c the
+    means over the *known* pixels of each cell of a canvas, m the known share of each cell, all brought to
+    [-1/2, 1/2]. The masked distance is ``d² = Σ m (c − s)² = Σ m c² − (2 m c)·s + m·s²``, whose first term is
+    the same for all sources. So with
+
+        key(s)      = [s, s², r] / M,   r = √(M² − Σ s² − Σ s⁴),   M² = 5 J / 16 ≥ Σ s² + Σ s⁴
+        query(c, m) = [2 m c, −m, 0] / its length
+
+    the product key·query is a falling linear function of d². All keys have length 1 thanks to r, so the
+    nearest keys by L2 distance, too, are exactly the sources of smallest masked distance.
+
+    Keys and queries have different forms: `encode` makes keys when it gets no mask, and queries when it gets
+    one, even one that is true everywhere.
+
+    Parameters
+    ----------
+    height, width, channels
+        Extents of the images.
+    grid
+        Cells along each side; fewer where an image has fewer pixels.
+    """
+
+    normalised = True
+
+    def __init__(self, height: int, width: int, channels: int, *, grid: int = 7) -> None:
+        for name, number in (("height", height), ("width", width), ("channels", channels), ("grid", grid)):
+            if number < 1:
+                raise invalid(name, "at least 1", number)
+        self.shape = (height, width, channels)
+        self.grid = (min(grid, height), min(grid, width))
+        self.metadata: dict[str, Any] = {"kind": PIXELS, "shape": list(self.shape), "grid": list(self.grid)}
+        self._id = hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode() + b"1").hexdigest()
+
+    @property
+    def id(self) -> str:
+        """Sha256 over image shape, grid and version of the equation, 64 hexadecimal digits."""
+        return self._id
+
+    @property
+    def dim(self) -> int:
+        """Width of the embedding, D."""
+        return 2 * self.grid[0] * self.grid[1] * self.channels + 1
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image, C."""
+        return self.shape[2]
+
+    def __repr__(self) -> str:
+        """Tell encoders apart in messages."""
+        return f"PixelEncoder(shape={self.shape}, grid={self.grid})"
+
+    def encode(
+        self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """Make keys of source images, or queries of canvases known in part.
+
+        Parameters
+        ----------
+        images
+            Images (B, H, W, C), uint8. Unknown pixels may hold anything.
+        known
+            None for keys; for queries the known mask (B, H, W), or (H, W) for all, bool.
+        threads
+            Taken for the sake of one interface; one thread works.
+
+        Returns
+        -------
+        ndarray
+            Rows (B, D), float32, of length 1; a canvas of which nothing is known gives zeros, as far from
+            every key.
+
+        Raises
+        ------
+        TypeError
+            If `images` is not uint8 or `known` not bool.
+        ValueError
+            If shapes do not fit each other or the encoder.
+        """
+        mask = check_input(images, known, threads, self.channels)
+        if images.shape[1:] != self.shape:
+            raise invalid("images", f"of shape (B, {', '.join(map(str, self.shape))})", images.shape)
+        rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
+        for start in range(0, len(images), 256):
+            part = slice(start, start + 256)
+            rows[part] = self._encode_part(images[part], mask if mask.ndim == 2 else mask[part], known is None)
+        return rows
+
+    def _encode_part(self, images: NDArray[np.uint8], mask: NDArray[np.bool_], keys: bool) -> NDArray[np.float64]:
+        down, across = (_overlaps(extent, cells) for extent, cells in zip(self.shape[:2], self.grid, strict=True))
+        masks = np.broadcast_to(mask, images.shape[:3])
+        # Sums of whole numbers below 2**53 are exact in float64, in whatever order a library adds them.
+        areas = down @ masks.astype(np.float64) @ across.T  # (B, grid, grid)
+        pixels = np.moveaxis(images, 3, 1) * masks[:, None]  # (B, C, H, W)
+        sums = down @ pixels.astype(np.float64) @ across.T  # (B, C, grid, grid)
+        share = np.broadcast_to(areas[:, None] / (self.shape[0] * self.shape[1]), sums.shape)
+        # Cells of which nothing is known have weight 0 and any mean.
+        means = np.where(share > 0, sums / np.maximum(areas, 1.0)[:, None] / 255 - 0.5, 0.0)
+        c, m = means.reshape(len(images), -1), share.reshape(len(images), -1)
+        if keys:
+            squares = c * c
+            bound = 5 * c.shape[1] / 16
+            rest = bound - (squares + squares * squares).sum(1, keepdims=True)
+            rows: NDArray[np.float64] = np.concatenate([c, squares, np.sqrt(np.maximum(rest, 0.0))], 1)
+            rows /= np.sqrt(bound)
+            return rows
+        rows = np.concatenate([2 * m * c, -m, np.zeros((len(images), 1))], 1)
+        length = np.sqrt((rows * rows).sum(1, keepdims=True))
+        rows /= np.where(length > 0, length, 1.0)
+        return rows
+
+
+def check_input(
+    images: NDArray[np.uint8], known: NDArray[np.bool_] | None, threads: int | None, channels: int
+) -> NDArray[np.bool_]:
+    """Return the mask of `encode`'s input once all of it is sound: (H, W) or (B, H, W)."""
+    if images.dtype != np.uint8:
+        raise TypeError(f"images must be uint8, got {images.dtype}")
+    if images.ndim != 4 or images.shape[3] != channels or 0 in images.shape[1:]:
+        raise invalid("images", f"of shape (B, H, W, {channels})", images.shape)
+    if threads is not None and threads < 1:
+        raise invalid("threads", "at least 1", threads)
+    if known is None:
+        return np.ones(images.shape[1:3], np.bool_)
+    if known.dtype != np.bool_:
+        raise TypeError(f"known must be bool, got {known.dtype}")
+    if known.shape not in (images.shape[1:3], images.shape[:3]):
+        raise invalid("known", f"of shape {images.shape[1:3]} or {images.shape[:3]}", known.shape)
+    return known
+
+
+def _overlaps(extent: int, cells: int) -> NDArray[np.float64]:
+    """How much of each pixel lies in each cell, (cells, extent), in units of 1/cells pixel: whole numbers."""
+    pixel = np.arange(extent) * cells
+    cell = np.arange(cells)[:, None] * extent
+    overlap = np.minimum(pixel + cells, cell + extent) - np.maximum(pixel, cell)
+    positive: NDArray[np.float64] = np.maximum(overlap, 0).astype(np.float64)
+    return positive

@@ -1,0 +1,220 @@
+"""The recipe of an encoder: every number that decides what training makes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from npgen.architecture import Architecture
+from npgen.errors import invalid
+from npgen.files import read_json
+
+if TYPE_CHECKING:
+    from npgen.corpus import Corpus
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train an encoder. The defaults made the shipped MNIST encoder.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the corpus.
+    batch_size
+        Images per step; each has 2 batch_size - 1 rivals.
+    temperature
+        Of NT-Xent.
+    learning_rate
+        Peak of AdamW's learning rate; it rises linearly for `warmup_epochs`, then falls as a cosine to zero.
+    weight_decay
+        Of AdamW.
+    warmup_epochs
+        Length of the rise, in epochs.
+    layers, pool, dim
+        As in `npgen.encoder.Architecture`.
+    projection
+        Width of the space that NT-Xent compares in.
+    rotation, shear
+        Largest angles of the random affine map, degrees.
+    zoom
+        Largest relative change of scale along each axis: 0.25 means from 1/1.25 to 1.25.
+    shift
+        Largest displacement along each axis, as a share of the image.
+    elastic
+        Largest displacement of a random smooth field, as a share of the image.
+    blur
+        Share of views that are blurred, each to a random extent.
+    flip
+        Share of views that are mirrored left to right.
+    colour
+        Strength of random brightness, contrast and saturation, 0 to 1.
+    grey
+        Share of RGB views turned grey.
+    full
+        Share of views that are known in full, as keys are.
+    seed_size
+        Side of the square that a ring mask grows from, pixels.
+    jitter
+        Largest displacement of that square from the centre along each axis, as a share of the image.
+    precision
+        "bfloat16" or "float32": what convolutions compute in while training. A CPU without bfloat16
+        instructions takes float32.
+    seed
+        Decides initial weights, views, masks and order.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside its range.
+    """
+
+    epochs: int = 16
+    batch_size: int = 512
+    temperature: float = 0.2
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-3
+    warmup_epochs: float = 1.0
+    layers: tuple[tuple[int, int, int], ...] = (
+        (32, 5, 2),
+        (32, 3, 1),
+        (64, 3, 2),
+        (64, 3, 1),
+        (128, 3, 2),
+        (128, 3, 1),
+    )
+    pool: int = 2
+    dim: int = 128
+    projection: int = 128
+    rotation: float = 20.0
+    shear: float = 15.0
+    zoom: float = 0.2
+    shift: float = 0.1
+    elastic: float = 0.1
+    blur: float = 0.3
+    flip: float = 0.0
+    colour: float = 0.0
+    grey: float = 0.0
+    full: float = 0.5
+    seed_size: int = 8
+    jitter: float = 0.05
+    precision: str = "bfloat16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every number."""
+        self.architecture(1)
+        for name, least in (
+            ("epochs", 1),
+            ("batch_size", 2),
+            ("projection", 1),
+            ("seed_size", 1),
+            ("seed", 0),
+        ):
+            number = getattr(self, name)
+            if type(number) is not int or number < least:
+                raise invalid(name, f"a whole number of at least {least}", number)
+        for name in ("blur", "flip", "colour", "grey", "full"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise invalid(name, "in 0..1", getattr(self, name))
+        for name in ("weight_decay", "warmup_epochs", "zoom", "shift", "elastic", "jitter"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise invalid(name, "a number of at least 0", getattr(self, name))
+        for name in ("temperature", "learning_rate"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise invalid(name, "a number above 0", getattr(self, name))
+        for name, limit in (("rotation", 180), ("shear", 80)):
+            if not 0 <= getattr(self, name) <= limit:
+                raise invalid(name, f"degrees in 0..{limit}", getattr(self, name))
+        if self.precision not in ("bfloat16", "float32"):
+            raise invalid("precision", '"bfloat16" or "float32"', self.precision)
+
+    @classmethod
+    def for_corpus(cls, corpus: Corpus, **changes: Any) -> Recipe:
+        """Choose the defaults that suit a corpus: glyphs if it is grey, photographs if it is RGB.
+
+        Parameters
+        ----------
+        corpus
+            The corpus to train on.
+        **changes
+            Values to set otherwise.
+
+        Returns
+        -------
+        Recipe
+            The recipe.
+        """
+        if corpus.images.shape[3] == 1:
+            return cls(**changes)
+        # Mirroring, crops and other light leave a photograph what it is; it is seldom tilted, as glyphs are.
+        photographs = cls(rotation=5.0, shear=0.0, zoom=0.5, elastic=0.0, flip=0.5, colour=0.4, grey=0.2)
+        return replace(photographs, **changes)
+
+    @classmethod
+    def from_json(cls, values: Any) -> Recipe:
+        """Read a recipe from a JSON object, as `to_json` writes it; what is absent takes its default.
+
+        Parameters
+        ----------
+        values
+            The object.
+
+        Returns
+        -------
+        Recipe
+            The recipe.
+
+        Raises
+        ------
+        ValueError
+            If it holds unknown names or bad values.
+        """
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, dict) or not set(values) <= set(names):
+            got = sorted(set(values) - set(names)) if isinstance(values, dict) else values
+            raise invalid("recipe", f"an object of {', '.join(names)}", got)
+        try:
+            layers = values.get("layers", cls.layers)
+            return cls(**{**values, "layers": tuple(tuple(layer) for layer in layers)})
+        except TypeError as error:
+            raise invalid("recipe", "an object of numbers", values) from error
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Recipe:
+        """Read a recipe from a JSON file.
+
+        Parameters
+        ----------
+        path
+            File to read.
+
+        Returns
+        -------
+        Recipe
+            The recipe.
+        """
+        return cls.from_json(read_json(Path(path)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the recipe as a JSON object."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+    def architecture(self, channels: int) -> Architecture:
+        """Give the architecture of the encoder for images of C channels.
+
+        Parameters
+        ----------
+        channels
+            C: 1 or 3.
+
+        Returns
+        -------
+        Architecture
+            What `npgen.encoder.Encoder` will have.
+        """
+        return Architecture(channels, self.layers, self.pool, self.dim)

@@ -1,0 +1,124 @@
+//! Stage fill through the crate's public face: the same bytes on any number of threads and any instruction set.
+
+#[path = "../benches/common/mod.rs"]
+mod common;
+
+use std::sync::atomic::AtomicBool;
+
+use npgen::corpus::{Corpus, ImageId};
+use npgen::fill::{Canvas, Model, Trace};
+use npgen::geometry::{Extent, Rect};
+use npgen::order::{fill_order, FillOrder};
+use npgen::pool::{Keep, Rule};
+use npgen::sample::Keyed;
+use npgen::ssd::Path;
+use npgen::window::Window;
+use npgen::Error;
+use rayon::ThreadPoolBuilder;
+
+const EXTENT: Extent = Extent { height: 12, width: 11 };
+const CHANNELS: usize = 3;
+/// Enough for one canvas's scan to be split over threads, too.
+const COUNT: usize = 1_500;
+
+struct Scene {
+    bytes: Vec<u8>,
+    window: Window,
+    known: Vec<bool>,
+    order: FillOrder,
+}
+
+/// Everything a batch of canvases holds in the end.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    pixels: Vec<Vec<u8>>,
+    ids: Vec<[Vec<i32>; 4]>,
+    distance: Vec<Vec<f32>>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut known = vec![false; EXTENT.area()];
+        let seed = Rect { y: 4, x: 4, height: 4, width: 4 };
+        seed.pixels().for_each(|pixel| known[EXTENT.flat(pixel)] = true);
+        Self {
+            bytes: common::images(COUNT, EXTENT, CHANNELS),
+            window: Window::new(7, 1.2, EXTENT).unwrap(),
+            order: fill_order(EXTENT, &known, 7).unwrap(),
+            known,
+        }
+    }
+
+    fn model(&self, path: Path) -> Model<'_> {
+        Model {
+            corpus: Corpus::new(&self.bytes, COUNT, EXTENT, CHANNELS).unwrap(),
+            window: &self.window,
+            radius: 2,
+            rule: Rule::new(0.1, 3, Keep::Best).unwrap(),
+            path,
+        }
+    }
+
+    /// Fills `batch` canvases whose first `batch` images are their seeds and barred.
+    fn fill(
+        &self,
+        (path, threads, batch): (Path, usize, usize),
+        shortlists: Option<&[Vec<ImageId>]>,
+        cancel: bool,
+    ) -> Result<Outcome, Error> {
+        let area = EXTENT.area();
+        let mut outcome = Outcome {
+            pixels: self.bytes.chunks(area * CHANNELS).take(batch).map(<[u8]>::to_vec).collect(),
+            ids: (0..batch).map(|_| std::array::from_fn(|_| vec![0; area])).collect(),
+            distance: vec![vec![0.0; area]; batch],
+        };
+        let rows = outcome.pixels.iter_mut().zip(&mut outcome.ids).zip(&mut outcome.distance);
+        let mut canvases: Vec<Canvas> = rows
+            .zip(0_u32..)
+            .map(|(((pixels, [image_id, y, x, pool_size]), distance), sample)| Canvas {
+                random: Keyed { seed: 5, sample: sample.into() },
+                barred: Some(ImageId(sample)),
+                pixels,
+                trace: Trace { image_id, y, x, distance, pool_size },
+            })
+            .collect();
+        let cancel = AtomicBool::new(cancel);
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let model = self.model(path);
+        pool.install(|| match shortlists {
+            Some(lists) => {
+                model.fill_from_shortlists(&self.order.pixels, &self.known, &mut canvases, lists, &cancel)
+            }
+            None => model.fill_from_all(&self.order.pixels, &self.known, &mut canvases, &cancel),
+        })?;
+        drop(canvases);
+        Ok(outcome)
+    }
+}
+
+#[test]
+fn threads_batches_paths_and_routes_agree() {
+    let scene = Scene::new();
+    let everything: Vec<ImageId> = (0..COUNT as u32).map(ImageId).collect();
+    let lists = vec![everything; 3];
+    let best = Path::best();
+    let expected = scene.fill((best, 1, 3), None, false).unwrap();
+    for threads in [1, 2, 5] {
+        assert_eq!(scene.fill((best, threads, 3), None, false).unwrap(), expected);
+        assert_eq!(scene.fill((best, threads, 3), Some(&lists), false).unwrap(), expected);
+    }
+    for path in Path::available() {
+        assert_eq!(scene.fill((path, 2, 3), Some(&lists), false).unwrap(), expected, "{path:?}");
+    }
+    let alone = scene.fill((best, 2, 1), None, false).unwrap();
+    assert_eq!(alone.pixels[0], expected.pixels[0]);
+    assert_eq!(alone.ids[0], expected.ids[0]);
+}
+
+#[test]
+fn a_raised_flag_ends_the_work() {
+    let scene = Scene::new();
+    let lists = vec![vec![ImageId(5)]; 2];
+    assert_eq!(scene.fill((Path::best(), 2, 2), None, true), Err(Error::Interrupted));
+    assert_eq!(scene.fill((Path::best(), 2, 2), Some(&lists), true), Err(Error::Interrupted));
+}

@@ -1,0 +1,169 @@
+"""The command line: every command of the README, and one clear line for what a user can mend."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import npgen
+from npgen.cli import app
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def complaint(*arguments):
+    """Run what must fail, and return what is said on stderr."""
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    return result.stderr
+
+
+@pytest.fixture
+def stored(digits, tmp_path):
+    digits.save(tmp_path / "corpus")
+    return tmp_path / "corpus"
+
+
+def write_idx(path, array):
+    """Write an array as MNIST's files are."""
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(extent.to_bytes(4, "big") for extent in array.shape)
+    path.write_bytes(header + array.tobytes())
+
+
+@pytest.fixture
+def readme_folder(tmp_path, monkeypatch, mnist_5k, colours):
+    """A folder with what the README's commands expect: a photo folder, and DATA in MNIST's layout."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NPGEN_HOME", str(tmp_path / "home"))
+    raw = tmp_path / "DATA" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, part in (("train", slice(0, None, 4)), ("t10k", slice(1, None, 10))):
+        write_idx(raw / f"{name}-images-idx3-ubyte", mnist_5k.images[part, ..., 0])
+        write_idx(raw / f"{name}-labels-idx1-ubyte", mnist_5k.labels[part].astype(np.uint8))
+    for k, image in enumerate(np.concatenate([colours.images] * 2)):
+        folder = tmp_path / "photos" / colours.classes[colours.labels[k % len(colours)]]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{k}.png")
+
+
+def test_every_command_of_the_readme_runs(readme_folder, monkeypatch):
+    # The big run and the training are made small: what is tested is that the commands are right.
+    monkeypatch.setattr("npgen.classifier._epochs", lambda shown, count: 1)
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    inline = re.findall(r"`(npgen [^`]*)`", README.replace("\n", " "))
+    lines = [line.split("#")[0] for block in blocks for line in block.splitlines()]
+    commands = [part.strip() for line in lines + inline for part in line.split("&&")]
+    commands = [command for command in commands if command.startswith("npgen ") and command.split()[2:]]
+    assert len(commands) >= 9
+    # The corpora must be there before they are used; else, the README's order.
+    commands.sort(key=lambda command: not command.startswith("npgen corpus build"))
+    for command in commands:
+        command = command.replace("-n 1000", "-n 20")
+        if command.startswith("npgen encoder train"):
+            command += " --epochs 1 --batch-size 16"
+        quiet = [] if command.startswith("npgen corpus info") else ["--quiet"]
+        result = run(*shlex.split(command)[1:], *quiet)
+        assert result.exit_code == 0, (command, result.output)
+
+
+def test_the_python_of_the_readme_runs(mnist_5k):
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def test_generate_writes_a_run_that_says_how_it_was_made(stored, tmp_path):
+    out = tmp_path / "run"
+    options = ["--encoder", "pixels", "--window", 5, "--shortlist", 9, "--seed-at", 1, 2, "--include-seed-image", "-q"]
+    result = run("generate", stored, "-n", 3, "--seed", 8, "--out", out, *options)
+    assert result.exit_code == 0, result.output
+    assert "image-ID entropy" in result.stdout
+    assert str(out / "overview.png") in result.stdout
+    samples = npgen.load_samples(out)
+    assert samples.config == npgen.Config(window=5, shortlist=9, seed_at=(1, 2), exclude_seed_image=False)
+    with Image.open(out / "samples.png") as picture:
+        assert json.loads(picture.text["npgen"])["config"] == json.loads(json.dumps(samples.config.to_json()))
+    again = npgen.generate(npgen.load_corpus(stored), 3, "full", samples.config, 8, encoder="pixels", progress=False)
+    np.testing.assert_array_equal(again.images, samples.images)
+
+
+def test_settings_come_from_a_file_and_options_override_it(stored, tmp_path):
+    (tmp_path / "config.json").write_text('{"window": 5, "locality": 1}')
+    options = ["--model", "local", "--config", tmp_path / "config.json", "--locality", 0, "-q"]
+    assert run("generate", stored, "-n", 1, "--out", tmp_path / "run", *options).exit_code == 0
+    assert npgen.load_samples(tmp_path / "run").config == npgen.Config(window=5, locality=0)
+    (tmp_path / "config.json").write_text("{")
+    assert "config must be a JSON file, got" in complaint("generate", stored, *options)
+    (tmp_path / "config.json").write_text("[1]")
+    assert "config must be a JSON object of settings, got [1]" in complaint("generate", stored, *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "huge"], "model must be one of 'full', 'local', got 'huge'"),
+        (["-n", "0"], "n must be at least 1, got 0"),
+        (["--window", "4"], "window must be odd, at least 3, got 4"),
+        (["--shortlist", "60", "--encoder", "pixels"], "shortlist must be in 1..=59"),
+        ([], "npgen encoder train"),
+        (["--encoder", "resnet"], "encoder must be one of"),
+    ],
+)
+def test_a_complaint_is_one_line_and_leaves_nothing(stored, tmp_path, options, message):
+    said = complaint("generate", stored, "--out", tmp_path / "run", "-q", *options)
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_corpus_is_told_those_there_are():
+    assert "corpus must be one of mnist-5k, mnist, " in complaint("generate", "minst")
+
+
+def test_a_run_is_never_overwritten(stored, tmp_path):
+    options = ["--model", "local", "--window", 5, "-n", 1, "-q", "--out", tmp_path / "run"]
+    assert run("generate", stored, *options).exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.*")}
+    assert "run" in complaint("generate", stored, *options)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.*")} == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_no_space_is_said_and_leaves_nothing(stored, tmp_path):
+    """A limit on file size fails as a full disk does: in the middle of a write."""
+    code = (
+        "import resource, signal, sys; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); "
+        "from npgen.cli import app; app()"
+    )
+    command = ["generate", stored, "--model", "local", "--window", "5", "-n", "20", "-q", "--out", tmp_path / "run"]
+    result = subprocess.run([sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "npgen: " in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus"]
+
+
+def test_corpus_info_finds_an_altered_byte(stored):
+    result = run("corpus", "info", stored)
+    assert result.exit_code == 0
+    assert "verified" in result.stdout
+    path = stored / "images.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    assert "images.npy" in complaint("corpus", "info", stored)
+
+
+def test_importing_npgen_does_not_import_torch():
+    code = "import sys, npgen, npgen.cli, npgen.figures; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,384 @@
+"""Encoders: a row depends on its own image alone, files survive the round trip, bad input gets its message."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from npgen.architecture import Architecture
+from npgen.corpus import Corpus
+from npgen.encoder import WEIGHTS, Encoder, load_encoder, resolve_device
+from npgen.pixels import PixelEncoder
+
+SMALL = ((8, 3, 2), (12, 3, 1))
+
+
+def random_encoder(channels=1, layers=SMALL, dim=16, seed=0, **options):
+    rng = np.random.default_rng(seed)
+    architecture = Architecture(channels, layers, 2, dim)
+    tensors = {
+        name: (rng.normal(size=shape) * 1.4 / np.sqrt(max(1, np.prod(shape[1:])))).astype(np.float16)
+        for name, shape in architecture.shapes().items()
+    }
+    return Encoder(architecture, tensors, device="cpu", **options)
+
+
+def random_images(count, height=28, width=28, channels=1, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+
+
+def random_masks(count, height=28, width=28, seed=0):
+    return np.random.default_rng(seed).random((count, height, width)) < 0.6
+
+
+def corpus_of(images, name="arrays"):
+    return Corpus.from_arrays(images, name=name)
+
+
+def shipped_layers():
+    return tuple(tuple(layer) for layer in json.loads((WEIGHTS / "mnist.json").read_text())["recipe"]["layers"])
+
+
+class TestEncode:
+    def test_rows_are_unit_float32(self):
+        rows = random_encoder().encode(random_images(5))
+        assert rows.shape == (5, 16) and rows.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
+
+    def test_no_images_give_no_rows(self):
+        assert random_encoder().encode(random_images(0)).shape == (0, 16)
+
+    def test_unknown_pixels_do_not_count_but_the_mask_does(self):
+        encoder, images, known = random_encoder(), random_images(6), random_masks(6)
+        noise = np.where(known[..., None], images, random_images(6, seed=9))
+        np.testing.assert_array_equal(encoder.encode(images, known), encoder.encode(noise, known))
+        assert not np.array_equal(encoder.encode(images, known), encoder.encode(images))
+
+    def test_no_mask_means_all_known(self):
+        encoder, images = random_encoder(), random_images(3)
+        everything = np.ones((28, 28), bool)
+        np.testing.assert_array_equal(encoder.encode(images), encoder.encode(images, everything))
+        np.testing.assert_array_equal(encoder.encode(images), encoder.encode(images, np.ones((3, 28, 28), bool)))
+
+    @pytest.mark.parametrize(("height", "width", "channels"), [(28, 28, 1), (32, 32, 3), (17, 23, 1)])
+    def test_a_row_depends_on_nothing_but_its_image(self, height, width, channels):
+        import torch
+
+        encoder = random_encoder(channels, shipped_layers(), 128)
+        images, known = random_images(90, height, width, channels), random_masks(90, height, width)
+        expected = encoder.encode(images, known, threads=1)
+        order = np.random.default_rng(1).permutation(90)
+        before = torch.get_num_threads()
+        try:
+            for torch_threads in (1, 2):
+                torch.set_num_threads(torch_threads)
+                for threads in (None, 1, 2, 5):
+                    got = encoder.encode(images[order], known[order], threads=threads)
+                    np.testing.assert_array_equal(got, expected[order])
+                assert torch.get_num_threads() == torch_threads
+                for batch in (1, 7, 64):
+                    for start in (0, 13, 90 - batch):
+                        part = slice(start, start + batch)
+                        np.testing.assert_array_equal(encoder.encode(images[part], known[part]), expected[part])
+        finally:
+            torch.set_num_threads(before)
+
+    def test_memory_mapped_images(self, tmp_path):
+        np.save(tmp_path / "images.npy", random_images(20))
+        mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+        encoder = random_encoder()
+        np.testing.assert_array_equal(encoder.encode(mapped), encoder.encode(random_images(20)))
+
+    @pytest.mark.parametrize("encoder", [random_encoder(), PixelEncoder(28, 28, 1)], ids=["network", "pixels"])
+    def test_bad_input(self, encoder):
+        images = random_images(2)
+        with pytest.raises(TypeError, match="images must be uint8, got float32"):
+            encoder.encode(images.astype(np.float32))
+        with pytest.raises(ValueError, match=r"images must be of shape \(B, H, W, 1\), got \(28, 28, 1\)"):
+            encoder.encode(images[0])
+        with pytest.raises(ValueError, match=r"images must be of shape \(B, H, W, 1\), got \(2, 28, 28, 3\)"):
+            encoder.encode(random_images(2, channels=3))
+        with pytest.raises(TypeError, match="known must be bool, got uint8"):
+            encoder.encode(images, np.ones((28, 28), np.uint8))
+        with pytest.raises(ValueError, match=r"known must be of shape .* got \(3, 28, 28\)"):
+            encoder.encode(images, np.ones((3, 28, 28), bool))
+        with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+            encoder.encode(images, threads=0)
+
+    def test_unknown_device(self):
+        with pytest.raises(ValueError, match=r"device must be auto, cpu, or an accelerator .* got 'abacus'"):
+            resolve_device("abacus")
+
+
+class TestFiles:
+    def test_round_trip(self, tmp_path):
+        encoder = random_encoder(3, metadata={"recipe": {"epochs": 2}, "image_size": [32, 32]})
+        encoder.save(tmp_path / "a.safetensors")
+        loaded = Encoder.load(tmp_path / "a.safetensors", device="cpu")
+        assert loaded.id == encoder.id and len(encoder.id) == 64
+        assert (loaded.dim, loaded.channels, loaded.metadata) == (16, 3, encoder.metadata)
+        images = random_images(4, 32, 32, 3)
+        np.testing.assert_array_equal(loaded.encode(images), encoder.encode(images))
+        loaded.save(tmp_path / "b.safetensors")
+        assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
+
+    def test_id_is_of_weights_and_architecture(self):
+        assert random_encoder(metadata={"note": 1}).id == random_encoder().id
+        assert random_encoder(seed=1).id != random_encoder().id
+        strided = ((8, 3, 1), (12, 3, 1))  # the same tensors, another function
+        assert random_encoder(layers=strided).id != random_encoder().id
+
+    def test_failed_save_leaves_nothing(self, tmp_path):
+        with pytest.raises(OSError, match="missing"):
+            random_encoder().save(tmp_path / "missing" / "a.safetensors")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_missing_file(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"encoder must be an existing file, got .*none\.safetensors"):
+            Encoder.load(tmp_path / "none.safetensors")
+
+    def test_not_safetensors(self, tmp_path):
+        path = tmp_path / "a.safetensors"
+        path.write_bytes(b"surely no tensors here")
+        with pytest.raises(ValueError, match=r"encoder must be a whole safetensors file, got .*a\.safetensors"):
+            Encoder.load(path)
+
+    def test_truncated(self, tmp_path):
+        path = tmp_path / "a.safetensors"
+        random_encoder().save(path)
+        path.write_bytes(path.read_bytes()[:-10])
+        with pytest.raises(ValueError, match="encoder must be a whole safetensors file"):
+            Encoder.load(path)
+
+    def test_altered(self, tmp_path):
+        """Each way a file can be wrong inside, with its message."""
+        path = tmp_path / "a.safetensors"
+        random_encoder().save(path)
+        good = load_file(path)
+        header = {"format_version": 1, "architecture": {"channels": 1, "layers": SMALL, "pool": 2, "dim": 16}}
+
+        def expect(message, tensors=good, header=header, raw=None):
+            text = json.dumps(header) if raw is None else raw
+            save_file(tensors, path, metadata={"npgen": text})
+            with pytest.raises(ValueError, match=message):
+                Encoder.load(path)
+
+        nan = good["output.bias"].copy()
+        nan[3] = np.nan
+        expect("tensor 'output.bias' must be finite numbers, got '1 that are not'", {**good, "output.bias": nan})
+        expect(
+            r"tensor 'mean' must be float16 of shape \(1,\), got 'float16 of shape \(3,\)'",
+            {**good, "mean": np.zeros(3, np.float16)},
+        )
+        expect("tensor 'mean' must be float16 .* got 'float32", {**good, "mean": np.zeros(1, np.float32)})
+        expect("tensors must be only mean, .* got 'extra'", {**good, "extra": nan})
+        missing = {name: tensor for name, tensor in good.items() if name != "layer1.bias"}
+        expect("tensors must be complete, with 'layer1.bias', got", missing)
+        expect(
+            r"must be of format version 1 \(a newer npgen may read this file\), got 2",
+            header={**header, "format_version": 2},
+        )
+        expect("a.safetensors' is damaged: architecture must be an object of", header={"format_version": 1})
+        for change, message in [
+            ({"channels": 2}, "channels must be 1 or 3, got 2"),
+            ({"layers": []}, "layers must be at least one"),
+            ({"layers": [[8, 3]]}, "layers must be triples of positive whole numbers"),
+            ({"layers": [[8, 4, 1]]}, "layers must be of odd kernel side, got"),
+            ({"pool": 0}, "pool must be a positive whole number, got 0"),
+            ({"dim": "wide"}, "dim must be a positive whole number, got 'wide'"),
+        ]:
+            expect(message, header={**header, "architecture": {**header["architecture"], **change}})
+        expect("encoder must be a safetensors file written by npgen, got", raw="{}")
+        expect("encoder must be a safetensors file written by npgen, got", raw="no json")
+        expect("encoder must be a safetensors file written by npgen, got", raw="[1]")
+        save_file(good, path)
+        with pytest.raises(ValueError, match="encoder must be a safetensors file written by npgen, got"):
+            Encoder.load(path)
+
+
+def masked_distances(grid, canvas, known, sources):
+    """Masked coarse squared distances, the slow way: every pixel cut into grid x grid parts, cells of whole parts."""
+    height, width = canvas.shape[:2]
+    rows, columns = min(grid, height), min(grid, width)
+
+    def cut(array):
+        return np.repeat(np.repeat(array.astype(np.float64), rows, axis=0), columns, axis=1)
+
+    distances = np.zeros(len(sources))
+    seen, canvas = cut(known), cut(canvas / 255 - 0.5)
+    for number, source in enumerate(sources):
+        source = cut(source / 255 - 0.5)
+        for row in range(rows):
+            for column in range(columns):
+                cell = np.s_[row * height : (row + 1) * height, column * width : (column + 1) * width]
+                if seen[cell].any():
+                    have = (canvas[cell] * seen[cell][..., None]).sum((0, 1)) / seen[cell].sum()
+                    want = source[cell].mean((0, 1))
+                    distances[number] += seen[cell].mean() * ((have - want) ** 2).sum()
+    return distances
+
+
+class TestPixels:
+    @pytest.mark.parametrize(("height", "width", "channels"), [(28, 28, 1), (32, 32, 3), (9, 13, 1), (3, 40, 3)])
+    def test_products_fall_linearly_with_masked_distance(self, height, width, channels):
+        encoder = PixelEncoder(height, width, channels)
+        sources = random_images(12, height, width, channels)
+        # Smooth sources, whose cells differ more than the means of noise do.
+        sources[:6] = sources[:6, :1, :1]
+        keys = encoder.encode(sources)
+        assert keys.shape == (12, encoder.dim)
+        np.testing.assert_allclose(np.linalg.norm(keys, axis=1), 1, rtol=1e-6)
+        canvas = random_images(1, height, width, channels, seed=5)
+        corner = np.zeros((height, width), bool)
+        corner[: height // 2 + 1, : width // 3 + 1] = True
+        masks = np.stack([corner, random_masks(1, height, width)[0], np.ones((height, width), bool)])
+        for known in masks:
+            query = encoder.encode(canvas, known)[0]
+            np.testing.assert_allclose(np.linalg.norm(query), 1, rtol=1e-6)
+            distances = masked_distances(7, canvas[0], known, sources)
+            products = keys.astype(np.float64) @ query.astype(np.float64)
+            slope, offset = np.polyfit(distances, products, 1)
+            assert slope < 0
+            np.testing.assert_allclose(products, slope * distances + offset, atol=3e-7)
+            by_length = np.argsort(((keys - query) ** 2).sum(1))
+            np.testing.assert_array_equal(by_length, np.argsort(distances))
+
+    def test_unknown_pixels_do_not_count(self):
+        encoder, images, known = PixelEncoder(28, 28, 1), random_images(6), random_masks(6)
+        noise = np.where(known[..., None], images, random_images(6, seed=9))
+        np.testing.assert_array_equal(encoder.encode(images, known), encoder.encode(noise, known))
+
+    def test_nothing_known_is_as_far_from_every_key(self):
+        rows = PixelEncoder(28, 28, 1).encode(random_images(2), np.zeros((28, 28), bool))
+        assert not rows.any()
+
+    @pytest.mark.parametrize("keys", [True, False])
+    def test_a_row_depends_on_nothing_but_its_image(self, keys):
+        encoder, images, known = (
+            PixelEncoder(17, 23, 3),
+            random_images(600, 17, 23, 3),
+            random_masks(600, 17, 23),
+        )
+        expected = encoder.encode(images, None if keys else known)
+        for batch in (1, 7, 64, 300):
+            for start in (0, 13, 255, 600 - batch):
+                part = slice(start, start + batch)
+                got = encoder.encode(images[part], None if keys else known[part])
+                np.testing.assert_array_equal(got, expected[part])
+
+    def test_id(self):
+        assert PixelEncoder(28, 28, 1).id == PixelEncoder(28, 28, 1).id
+        assert len({PixelEncoder(28, 28, 1).id, PixelEncoder(28, 29, 1).id, PixelEncoder(28, 28, 1, grid=5).id}) == 3
+
+    def test_bad_extents(self):
+        with pytest.raises(ValueError, match="grid must be at least 1, got 0"):
+            PixelEncoder(28, 28, 1, grid=0)
+        with pytest.raises(ValueError, match=r"images must be of shape \(B, 28, 28, 1\), got \(1, 9, 9, 1\)"):
+            PixelEncoder(28, 28, 1).encode(random_images(1, 9, 9))
+
+    def test_needs_no_torch(self):
+        """Neither the import nor coarse pixels may reach for torch."""
+        script = """
+import sys
+sys.modules["torch"] = None  # any import of it fails from here on
+import numpy as np
+from npgen.corpus import Corpus
+from npgen.encoder import load_encoder
+corpus = Corpus.from_arrays(np.zeros((3, 28, 28, 1), np.uint8))
+print(load_encoder("pixels", corpus).encode(corpus.images).shape)
+"""
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert done.stdout == "(3, 99)\n", done.stderr
+
+
+class TestLoadEncoder:
+    def test_pixels_fit_the_corpus(self):
+        encoder = load_encoder("pixels", corpus_of(random_images(2, 9, 13, 3)))
+        assert encoder.encode(random_images(2, 9, 13, 3)).shape == (2, 2 * 7 * 7 * 3 + 1)
+
+    @pytest.mark.parametrize("name", ["mnist", "mnist-5k"])
+    def test_auto_finds_the_shipped_one(self, name):
+        encoder = load_encoder("auto", corpus_of(random_images(2), name))
+        assert encoder.id == load_encoder("mnist", corpus_of(random_images(2))).id
+
+    def test_auto_prefers_the_one_in_the_folder(self, tmp_path):
+        corpus = corpus_of(random_images(4), "mnist")
+        corpus.save(tmp_path / "mnist")
+        from npgen.corpus import load_corpus
+
+        own = random_encoder()
+        own.save(tmp_path / "mnist" / "encoder.safetensors")
+        assert load_encoder("auto", load_corpus(tmp_path / "mnist")).id == own.id
+
+    @pytest.mark.parametrize("images", [random_images(2, 32, 32, 3), random_images(2)])
+    def test_auto_without_any(self, images):
+        with pytest.raises(ValueError) as caught:
+            load_encoder("auto", corpus_of(images, "flowers"))
+        for part in ("corpus 'flowers' has none", "`npgen encoder train PATH`", 'encoder="pixels"'):
+            assert part in str(caught.value)
+
+    def test_auto_with_images_of_another_size(self):
+        with pytest.raises(ValueError, match="corpus 'mnist' has none"):
+            load_encoder("auto", corpus_of(random_images(2, 32, 32), "mnist"))
+
+    def test_path_and_instance(self, tmp_path):
+        corpus, encoder = corpus_of(random_images(2)), random_encoder()
+        encoder.save(tmp_path / "a.safetensors")
+        assert load_encoder(tmp_path / "a.safetensors", corpus).id == encoder.id
+        assert load_encoder(str(tmp_path / "a.safetensors"), corpus, "cpu").device == "cpu"
+        assert load_encoder(encoder, corpus) is encoder
+
+    def test_errors(self, tmp_path):
+        corpus = corpus_of(random_images(2))
+        message = 'encoder must be one of "auto", "pixels", "mnist" or the path of a .safetensors file, got'
+        with pytest.raises(ValueError, match=message + " 'resnet'"):
+            load_encoder("resnet", corpus)
+        with pytest.raises(TypeError, match="encoder must be a name, a path or an Encoder, got int"):
+            load_encoder(3, corpus)
+        with pytest.raises(FileNotFoundError, match="encoder must be an existing file"):
+            load_encoder(tmp_path / "none.safetensors", corpus)
+        with pytest.raises(ValueError, match="one for images of 1 channels, as corpus 'arrays' has, got"):
+            load_encoder(random_encoder(3), corpus)
+        with pytest.raises(ValueError, match=r"one for the corpus's images of shape \(28, 28, 1\), got"):
+            load_encoder(PixelEncoder(9, 9, 1), corpus)
+
+
+class TestShipped:
+    def test_file_and_its_description_agree(self):
+        path = WEIGHTS / "mnist.safetensors"
+        description = json.loads((WEIGHTS / "mnist.json").read_text())
+        encoder = Encoder.load(path, device="cpu")
+        assert path.stat().st_size <= 1_000_000
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == description["sha256"]
+        assert encoder.id == description["id"]
+        assert encoder.metadata["recipe"] == description["recipe"]
+        assert encoder.metadata["accuracy"] == description["accuracy"]
+        assert encoder.channels == 1 and 64 <= encoder.dim <= 128
+
+    def test_accuracy(self, data_root: Path):
+        from npgen.simclr import knn_accuracy
+
+        raw = Path(data_root) / "MNIST" / "raw"
+
+        def read(name, offset):
+            return np.frombuffer((raw / name).read_bytes(), np.uint8, offset=offset)
+
+        images = read("train-images-idx3-ubyte", 16).reshape(-1, 28, 28, 1)
+        labels = read("train-labels-idx1-ubyte", 8).astype(np.int64)
+        test_images = read("t10k-images-idx3-ubyte", 16).reshape(-1, 28, 28, 1)
+        test_labels = read("t10k-labels-idx1-ubyte", 8).astype(np.int64)
+        corpus = Corpus.from_arrays(images, labels, name="mnist")
+        encoder = load_encoder("mnist", corpus)
+        accuracy = knn_accuracy(encoder, corpus, test_images, test_labels)
+        bar = {20: 0.96, 16: 0.95, 12: 0.88, 8: 0.60}
+        assert all(accuracy[side] >= least for side, least in bar.items()), accuracy
+        for side, claimed in encoder.metadata["accuracy"].items():
+            assert accuracy[int(side)] == pytest.approx(claimed, abs=0.002)

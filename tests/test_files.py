@@ -1,0 +1,374 @@
+"""Atomic writers and the reader that trusts no header."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from npgen import files, npy
+
+PLAIN_DTYPES = st.sampled_from([np.uint8, np.int32, np.int64, np.float32, np.float64])
+ARRAYS = PLAIN_DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(max_dims=4, min_side=0, max_side=6)))
+in_place = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@given(array=ARRAYS)
+@in_place
+def test_array_round_trip(tmp_path: Path, array: np.ndarray) -> None:
+    path = tmp_path / "a.npy"
+    digest = npy.write_array(path, array)
+    assert digest == files.sha256_file(path) == npy.sha256_array(array)
+    opened = npy.open_array(path, array.dtype, array.shape)
+    np.testing.assert_array_equal(opened, array)
+    np.testing.assert_array_equal(np.load(path), array)
+    assert not opened.flags.writeable
+    assert left_in(tmp_path) == ["a.npy"]
+
+
+def test_header_is_numpys_own_format_and_fixed() -> None:
+    header = npy.npy_header(np.uint8, (60000, 28, 28, 1))
+    assert len(header) == 128
+    assert header[:10] == b"\x93NUMPY\x01\x00\x76\x00"
+    assert header[10:].decode().rstrip() == "{'descr': '|u1', 'fortran_order': False, 'shape': (60000, 28, 28, 1), }"
+    assert header.endswith(b" \n")
+
+
+@pytest.mark.parametrize("dtype", [object, [("a", np.uint8)]])
+def test_header_refuses_other_than_plain_numbers(dtype: object) -> None:
+    with pytest.raises(TypeError, match="dtype must be a plain number type, got"):
+        npy.npy_header(dtype, (2,))  # type: ignore[arg-type]
+
+
+def test_rows_of_many_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(npy, "CHUNK_BYTES", 64)
+    array = np.arange(40 * 7, dtype=np.int32).reshape(40, 7)
+    with npy.array_writer(tmp_path / "a.npy", np.int32, array.shape) as writer:
+        writer.write(array[:3])
+        writer.write(array[3:].copy(order="F"))
+    assert writer.sha256 == files.sha256_file(tmp_path / "a.npy") == npy.sha256_array(array)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), array)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.zeros((2, 3), np.int32), "rows must be uint8 of shape"),
+        (np.zeros((2, 4), np.uint8), "rows must be uint8 of shape"),
+        (np.zeros((5, 3), np.uint8), "rows must be at most 4 in all, got 5"),
+        (np.zeros((3, 3), np.uint8), "rows written to .* must be 4, got 3"),
+    ],
+)
+def test_writer_refuses_what_does_not_fit(tmp_path: Path, rows: np.ndarray, message: str) -> None:
+    with (
+        pytest.raises(ValueError, match=message),
+        npy.array_writer(tmp_path / "a.npy", np.uint8, (4, 3)) as writer,
+    ):
+        writer.write(rows)
+    assert left_in(tmp_path) == []
+
+
+def test_writer_refuses_a_scalar(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="shape must be at least one extent"):
+        npy.write_array(tmp_path / "a.npy", np.array(1))
+    assert left_in(tmp_path) == []
+
+
+def test_json_round_trip_and_replacement(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    files.write_json(path, {"old": 1})
+    files.write_json(path, {"grün": [1, 2.5, None]})
+    assert files.read_json(path) == {"grün": [1, 2.5, None]}
+    assert left_in(tmp_path) == ["m.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "must be a JSON file, got one that cannot be read"),
+        (b"\xff\xfe", "must be a JSON file, got one that cannot be read"),
+        (b"[" * 100_000, "must be a JSON file, got one that cannot be read"),
+        (b"[1]", "must be a JSON object, got a list"),
+    ],
+)
+def test_bad_json(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "m.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        files.read_json(path)
+
+
+def test_failed_replacement_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), files.replacing(path) as file:
+        file.write(b"new")
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(path, {"not a number": float("nan")})
+    assert path.read_bytes() == b"old"
+    assert left_in(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_no_space_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def full(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = tmp_path / "a.npy"
+    with pytest.raises(OSError, match="nothing was kept") as caught:
+        npy.write_array(path, np.zeros(3))
+    assert (caught.value.errno, caught.value.filename) == (code, str(path))
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="RLIMIT_FSIZE is a POSIX limit")
+def test_no_space_in_a_folder_names_the_folder(tmp_path: Path) -> None:
+    program = """
+import resource, sys, numpy as np
+from npgen import files, npy
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+with files.new_folder(sys.argv[1]) as folder:
+    npy.write_array(folder / "small.npy", np.zeros(10, np.uint8))
+    npy.write_array(folder / "large.npy", np.zeros(10_000, np.uint8))
+"""
+    target = tmp_path / "deep" / "out"
+    done = subprocess.run([sys.executable, "-c", program, str(target)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith(f"nothing was kept. Free some space or write elsewhere: '{target}'")
+    assert left_in(tmp_path) == []
+
+
+def test_other_os_errors_pass_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        files.write_bytes(tmp_path / "missing" / "f", b"")
+
+
+def test_new_folder(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b"
+    with files.new_folder(target) as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "f").write_text("x")
+        assert not target.exists()
+    assert (target / "inner" / "f").read_text() == "x"
+    assert left_in(tmp_path / "a") == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])
+def test_new_folder_refuses_what_exists(tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "out"
+    if kind == "folder":
+        target.mkdir()
+    elif kind == "file":
+        target.touch()
+    else:
+        target.symlink_to(tmp_path / "nowhere")
+    with (
+        pytest.raises(FileExistsError, match=re.escape(f"out must be a path that does not exist yet, got '{target}'")),
+        files.new_folder(target),
+    ):
+        pytest.fail("the block must not run")
+    assert left_in(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
+def test_new_folder_leaves_nothing_after_a_failure(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), files.new_folder(tmp_path / "a" / "b" / "c") as folder:
+        (folder / "f").touch()
+        raise error
+    assert left_in(tmp_path) == []
+
+
+def test_new_folder_loses_a_race_without_harm(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with (
+        pytest.raises(FileExistsError, match="out must be a path that does not exist yet"),
+        files.new_folder(target),
+    ):
+        target.mkdir()
+        (target / "winner").touch()
+    assert left_in(tmp_path) == ["out"]
+    assert left_in(target) == ["winner"]
+
+
+FOLDER = """
+with files.new_folder(sys.argv[1]) as folder:
+    (folder / "f").touch()
+    wait()
+"""
+FILE = """
+with files.replacing(sys.argv[1]) as file:
+    file.write(b"half")
+    wait()
+"""
+
+
+@contextlib.contextmanager
+def half_written(target: Path, block: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process, in the middle of its writing; killed at the end of the block."""
+    program = f"""
+import sys, time
+from npgen import files
+def wait():
+    print("half", flush=True)
+    time.sleep(60)
+{block}"""
+    command = [sys.executable, "-c", program, str(target)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX locks tell who is alive")
+@pytest.mark.parametrize("block", [FOLDER, FILE], ids=["folder", "file"])
+def test_killed_writer_leaves_nothing_for_long(tmp_path: Path, block: str) -> None:
+    for name in ("out", "other", "out.txt"):
+        with half_written(tmp_path / name, block):
+            pass
+        assert not (tmp_path / name).exists()
+    left = left_in(tmp_path)
+    assert len(left) == 3
+    assert all(name.startswith(".o") and name.endswith(".partial") for name in left)
+    mine = tmp_path / ".out.my-own.partial"
+    mine.touch()
+    if block == FOLDER:
+        with files.new_folder(tmp_path / "out"):
+            pass
+    else:
+        files.write_bytes(tmp_path / "out", b"whole")
+    others = [name for name in left if not re.fullmatch(r"\.out\.[0-9a-f]+\.partial", name)]
+    assert len(others) == 2
+    assert left_in(tmp_path) == sorted([*others, mine.name, "out"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX locks tell who is alive")
+def test_living_writer_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with half_written(target, FOLDER):
+        (partial,) = left_in(tmp_path)
+        with files.new_folder(target):
+            pass
+        assert left_in(tmp_path) == [partial, "out"]
+        assert (tmp_path / partial / "f").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX locks")
+def test_writing_needs_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    stale = tmp_path / f".out.{files._MACHINE}00000000.partial"
+    stale.touch()
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    files.write_bytes(tmp_path / "out", b"whole")
+    assert left_in(tmp_path) == [stale.name, "out"]
+
+
+def numpys(array: np.ndarray, **options: bool) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, **options)
+    return buffer.getvalue()
+
+
+PLAIN = np.arange(12, dtype=np.uint8).reshape(3, 4)
+HUGE = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little")
+HUGE += b"{'descr': '|u1', 'fortran_order': False, 'shape': (1099511627776, 1099511627776), }".ljust(117) + b"\n"
+NEGATIVE = npy.npy_header(np.uint8, (3, 4)).replace(b"(3, 4)", b"(-3,4)")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            numpys(PLAIN)[:-1],
+            "must be 140 bytes for shape (3, 4) of uint8, got 139: the file is truncated or altered",
+        ),
+        (
+            numpys(PLAIN) + b"\0",
+            "must be 140 bytes for shape (3, 4) of uint8, got 141: the file is truncated or altered",
+        ),
+        (
+            numpys(PLAIN)[:128],
+            "must be 140 bytes for shape (3, 4) of uint8, got 128: the file is truncated or altered",
+        ),
+        (numpys(PLAIN)[:60], "must be a .npy file, got one that cannot be read"),
+        (numpys(PLAIN)[:4], "must be a .npy file, got one that cannot be read"),
+        (b"", "must be a .npy file, got one that cannot be read"),
+        (b"GIF89a and so on", "must be a .npy file, got one that cannot be read"),
+        (b"\x93NUMPY\x09\x00" + numpys(PLAIN)[8:], "must be a .npy file, got one that cannot be read"),
+        (numpys(PLAIN).replace(b"(3, 4)", b"(3, 4]"), "must be a .npy file, got one that cannot be read"),
+        (numpys(PLAIN).replace(b"'|u1'", b"'|zz'"), "must be a .npy file, got one that cannot be read"),
+        (numpys(PLAIN.astype(np.float32)), "must be an array of uint8, got float32"),
+        (numpys(np.asfortranarray(PLAIN)), "must be in C order, got Fortran order"),
+        (numpys(PLAIN[:2]), "must be an array of shape (3, any), got (2, 4)"),
+        (numpys(PLAIN[0]), "must be an array of shape (3, any), got (4,)"),
+        (numpys(np.array([[{}]]), allow_pickle=True), "must hold plain numbers, got Python objects"),
+        (NEGATIVE, "must be an array of non-negative extents, got (-3, 4)"),
+        (pickle.dumps(PLAIN), "must be a .npy file, got one that cannot be read"),
+    ],
+)
+def test_open_refuses(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))} {re.escape(message)}"):
+        npy.open_array(path, np.uint8, (3, None))
+
+
+def test_open_allocates_nothing_for_a_lying_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    path.write_bytes(HUGE)
+    with pytest.raises(ValueError, match="must be 1208925819614629174706304 bytes for shape"):
+        npy.open_array(path, np.uint8, (None, None))
+
+
+def test_open_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"a\.npy"):
+        npy.open_array(tmp_path / "a.npy", np.uint8, (1,))
+
+
+@given(position=st.integers(0, 10_000), value=st.integers(0, 255))
+@in_place
+def test_open_survives_any_altered_byte(tmp_path: Path, position: int, value: int) -> None:
+    content = bytearray(numpys(PLAIN))
+    content[position % len(content)] = value
+    path = tmp_path / "a.npy"
+    path.write_bytes(content)
+    try:
+        opened = npy.open_array(path, np.uint8, (3, 4))
+    except ValueError as error:
+        assert str(path) in str(error)
+    else:
+        assert opened.shape == (3, 4)
+
+
+def test_importing_files_is_light() -> None:
+    program = "import sys; import npgen.files; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_json_is_readable(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "m.json", {"a": [1]})
+    assert json.loads((tmp_path / "m.json").read_text()) == {"a": [1]}
+    assert (tmp_path / "m.json").read_text().count("\n") > 2

@@ -1,0 +1,414 @@
+"""Training: loss, masks and views against slow versions; a resumed training equals an uninterrupted one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import pickle
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from npgen import simclr
+from npgen.augment import Augment, ring_masks
+from npgen.corpus import Corpus
+from npgen.encoder import Encoder
+from npgen.pixels import PixelEncoder
+from npgen.recipe import Recipe
+from npgen.simclr import TrainingNetwork, knn_accuracy, nt_xent, train_encoder
+
+TINY = Recipe(epochs=3, batch_size=8, layers=((6, 3, 2), (8, 3, 2)), dim=8, projection=8, seed_size=4)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads gain nothing on networks so small, and wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def random_corpus(count=28, channels=1, seed=0, labels=False):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, 14, 12, channels), dtype=np.uint8)
+    return Corpus.from_arrays(images, np.arange(count) % 3 if labels else None, name="tiny")
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def same_tensors(a, b):
+    return all(np.array_equal(tensor, b.tensors[name]) for name, tensor in a.tensors.items())
+
+
+class TestLoss:
+    def test_against_the_definition(self):
+        rng = np.random.default_rng(0)
+        first, second = rng.normal(size=(2, 5, 7))
+        views = np.concatenate([first, second])
+        views /= np.linalg.norm(views, axis=1, keepdims=True)
+        total = 0.0
+        for i in range(10):
+            partner = (i + 5) % 10
+            rivals = [math.exp(views[i] @ views[j] / 0.3) for j in range(10) if j != i]
+            total -= math.log(math.exp(views[i] @ views[partner] / 0.3) / sum(rivals))
+        got = nt_xent(torch.from_numpy(first), torch.from_numpy(second), 0.3)
+        assert got.item() == pytest.approx(total / 10, rel=1e-5)
+
+    def test_falls_when_views_agree(self):
+        first = torch.randn(6, 4, generator=seeded())
+        assert nt_xent(first, first, 0.1) < nt_xent(first, first.flip(0), 0.1)
+
+
+class TestRingMasks:
+    @pytest.mark.parametrize(("height", "width"), [(28, 28), (9, 14), (5, 3)])
+    def test_rings_around_the_centre(self, height, width):
+        recipe = Recipe(full=0.0, jitter=0.0, seed_size=4)
+        masks = ring_masks(300, height, width, recipe, seeded()).numpy()
+        assert masks.shape == (300, height, width) and masks.dtype == bool
+        tall, wide = min(4, height), min(4, width)
+        top, left = (height - tall) // 2, (width - wide) // 2
+        sizes, begun = set(), 0
+        for mask in masks:
+            for grown in range(max(height, width)):
+                inner, outer = np.zeros((2, height, width), bool)
+                inner[max(0, top - grown) : top + tall + grown, max(0, left - grown) : left + wide + grown] = True
+                ring = grown + 1
+                outer[max(0, top - ring) : top + tall + ring, max(0, left - ring) : left + wide + ring] = True
+                if (mask >= inner).all() and (mask <= outer).all():
+                    break
+            else:
+                raise AssertionError(f"no whole rings and part of the next: {mask}")
+            sizes.add(grown)
+            begun += not np.array_equal(mask, inner) and not np.array_equal(mask, outer)
+        rings = math.ceil(max(height - tall, width - wide) / 2)
+        assert sizes >= set(range(rings))  # every size comes up, the bare square too
+        assert masks.reshape(300, -1).all(1).any()
+        assert begun > 0 or rings == 0
+
+    def test_share_of_full_masks(self):
+        assert ring_masks(50, 28, 28, Recipe(full=1.0), seeded()).all()
+        masks = ring_masks(2000, 40, 40, Recipe(full=0.5, seed_size=2), seeded())
+        assert 0.46 < masks.flatten(1).all(1).float().mean() < 0.56
+
+    def test_jitter_moves_the_square(self):
+        recipe = Recipe(full=0.0, jitter=0.25, seed_size=4)
+        smallest = [mask.numpy() for mask in ring_masks(2000, 20, 20, recipe, seeded()) if mask.sum() == 16]
+        places = {tuple(np.argwhere(mask)[0]) for mask in smallest}
+        assert len(places) > 10
+        assert all(8 - 5 <= y <= 8 + 5 and 8 - 5 <= x <= 8 + 5 for y, x in places)
+
+
+class TestAugment:
+    def test_is_a_transform(self):
+        assert isinstance(v2.Compose([Augment(Recipe(), seeded())]).transforms[0], v2.Transform)
+
+    def test_without_strength_images_stay(self):
+        images = torch.rand(5, 1, 28, 28, generator=seeded())
+        still = Augment(Recipe(), seeded()).at(torch.zeros(5))(images)
+        torch.testing.assert_close(still, images, atol=1e-4, rtol=0)
+
+    def test_each_image_is_drawn_alone(self):
+        images = torch.rand(1, 1, 28, 28, generator=seeded()).expand(6, -1, -1, -1)
+        views = Augment(Recipe(), seeded())(images)
+        assert views.shape == images.shape
+        assert all(not torch.equal(views[0], view) for view in views[1:])
+
+    def test_same_generator_same_views(self):
+        images = torch.rand(4, 3, 20, 16, generator=seeded())
+        recipe = Recipe(colour=0.4, grey=0.5, flip=0.5)
+        first, second = (Augment(recipe, seeded(3))(images) for _ in range(2))
+        assert torch.equal(first, second)
+
+    def test_flip_mirrors(self):
+        recipe = Recipe(rotation=0, shear=0, zoom=0, shift=0, elastic=0, blur=0, flip=1.0)
+        images = torch.rand(3, 1, 8, 8, generator=seeded())
+        torch.testing.assert_close(Augment(recipe, seeded())(images), images.flip(3), atol=1e-5, rtol=0)
+
+    def test_colour_stays_in_range_and_grey_is_grey(self):
+        images = torch.rand(40, 3, 8, 8, generator=seeded())
+        views = Augment(Recipe(colour=1.0, grey=1.0), seeded())(images)
+        assert views.min() >= 0 and views.max() <= 1
+        torch.testing.assert_close(views[:, 0], views[:, 2])
+
+
+def test_folded_network_is_the_same_function():
+    torch.manual_seed(0)
+    network = TrainingNetwork(Recipe(layers=((8, 5, 2), (12, 3, 1)), dim=6), 3)
+    inputs = torch.randn(64, 4, 16, 16)
+    network(inputs)  # gives the normalisations something to remember
+    network.eval()
+    with torch.no_grad():
+        expected = network.output(network.pool(network.layers(inputs))).flatten(1)
+    encoder = Encoder(Recipe(layers=((8, 5, 2), (12, 3, 1)), dim=6).architecture(3), network.fold(torch.zeros(3)))
+    weights = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in encoder.tensors.items()}
+    got = encoder._forward(inputs, weights)
+    torch.testing.assert_close(got, torch.nn.functional.normalize(expected, dim=1), atol=5e-3, rtol=0)
+
+
+class Interrupt:
+    """Ctrl-C in the middle of an epoch."""
+
+    def __init__(self, monkeypatch, step):
+        self.left, self.real = step, simclr.nt_xent
+        monkeypatch.setattr(simclr, "nt_xent", self)
+
+    def __call__(self, *arguments):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return self.real(*arguments)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, precision):
+    corpus = random_corpus()
+    recipe = Recipe(**{**TINY.__dict__, "precision": precision})
+    whole = train_encoder(corpus, tmp_path / "whole.safetensors", recipe, "cpu", progress=False)
+    torch.manual_seed(99)  # no matter what else drew random numbers
+    out = tmp_path / "parts.safetensors"
+    for step in (4, 5):  # 3 steps an epoch: within the second, then within the third
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            Interrupt(patch, step)
+            train_encoder(corpus, out, recipe, "cpu", progress=False)
+        assert not out.exists()
+        assert [path.name for path in tmp_path.glob("*parts*")] == ["parts.safetensors.checkpoint"]
+    parts = train_encoder(corpus, out, recipe, "cpu", progress=False)
+    assert same_tensors(parts, whole) and parts.id == whole.id
+    assert parts.metadata == whole.metadata
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert sorted(path.name for path in tmp_path.glob("parts*")) == ["parts.json", "parts.safetensors"]
+
+
+def test_training_leaves_torchs_random_numbers_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train_encoder(random_corpus(), tmp_path / "a.safetensors", TINY, "cpu", progress=False)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished training: its corpus and file."""
+    rng = np.random.default_rng(7)
+    held = Corpus.from_arrays(rng.integers(0, 256, (6, 14, 12, 1), dtype=np.uint8), np.arange(6) % 3, name="held")
+    base = random_corpus(count=30, labels=True)
+    corpus = Corpus.from_arrays(base.images, base.labels, name="tiny", heldout=held)
+    out = tmp_path_factory.mktemp("finished") / "a.safetensors"
+    train_encoder(corpus, out, TINY, "cpu", progress=False)
+    return corpus, out
+
+
+class TestFinished:
+    def test_file_tells_its_story(self, finished):
+        corpus, out = finished
+        encoder = Encoder.load(out, device="cpu")
+        story = json.loads(out.with_suffix(".json").read_text())
+        assert story["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+        assert story["id"] == encoder.id and story["cores"] >= 1 and story["seconds"] > 0
+        assert Recipe.from_json(story["recipe"]) == TINY == Recipe.from_json(encoder.metadata["recipe"])
+        assert encoder.metadata["corpus_hash"] == corpus.hash and encoder.metadata["corpus"] == "tiny"
+        assert encoder.metadata["image_size"] == [14, 12]
+        measured = knn_accuracy(encoder, corpus, corpus.heldout.images, corpus.heldout.labels)
+        assert story["accuracy"] == {str(side): share for side, share in measured.items()}
+
+    def test_trains_no_more(self, finished, monkeypatch):
+        corpus, out = finished
+        before = out.stat().st_mtime_ns
+        monkeypatch.setattr(simclr, "_Training", None)
+        assert train_encoder(corpus, out, TINY, "cpu", progress=False).id == Encoder.load(out).id
+        assert out.stat().st_mtime_ns == before
+
+    def test_another_recipe_or_corpus(self, finished):
+        corpus, out = finished
+        before = out.read_bytes()
+        with pytest.raises(ValueError, match=r"recipe must be the one that .* got \{'epochs': 4\}"):
+            train_encoder(corpus, out, Recipe(**{**TINY.__dict__, "epochs": 4}), "cpu", progress=False)
+        with pytest.raises(ValueError, match=r"corpus must be the one that .*resume=False to replace it"):
+            train_encoder(random_corpus(seed=1), out, TINY, "cpu", progress=False)
+        assert out.read_bytes() == before
+
+    def test_anew(self, finished, tmp_path):
+        corpus, out = finished
+        copy = tmp_path / "a.safetensors"
+        copy.write_bytes(out.read_bytes())
+        other = Recipe(**{**TINY.__dict__, "epochs": 1})
+        encoder = train_encoder(corpus, copy, other, "cpu", resume=False, progress=False)
+        assert Encoder.load(copy).id == encoder.id != Encoder.load(out).id
+
+
+class TestCheckpoint:
+    @pytest.fixture
+    def stopped(self, tmp_path, monkeypatch):
+        out = tmp_path / "a.safetensors"
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            Interrupt(patch, 4)
+            train_encoder(random_corpus(), out, TINY, "cpu", progress=False)
+        return out, out.with_name("a.safetensors.checkpoint")
+
+    def test_another_recipe_or_corpus(self, stopped):
+        out, _ = stopped
+        with pytest.raises(ValueError, match=r"recipe must be the one that .*checkpoint.* got \{'seed': 1\}"):
+            train_encoder(random_corpus(), out, Recipe(**{**TINY.__dict__, "seed": 1}), "cpu", progress=False)
+        with pytest.raises(ValueError, match=r"corpus must be the one that .*checkpoint"):
+            train_encoder(random_corpus(seed=1), out, TINY, "cpu", progress=False)
+
+    def test_damaged(self, stopped):
+        out, checkpoint = stopped
+        whole = checkpoint.read_bytes()
+        for data in (b"", b"no checkpoint", whole[: len(whole) // 2]):
+            checkpoint.write_bytes(data)
+            with pytest.raises(ValueError, match="checkpoint must be one that npgen wrote; delete it, or pass"):
+                train_encoder(random_corpus(), out, TINY, "cpu", progress=False)
+
+    def test_foreign_pickle_does_not_run(self, stopped, tmp_path):
+        out, checkpoint = stopped
+
+        class Evil:
+            def __reduce__(self):
+                return (open, (str(tmp_path / "owned"), "w"))
+
+        for data in (pickle.dumps(Evil()), None):
+            if data is None:
+                torch.save(Evil(), checkpoint)
+            else:
+                checkpoint.write_bytes(data)
+            with pytest.raises(ValueError, match="checkpoint must be one that npgen wrote"):
+                train_encoder(random_corpus(), out, TINY, "cpu", progress=False)
+        assert not (tmp_path / "owned").exists()
+
+    def test_newer(self, stopped):
+        out, checkpoint = stopped
+        state = torch.load(checkpoint, weights_only=True)
+        torch.save({**state, "checkpoint_version": 2}, checkpoint)
+        with pytest.raises(ValueError, match=r"checkpoint must be of version 1 .* got '.* of version 2'"):
+            train_encoder(random_corpus(), out, TINY, "cpu", progress=False)
+
+    def test_anew(self, stopped):
+        out, checkpoint = stopped
+        train_encoder(random_corpus(seed=1), out, TINY, "cpu", resume=False, progress=False)
+        assert out.exists() and not checkpoint.exists()
+
+
+class TestTrain:
+    def test_rgb_corpus_smaller_than_a_batch(self, tmp_path, capsys):
+        corpus = random_corpus(count=5, channels=3)
+        recipe = Recipe.for_corpus(corpus, epochs=1, layers=((6, 3, 2),), dim=8, projection=8)
+        encoder = train_encoder(corpus, tmp_path / "a.safetensors", recipe, "cpu", progress=False)
+        assert np.isfinite(encoder.encode(corpus.images)).all()
+        assert "accuracy" not in encoder.metadata
+        assert capsys.readouterr() == ("", "")
+
+    def test_progress(self, tmp_path, capsys):
+        train_encoder(random_corpus(), tmp_path / "a.safetensors", TINY, "cpu")
+        assert "9/9" in capsys.readouterr().err
+
+    def test_learns_to_find_partial_images(self, tmp_path):
+        """Bars at many places: after training, a partial bar finds its own image far better than chance."""
+        rng = np.random.default_rng(0)
+        images = np.zeros((64, 12, 12, 1), np.uint8)
+        for image in images:
+            y, x = rng.integers(0, 12, 2)
+            image[y] = rng.integers(100, 256)
+            image[:, x] = rng.integers(100, 256)
+        corpus = Corpus.from_arrays(images)
+        recipe = Recipe(epochs=30, batch_size=32, layers=((16, 3, 1), (16, 3, 2)), dim=32, warmup_epochs=2)
+        encoder = train_encoder(corpus, tmp_path / "a.safetensors", recipe, "cpu", progress=False)
+        known = np.zeros((12, 12), bool)
+        known[1:11, 1:11] = True
+        similarity = encoder.encode(images, known) @ encoder.encode(images).T
+        assert (similarity.argmax(1) == np.arange(64)).mean() > 0.5
+
+    def test_bad_arguments(self, tmp_path):
+        with pytest.raises(ValueError, match=r"out must be a path that ends in \.safetensors, got .*encoder.pt"):
+            train_encoder(random_corpus(), tmp_path / "encoder.pt", TINY)
+        with pytest.raises(ValueError, match="corpus must be of at least 2 images, got 1"):
+            train_encoder(random_corpus(count=1), tmp_path / "a.safetensors", TINY)
+        with pytest.raises(ValueError, match="device must be auto, cpu"):
+            train_encoder(random_corpus(), tmp_path / "a.safetensors", TINY, "abacus")
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestAccuracy:
+    def test_against_a_slow_vote(self):
+        corpus = random_corpus(40, labels=True)
+        tests = random_corpus(9, seed=3).images
+        encoder = PixelEncoder(14, 12, 1)
+        known = np.zeros((14, 12), bool)
+        known[5:9, 4:8] = True
+        keys, queries = encoder.encode(corpus.images), encoder.encode(tests, known)
+        labels = np.arange(9) % 3
+        right = 0
+        for query, label in zip(queries, labels, strict=True):
+            nearest = np.argsort(-(keys @ query), kind="stable")[:7]
+            ballots = corpus.labels[nearest]
+            votes = [((ballots == c).sum(), (keys[nearest] @ query)[ballots == c].sum()) for c in range(3)]
+            right += int(max(range(3), key=lambda c: votes[c])) == label
+        assert knn_accuracy(encoder, corpus, tests, labels, squares=(4,), k=7) == {4: right / 9}
+
+    def test_a_whole_source_image_finds_itself(self):
+        corpus = random_corpus(20, labels=True)
+        encoder = PixelEncoder(14, 12, 1)
+        accuracy = knn_accuracy(encoder, corpus, corpus.images, corpus.labels, squares=(99,), k=1)
+        assert accuracy == {99: 1.0}
+
+    def test_bad_arguments(self):
+        corpus, encoder = random_corpus(20, labels=True), PixelEncoder(14, 12, 1)
+        images, labels = corpus.images, corpus.labels
+        with pytest.raises(ValueError, match="corpus must be one with labels, got 'tiny'"):
+            knn_accuracy(encoder, random_corpus(), images, labels)
+        with pytest.raises(ValueError, match="test_labels must be of length 20, at least 1, got 3"):
+            knn_accuracy(encoder, corpus, images, labels[:3])
+        with pytest.raises(ValueError, match=r"k must be in 1\.\.20, got 21"):
+            knn_accuracy(encoder, corpus, images, labels, k=21)
+        with pytest.raises(ValueError, match=r"squares must be sides of at least 1, got \(0,\)"):
+            knn_accuracy(encoder, corpus, images, labels, squares=(0,))
+
+
+class TestRecipe:
+    def test_json_round_trip(self, tmp_path):
+        (tmp_path / "recipe.json").write_text(json.dumps(TINY.to_json()))
+        assert Recipe.load(tmp_path / "recipe.json") == TINY
+        assert Recipe.from_json({"epochs": 2}) == Recipe(epochs=2)
+
+    def test_for_corpus(self):
+        grey, rgb = (SimpleNamespace(images=np.zeros((2, 8, 8, channels))) for channels in (1, 3))
+        assert Recipe.for_corpus(grey) == Recipe() and Recipe().flip == 0
+        assert Recipe.for_corpus(rgb, epochs=2).flip == 0.5 and Recipe.for_corpus(rgb, epochs=2).epochs == 2
+
+    def test_unknown_names(self):
+        with pytest.raises(ValueError, match=r"recipe must be an object of epochs, .* got \['epoch'\]"):
+            Recipe.from_json({"epoch": 2})
+        with pytest.raises(ValueError, match=r"recipe must be an object of epochs, .* got \[1\]"):
+            Recipe.from_json([1])
+        with pytest.raises(ValueError, match="recipe must be an object of numbers, got"):
+            Recipe.from_json({"layers": 3})
+        with pytest.raises(ValueError, match="recipe must be an object of numbers, got"):
+            Recipe.from_json({"blur": "much"})
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
+            ({"batch_size": 1}, "batch_size must be a whole number of at least 2, got 1"),
+            ({"seed": 1.5}, "seed must be a whole number of at least 0, got 1.5"),
+            ({"full": 1.2}, r"full must be in 0\.\.1, got 1.2"),
+            ({"zoom": -1.0}, "zoom must be a number of at least 0, got -1.0"),
+            ({"shift": math.inf}, "shift must be a number of at least 0, got inf"),
+            ({"temperature": 0.0}, "temperature must be a number above 0, got 0.0"),
+            ({"learning_rate": math.nan}, "learning_rate must be a number above 0, got nan"),
+            ({"shear": 90.0}, r"shear must be degrees in 0\.\.80, got 90.0"),
+            ({"precision": "int8"}, 'precision must be "bfloat16" or "float32", got \'int8\''),
+            ({"dim": 0}, "dim must be a positive whole number, got 0"),
+        ],
+    )
+    def test_bad_values(self, change, message):
+        with pytest.raises(ValueError, match=message):
+            Recipe(**change)
