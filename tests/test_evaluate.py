@@ -289,7 +289,7 @@ def test_copies_are_found_out(corpus):
     result = evaluate(copies(corpus, range(30)), corpus, quiet=True)
     samples, heldout, training = result.samples, result.heldout, result.training
     assert samples.n == heldout.n == training.n == result.given == 30
-    assert result.reference_size == 60
+    assert result.reference_size == 60 and heldout.draws == training.draws == 1
     assert 1 <= samples.inception_score <= 3 and 1 <= heldout.inception_score <= 3
     assert samples.frechet >= 0 and samples.frechet_error > 0
     assert samples.class_entropy == samples.image_id_entropy == 0
@@ -326,10 +326,10 @@ def test_table_and_json(corpus, tmp_path):
     rows = [line for line in table.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {5}
     assert rows[0] == "| | samples | real held-out | real training |"
-    assert "| images | 10 | 10 | 10 |" in rows
+    assert "| images | 10 | 4 × 10 | 4 × 10 |" in rows
     assert "| distance to anchor, median | 0 | – | – |" in rows
     assert "| longest verbatim run of 144 pixels | 128, 128 | – | – |" in rows
-    assert "the 80 training images that are not in the last column" in table
+    assert "the 50 training images that are not in the last column" in table
     assert "in one split" in table and result.classifier_id in table and "Only the first" not in table
     result.save(tmp_path / "evaluation.json")
     stored = json.loads((tmp_path / "evaluation.json").read_text())

@@ -70,6 +70,9 @@ def generate(
     threads: Threads = None,
     quiet: Quiet = False,
     scale: Annotated[int, typer.Option(min=1, help="Side of an image pixel in the pictures.")] = 2,
+    columns: Annotated[
+        int | None, typer.Option(min=1, help="Images in a row of the pictures; by default about a square.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="JSON file of settings; options override it.")] = None,
     window: Annotated[int | None, typer.Option(help="Side w of the context window.")] = None,
     sigma: Annotated[float | None, typer.Option(help="Gaussian's σ in pixels; by default w / 6.4.")] = None,
@@ -121,7 +124,7 @@ def generate(
         write_run(samples, folder)
         summary = {"image_id": entropies.mean_image_id, "class": entropies.mean_class}
         write_json(folder / "entropy.json", {"unit": "nats", "window": side, "mean": summary})
-        names = [path.name for path in save_pictures(samples, source, folder, scale)]
+        names = [path.name for path in save_pictures(samples, source, folder, columns, scale)]
     typer.echo(f"{len(samples)} samples of {source.name} ({model}) in {seconds:.1f} s")
     typer.echo(f"image-ID entropy {entropies.mean_image_id:.3f} nats")
     if entropies.mean_class is not None:

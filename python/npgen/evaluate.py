@@ -18,11 +18,16 @@ from npgen.novelty import distances_to, largest_regions, largest_shares, longest
 from npgen.scores import Moments, frechet_distance, inception_score
 from npgen.trace import Samples
 
+# Class probabilities (n, K) and features (n, F) of a set of images.
+_Output = tuple[NDArray[np.float64], NDArray[np.float32]]
+
 FORMAT = "npgen-evaluation"
 VERSION = 1
 # An image closer to a training image than this share of the held-out images' median is called a near copy.
 NEAR_COPY = 0.5
 RESAMPLES = 20
+# Scores of real images are means over up to so many sets of n images: one set alone is a noisy yardstick.
+DRAWS = 10
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,17 @@ class Scores:
     Attributes
     ----------
     n
-        Number of images.
+        Number of images of a set.
+    draws
+        Number of disjoint sets; Inception Score and Fréchet distance are means over them, all else is measured on
+        the first.
     inception_score, inception_score_error
         exp of the mean KL divergence of the class probabilities from their mean, over all images in one
-        split; its bootstrap standard error. At least 1, at most the number of classes.
+        split: at least 1, at most the number of classes. The error is the standard deviation of one set's
+        score: over the sets if there are several, else by bootstrap.
     frechet, frechet_error
-        Fréchet distance of the Gaussians of the images' and the reference's classifier features; its
-        bootstrap standard error.
+        Fréchet distance of the Gaussians of the images' and the reference's classifier features; error as
+        above.
     class_entropy, image_id_entropy
         Mean sliding-window entropies of class and image-ID maps, nats.
     nearest_distance
@@ -60,6 +69,7 @@ class Scores:
     """
 
     n: int
+    draws: int
     inception_score: float
     inception_score_error: float
     frechet: float
@@ -139,7 +149,7 @@ class Evaluation:
     def _lines(self) -> list[tuple[str, Callable[[Scores], str | None]]]:
         held_out, training = self.heldout, self.training
         return [
-            ("images", lambda row: str(row.n)),
+            ("images", lambda row: str(row.n) if row.draws == 1 else f"{row.draws} × {row.n}"),
             ("Inception Score", lambda row: f"{row.inception_score:.2f} ± {row.inception_score_error:.2f}"),
             ("… over held-out", lambda row: f"{row.inception_score / held_out.inception_score:.3f}"),
             ("Fréchet distance", lambda row: f"{row.frechet:.2f} ± {row.frechet_error:.2f}"),
@@ -163,10 +173,12 @@ class Evaluation:
             f"Corpus {self.corpus_name}; real images drawn by seed {self.seed}.",
             f"Inception Score and Fréchet distance in classifier {self.classifier_id} of that corpus "
             f"(accuracy on held-out images {measured}), not in Inception-v3: compare within this table only. "
-            f"Inception Score over all images in one split. ± is a bootstrap standard error ({RESAMPLES} resamples).",
-            f"Fréchet distance of {self.samples.n} images to one reference for all columns: the "
+            "Inception Score over all images of a set in one split. Real columns are means over disjoint sets. "
+            "± is the standard deviation of one set's score: over the sets, where there is one by bootstrap "
+            f"({RESAMPLES} resamples).",
+            f"Fréchet distance of sets of {self.samples.n} images to one reference for all columns: the "
             f"{self.reference_size} training images that are not in the last column. It falls as n grows.",
-            "Distances in pixels, L2, grey levels; a training image is not compared with itself.",
+            "Distances in pixels, L2, grey levels, of the first set; a training image is not compared with itself.",
             "Verbatim: copied from one image at one displacement. Runs are consecutive in fill order, "
             "regions are connected; the seed patch does not count. Median, maximum.",
         ]
@@ -188,16 +200,17 @@ def evaluate(
     device: str = "auto",
     quiet: bool = False,
 ) -> Evaluation:
-    """Score samples, and as many real held-out and real training images.
+    """Score samples, and sets of as many real held-out and real training images.
 
     Inception Score and Fréchet distance live in a small classifier of the corpus, which is trained on first
     use and kept in the corpus folder.
 
-    The Fréchet distance compares each of the three sets with one reference: all training images but those
-    drawn for the training set. So no set meets its own images there, and all have the same n and thus the
-    same bias. The classifier was trained on the training images and never saw the held-out ones: the training
-    set scores what a copier of whole training images would, the held-out set adds what the classifier fails
-    to generalise.
+    The Fréchet distance compares each set with one reference: all training images but those drawn for the
+    training sets. So no set meets its own images there, and all have the same n and thus the same bias. The
+    classifier was trained on the training images and never saw the held-out ones: the training sets score what
+    a copier of whole training images would, the held-out sets add what the classifier fails to generalise. The
+    scores of one set of real images vary a lot, those of the Fréchet distance by a third at n = 1,000, so that
+    the real columns are means over up to 10 disjoint sets.
 
     Parameters
     ----------
@@ -233,16 +246,22 @@ def evaluate(
     classifier = load_classifier(corpus, device=device, quiet=quiet)
     n = min(len(samples), len(heldout), len(corpus) // 2)
     given, samples = len(samples), samples[:n]
-    unseen = heldout.images[_draw(len(heldout), n, seed, 0)]
-    seen_ids = _draw(len(corpus), n, seed, 1)
-    seen = corpus.images[seen_ids]
+    draws = max(1, min(DRAWS, len(heldout) // n, len(corpus) // (2 * n)))
+    unseen_ids = _draw(len(heldout), (draws, n), seed, 0)
+    seen_ids = _draw(len(corpus), (draws, n), seed, 1)
 
-    outputs = [classifier.predict(images, device=device) for images in (samples.images, unseen, seen)]
-    reference = classifier.moments - Moments.of(outputs[2][1])
-    classified = [_classifier_scores(*output, reference, seed) for output in outputs]
+    def outputs(images: NDArray[np.uint8], sets: NDArray[np.int64]) -> list[_Output]:
+        return [classifier.predict(images[ids], device=device) for ids in sets]
 
-    queries = np.concatenate([samples.images, unseen, seen])
-    excluded = np.concatenate([np.full(2 * n, -1), seen_ids])
+    made = outputs(samples.images, np.arange(n)[None])
+    unseen, seen = outputs(heldout.images, unseen_ids), outputs(corpus.images, seen_ids)
+    reference = classifier.moments
+    for _, features in seen:
+        reference = reference - Moments.of(features)
+    classified = [_classifier_scores(sets, reference, seed) for sets in (made, unseen, seen)]
+
+    queries = np.concatenate([samples.images, heldout.images[unseen_ids[0]], corpus.images[seen_ids[0]]])
+    excluded = np.concatenate([np.full(2 * n, -1), seen_ids[0]])
     _, squared = nearest_sources(queries, corpus.images, excluded=excluded, quiet=quiet)
     nearest = np.sqrt(squared).reshape(3, n)
     bar = float(np.median(nearest[1]))
@@ -294,25 +313,32 @@ def _check(samples: Samples, corpus: Corpus, heldout: Corpus | None, seed: int) 
     return heldout
 
 
-def _draw(count: int, n: int, seed: int, stream: int) -> NDArray[np.int64]:
-    return np.sort(np.random.default_rng([seed, stream]).choice(count, n, replace=False))
+def _draw(count: int, shape: tuple[int, int], seed: int, stream: int) -> NDArray[np.int64]:
+    """Draw sets of ids, none twice; each set ascending, so that a memory map is read forwards."""
+    return np.sort(np.random.default_rng([seed, stream]).choice(count, shape, replace=False), axis=1)
 
 
-def _classifier_scores(
-    probabilities: NDArray[np.float64], features: NDArray[np.float32], reference: Moments, seed: int
-) -> dict[str, float]:
+def _classifier_scores(sets: list[_Output], reference: Moments, seed: int) -> dict[str, float | int]:
     target = reference.gaussian()
-    random = np.random.default_rng([seed, 2])
-    scores, distances = [], []
-    for _ in range(RESAMPLES):
-        chosen = random.integers(len(features), size=len(features))
-        scores.append(inception_score(probabilities[chosen]))
-        distances.append(frechet_distance(Moments.of(features[chosen]).gaussian(), target))
+
+    def both(probabilities: NDArray[np.float64], features: NDArray[np.float32]) -> tuple[float, float]:
+        distance = frechet_distance(Moments.of(features).gaussian(), target)
+        return inception_score(probabilities), distance
+
+    scores = [both(*output) for output in sets]
+    varied = scores
+    if len(sets) == 1:
+        probabilities, features = sets[0]
+        random = np.random.default_rng([seed, 2])
+        resamples = random.integers(len(features), size=(RESAMPLES, len(features)))
+        varied = [both(probabilities[chosen], features[chosen]) for chosen in resamples]
+    (score, distance), (score_error, distance_error) = np.mean(scores, 0), np.std(varied, 0, ddof=1)
     return {
-        "inception_score": inception_score(probabilities),
-        "inception_score_error": float(np.std(scores, ddof=1)),
-        "frechet": frechet_distance(Moments.of(features).gaussian(), target),
-        "frechet_error": float(np.std(distances, ddof=1)),
+        "draws": len(sets),
+        "inception_score": float(score),
+        "inception_score_error": float(score_error),
+        "frechet": float(distance),
+        "frechet_error": float(distance_error),
     }
 
 

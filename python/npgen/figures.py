@@ -178,7 +178,9 @@ def save_png(picture: Image.Image, path: str | os.PathLike[str], samples: Sample
         picture.save(file, format="PNG", pnginfo=info, optimize=True)
 
 
-def save_pictures(samples: Samples, corpus: Corpus, folder: Path, scale: int = 2) -> list[Path]:
+def save_pictures(
+    samples: Samples, corpus: Corpus, folder: Path, columns: int | None = None, scale: int = 2
+) -> list[Path]:
     """Write the pictures of a run: samples, image-ID map, class map if there are labels, and all side by side.
 
     Parameters
@@ -189,8 +191,8 @@ def save_pictures(samples: Samples, corpus: Corpus, folder: Path, scale: int = 2
         The corpus they were made from.
     folder
         Where the files go.
-    scale
-        Side of an image pixel in the pictures, in pixels.
+    columns, scale
+        As in `grid`.
 
     Returns
     -------
@@ -198,12 +200,12 @@ def save_pictures(samples: Samples, corpus: Corpus, folder: Path, scale: int = 2
         The files; the last is the overview.
     """
     pictures = {
-        "samples": grid(samples.images, scale=scale),
-        "image-id-map": grid(image_id_map(samples), scale=scale),
+        "samples": grid(samples.images, columns, scale),
+        "image-id-map": grid(image_id_map(samples), columns, scale),
     }
     if corpus.labels is not None:
-        pictures["class-map"] = grid(class_map(samples, corpus), scale=scale)
-    pictures["overview"] = overview(samples, corpus, scale=scale)
+        pictures["class-map"] = grid(class_map(samples, corpus), columns, scale)
+    pictures["overview"] = overview(samples, corpus, columns, scale)
     for name, picture in pictures.items():
         save_png(picture, folder / f"{name}.png", samples)
     return [folder / f"{name}.png" for name in pictures]
