@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::corpus::{Corpus, ImageId};
-use npgen::fill::{Canvas, Model, Trace};
+use npgen::fill::{Account, Canvas, Model, Trace};
 use npgen::geometry::{Extent, Rect};
 use npgen::order::fill_order;
 use npgen::pool::{Keep, Rule};
@@ -57,6 +57,7 @@ fn fills(criterion: &mut Criterion) {
         radius: 2,
         rule: Rule::new(0.1, 1, Keep::Best).unwrap(),
         path: Path::best(),
+        account: &Account::default(),
     };
     let mut known = vec![false; extent.area()];
     let seed = Rect { y: 10, x: 10, height: 8, width: 8 };

@@ -6,7 +6,7 @@ use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::corpus::Corpus;
 use npgen::geometry::{Extent, Pixel};
 use npgen::planes::Planes;
-use npgen::ssd::{scan, Path, Probe, Reach};
+use npgen::ssd::{scan_plainly, Path, Probe, Reach, Scratch};
 use npgen::window::Window;
 use std::hint::black_box;
 
@@ -24,18 +24,16 @@ fn scans(criterion: &mut Criterion) {
     let mut planes = Planes::default();
     planes.gather(&corpus, corpus.ids(), extent.frame());
     let probe = Probe::new(&reach, &known, pixel, extent.frame());
-    let mut context = Vec::new();
-    probe.context(&bytes[..extent.area() * CHANNELS], &mut context);
+    let canvas = &bytes[..extent.area() * CHANNELS];
 
     let mut group = criterion.benchmark_group("ssd");
     group.throughput(Throughput::Elements(probe.terms(COUNT) as u64));
     for path in Path::available() {
         group.bench_function(format!("{path:?}"), |bencher| {
-            let mut sums = Vec::new();
+            let mut scratch = Scratch::default();
             bencher.iter(|| {
                 for group in 0..planes.groups() {
-                    scan(path, &probe, planes.group(group).0, &context, &mut sums);
-                    black_box(&sums);
+                    black_box(scan_plainly(path, &probe, planes.group(group).0, canvas, &mut scratch));
                 }
             });
         });

@@ -4,15 +4,17 @@
 //! side. Canvases without one share all images: these stream by once a pixel, for the whole batch. Either way a
 //! group of planes meets a canvas in [`ssd::offer_group`], and what comes out is a pool.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use rayon::prelude::*;
 
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{Error, Result};
-use crate::geometry::{Pixel, Rect};
+use crate::geometry::{Offset, Pixel, Rect};
 use crate::planes::{Planes, LANES};
-use crate::pool::{Builder, Candidate, Rule};
+use crate::pool::{Builder, Candidate, Keep, Rule};
 use crate::sample::{Keyed, Stream};
 use crate::ssd::{self, Path, Probe, Reach, Scratch};
 use crate::window::Window;
@@ -32,6 +34,35 @@ pub struct Model<'a> {
     pub radius: usize,
     pub rule: Rule,
     pub path: Path,
+    pub account: &'a Account,
+}
+
+/// How much work scans did, and how much there was to do: in tap·channel·candidate terms.
+#[derive(Debug, Default)]
+pub struct Account {
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Account {
+    /// Terms computed, and terms there would have been without pruning.
+    pub fn terms(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+
+    fn settle(&self, scratch: &mut Scratch) {
+        self.done.fetch_add(std::mem::take(&mut scratch.done), Ordering::Relaxed);
+        self.total.fetch_add(std::mem::take(&mut scratch.total), Ordering::Relaxed);
+    }
+}
+
+/// What a scan needs to know of a canvas: its bytes, the image that must not serve it, and a bound that its pool is
+/// known not to pass.
+#[derive(Debug, Clone, Copy)]
+struct View<'a> {
+    pixels: &'a [u8],
+    barred: Option<ImageId>,
+    bound: f64,
 }
 
 /// A canvas in the making, with its trace. All slices are row-major over the frame.
@@ -93,19 +124,44 @@ impl<'a> Model<'a> {
         canvas.trace.pool_size[flat] = pool.len() as i32;
     }
 
+    /// What a scan needs of a canvas. The bound comes from the sources of the pixel's four neighbours, moved along with
+    /// it: what served next door mostly serves well here. Only images that `serves` accepts are candidates.
+    fn view<'c>(&self, probe: &Probe, canvas: &'c Canvas, serves: impl Fn(ImageId) -> bool) -> View<'c> {
+        let extent = self.corpus.extent();
+        let mut pool = Builder::new(self.rule);
+        let mut seen: Vec<(ImageId, Pixel)> = Vec::with_capacity(4);
+        for (dy, dx) in [(-1, 0), (0, -1), (0, 1), (1, 0)] {
+            let offset = Offset { dy, dx };
+            let Some(neighbour) = extent.step(probe.pixel(), offset) else { continue };
+            let at = extent.flat(neighbour);
+            let there = Pixel { y: canvas.trace.y[at] as usize, x: canvas.trace.x[at] as usize };
+            let Some(source) = extent.step(there, Offset { dy: -dy, dx: -dx }) else { continue };
+            let image = ImageId(canvas.trace.image_id[at] as u32);
+            // A caller's trace need not be one of ours: what is no candidate must not bound the pool.
+            let candidate = image.index() < self.corpus.count() && probe.is_source(source);
+            // One candidate bounds the pool once; under the rule "best" an image is one candidate.
+            let one_each = self.rule.keep() == Keep::Best;
+            let again = seen.iter().any(|&(i, q)| i == image && (one_each || q == source));
+            let known = probe.taps().offsets.contains(&offset);
+            if candidate && known && !again && Some(image) != canvas.barred && serves(image) {
+                seen.push((image, source));
+                let candidate = (image, source);
+                let distance =
+                    ssd::reference(&self.corpus, candidate, canvas.pixels, probe.pixel(), probe.taps());
+                pool.offer(Candidate { distance, image, source });
+            }
+        }
+        View { pixels: canvas.pixels, barred: canvas.barred, bound: pool.bound() }
+    }
+
     /// The pool of a pixel over already gathered images.
-    fn pool(
-        &self,
-        probe: &Probe,
-        planes: &Planes,
-        canvas: (&[u8], Option<ImageId>),
-        scratch: &mut Scratch,
-    ) -> Builder {
+    fn pool(&self, probe: &Probe, planes: &Planes, view: View, scratch: &mut Scratch) -> Builder {
         let scan = |mut pool: Builder, scratch: &mut Scratch, group: usize| {
+            let canvas = (view.pixels, view.barred);
             ssd::offer_group(self.path, probe, planes.group(group), canvas, &mut pool, scratch);
             pool
         };
-        let empty = || Builder::new(self.rule);
+        let empty = || Builder::new(self.rule).within(view.bound);
         if rayon::current_num_threads() > 1 && probe.terms(planes.ids().len()) >= SPLIT_TERMS {
             (0..planes.groups())
                 .into_par_iter()
@@ -113,7 +169,10 @@ impl<'a> Model<'a> {
                     || (empty(), Scratch::default()),
                     |(pool, mut scratch), group| (scan(pool, &mut scratch, group), scratch),
                 )
-                .map(|(pool, _)| pool)
+                .map(|(pool, mut scratch)| {
+                    self.account.settle(&mut scratch);
+                    pool
+                })
                 .reduce(empty, Builder::merge)
         } else {
             (0..planes.groups()).fold(empty(), |pool, group| scan(pool, scratch, group))
@@ -135,9 +194,11 @@ impl<'a> Model<'a> {
             planes.gather(&self.corpus, ids.iter().copied(), frame);
             for probe in &probes {
                 check(cancel)?;
-                let pool = self.pool(probe, planes, (canvas.pixels, canvas.barred), scratch);
+                let view = self.view(probe, canvas, |image| ids.binary_search(&image).is_ok());
+                let pool = self.pool(probe, planes, view, scratch);
                 self.write(canvas, probe.pixel(), &pool.finish());
             }
+            self.account.settle(scratch);
             Ok(())
         };
         if canvases.len() >= rayon::current_num_threads() {
@@ -160,7 +221,8 @@ impl<'a> Model<'a> {
         cancel: &AtomicBool,
     ) -> Result<()> {
         for probe in self.probes(pixels, known, None) {
-            let views: Vec<_> = canvases.iter().map(|canvas| (&*canvas.pixels, canvas.barred)).collect();
+            let views: Vec<View> =
+                canvases.iter().map(|canvas| self.view(&probe, canvas, |_| true)).collect();
             let pools = self.pools_over_all(&probe, &views, cancel)?;
             let write = |(canvas, pool): (&mut Canvas, Builder)| {
                 self.write(canvas, probe.pixel(), &pool.finish());
@@ -171,24 +233,22 @@ impl<'a> Model<'a> {
     }
 
     /// One pool a canvas, over all images: each image's window is gathered once for the whole batch.
-    fn pools_over_all(
-        &self,
-        probe: &Probe,
-        canvases: &[(&[u8], Option<ImageId>)],
-        cancel: &AtomicBool,
-    ) -> Result<Vec<Builder>> {
+    fn pools_over_all(&self, probe: &Probe, views: &[View], cancel: &AtomicBool) -> Result<Vec<Builder>> {
         let count = self.corpus.count();
-        let empty = || vec![Builder::new(self.rule); canvases.len()];
+        let empty =
+            || views.iter().map(|view| Builder::new(self.rule).within(view.bound)).collect::<Vec<_>>();
         let stream = |(mut pools, mut planes, mut scratch): (Vec<Builder>, Planes, Scratch), chunk: usize| {
             check(cancel)?;
             let first = chunk * STREAM_IMAGES;
             let ids = first..(first + STREAM_IMAGES).min(count);
             planes.gather(&self.corpus, ids.map(|id| ImageId(id as u32)), probe.region());
-            for (&canvas, pool) in canvases.iter().zip(&mut pools) {
+            for (view, pool) in views.iter().zip(&mut pools) {
                 for group in 0..planes.groups() {
+                    let canvas = (view.pixels, view.barred);
                     ssd::offer_group(self.path, probe, planes.group(group), canvas, pool, &mut scratch);
                 }
             }
+            self.account.settle(&mut scratch);
             Ok((pools, planes, scratch))
         };
         let merge =
@@ -211,15 +271,53 @@ impl<'a> Model<'a> {
     ) -> Result<Vec<Candidate>> {
         let reach = self.reach();
         let probe = Probe::new(&reach, known, pixel, reach.region(pixel));
+        let view = View { pixels: canvas, barred: None, bound: f64::INFINITY };
         let pool = match shortlist {
             Some(ids) => {
                 let mut planes = Planes::default();
                 planes.gather(&self.corpus, ids.iter().copied(), probe.region());
-                self.pool(&probe, &planes, (canvas, None), &mut Scratch::default())
+                self.pool(&probe, &planes, view, &mut Scratch::default())
             }
-            None => self.pools_over_all(&probe, &[(canvas, None)], cancel)?.remove(0),
+            None => self.pools_over_all(&probe, &[view], cancel)?.remove(0),
         };
         Ok(pool.finish())
+    }
+
+    /// Seconds of each of `repeats` scans of one pixel over the images `ids`, gathered beforehand, on one thread: of the
+    /// bare kernel, or (`pooled`) of pruned scan and pool, as a fill does it. With the size of the pool, 0 for none.
+    pub fn time_scan(
+        &self,
+        (canvas, known, pixel): (&[u8], &[bool], Pixel),
+        ids: &[ImageId],
+        repeats: usize,
+        pooled: bool,
+    ) -> (Vec<f64>, usize) {
+        let reach = self.reach();
+        let probe = Probe::new(&reach, known, pixel, reach.region(pixel));
+        let mut planes = Planes::default();
+        planes.gather(&self.corpus, ids.iter().copied(), probe.region());
+        let view = View { pixels: canvas, barred: None, bound: f64::INFINITY };
+        let mut scratch = Scratch::default();
+        let mut size = 0;
+        let mut once = || {
+            let start = Instant::now();
+            if pooled {
+                size = self.pool(&probe, &planes, view, &mut scratch).finish().len();
+            } else {
+                for group in 0..planes.groups() {
+                    black_box(ssd::scan_plainly(
+                        self.path,
+                        &probe,
+                        planes.group(group).0,
+                        canvas,
+                        &mut scratch,
+                    ));
+                }
+            }
+            start.elapsed().as_secs_f64()
+        };
+        let seconds = (0..repeats).map(|_| once()).collect();
+        (seconds, size)
     }
 }
 

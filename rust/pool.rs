@@ -51,6 +51,10 @@ impl Rule {
         require(k_min >= 1, "k_min", "at least 1", k_min)?;
         Ok(Self { epsilon, k_min, keep })
     }
+
+    pub fn keep(&self) -> Keep {
+        self.keep
+    }
 }
 
 /// A pool in the making: takes candidates in any order, and knows how near the next one must be.
@@ -60,24 +64,36 @@ pub struct Builder {
     /// The `k_min` smallest distances so far, ascending.
     nearest: Vec<f64>,
     candidates: Vec<Candidate>,
+    ceiling: f64,
 }
 
 impl Builder {
     pub fn new(rule: Rule) -> Self {
-        Self { rule, nearest: Vec::new(), candidates: Vec::new() }
+        Self { rule, nearest: Vec::new(), candidates: Vec::new(), ceiling: f64::INFINITY }
     }
 
     pub fn keep(&self) -> Keep {
         self.rule.keep
     }
 
-    /// Candidates farther than this can't enter any more. Infinite while there are fewer than `k_min`.
+    /// Candidates farther than this can't enter any more. Infinite, unless it began [`within`](Self::within) a bound,
+    /// while there are fewer than `k_min`.
     pub fn bound(&self) -> f64 {
         if self.nearest.len() < self.rule.k_min {
-            return f64::INFINITY;
+            return self.ceiling;
         }
         let farthest = self.nearest[self.rule.k_min - 1];
-        farthest.max((1.0 + self.rule.epsilon) * self.nearest[0])
+        farthest.max((1.0 + self.rule.epsilon) * self.nearest[0]).min(self.ceiling)
+    }
+
+    /// If a candidate alone, whatever others there are, bounds the pool: by its distance times this.
+    pub fn nearest_factor(&self) -> Option<f64> {
+        (self.rule.k_min == 1).then_some(1.0 + self.rule.epsilon)
+    }
+
+    /// A pool that takes nothing beyond `bound`, which must not be below the finished pool's.
+    pub fn within(self, bound: f64) -> Self {
+        Self { ceiling: bound.min(self.ceiling), ..self }
     }
 
     /// How many more candidates the bound waits for.

@@ -18,7 +18,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Error, Result};
-use crate::fill::{Canvas, Model, Trace};
+use crate::fill::{Account, Canvas, Model, Trace};
 use crate::geometry::{Extent, Pixel};
 use crate::pool::{Keep, Rule};
 use crate::sample::{Keyed, Stream};
@@ -206,6 +206,12 @@ fn sliding_entropy<'py>(
         .into_pyarray(py))
 }
 
+/// Names of the instruction sets that scans can run on here, fastest first.
+#[pyfunction]
+fn instruction_sets() -> Vec<&'static str> {
+    Path::available().into_iter().map(Path::name).collect()
+}
+
 /// The images that the seed patches of some samples come from.
 #[pyfunction]
 fn draw_seed_images<'py>(
@@ -246,6 +252,7 @@ struct Filler {
     rule: Rule,
     threads: usize,
     path: Path,
+    account: Account,
 }
 
 impl Filler {
@@ -258,9 +265,25 @@ impl Filler {
             radius: self.radius,
             rule: self.rule,
             path: self.path,
+            account: &self.account,
         };
         work(model)
     }
+}
+
+/// A canvas, its mask and one of its pixels, checked against the corpus.
+fn one_canvas<'a>(
+    model: &Model,
+    canvas: &'a PyReadonlyArray3<u8>,
+    known: &'a PyReadonlyArray2<bool>,
+    pixel: &PyReadonlyArray2<i32>,
+) -> Result<(&'a [u8], &'a [bool], Pixel)> {
+    let extent = model.corpus.extent();
+    check_shape("canvas", canvas.shape(), &[extent.height, extent.width, model.corpus.channels()])?;
+    check_shape("known", known.shape(), &[extent.height, extent.width])?;
+    check_shape("pixel", pixel.shape(), &[1, 2])?;
+    let pixel = pixels_of(pixel, extent)?[0];
+    Ok((contiguous("canvas", canvas.as_slice())?, contiguous("known", known.as_slice())?, pixel))
 }
 
 fn corpus_of<'a>(shape: &[usize], images: &'a [u8]) -> Result<Corpus<'a>> {
@@ -290,7 +313,8 @@ impl Filler {
             radius,
             rule: Rule::new(epsilon, k_min, keep)?,
             threads,
-            path: Path::best(),
+            path: Path::chosen()?,
+            account: Account::default(),
             images: images.unbind(),
         })
     }
@@ -394,6 +418,32 @@ impl Filler {
         })
     }
 
+    /// Terms that all fills computed, and terms there would have been without pruning.
+    fn terms(&self) -> (u64, u64) {
+        self.account.terms()
+    }
+
+    /// Seconds of each of `repeats` scans of one pixel over `shortlist`, on one thread: with `prune` as a fill does it, else
+    /// of the bare kernel. With the size of the pool, 0 for none.
+    #[allow(clippy::too_many_arguments)] // the canvas's three parts, and what to time
+    fn time_scan<'py>(
+        &self,
+        py: Python<'py>,
+        canvas: PyReadonlyArray3<u8>,
+        known: PyReadonlyArray2<bool>,
+        pixel: PyReadonlyArray2<i32>,
+        shortlist: PyReadonlyArray1<i32>,
+        repeats: usize,
+        prune: bool,
+    ) -> PyResult<(Bound<'py, PyArray1<f64>>, usize)> {
+        let (seconds, size) = self.with_model(py, |model| {
+            let canvas = one_canvas(&model, &canvas, &known, &pixel)?;
+            let ids = sorted_ids(contiguous("shortlist", shortlist.as_slice())?, model.corpus.count())?;
+            run(py, 1, |_| Ok(model.time_scan(canvas, &ids, repeats, prune)))
+        })?;
+        Ok((Array1::from(seconds).into_pyarray(py), size))
+    }
+
     /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images.
     fn candidate_pool<'py>(
         &self,
@@ -404,13 +454,7 @@ impl Filler {
         shortlist: Option<PyReadonlyArray1<i32>>,
     ) -> PyResult<PoolArrays<'py>> {
         let pool = self.with_model(py, |model| {
-            let extent = model.corpus.extent();
-            check_shape("canvas", canvas.shape(), &[extent.height, extent.width, model.corpus.channels()])?;
-            check_shape("known", known.shape(), &[extent.height, extent.width])?;
-            check_shape("pixel", pixel.shape(), &[1, 2])?;
-            let pixel = pixels_of(&pixel, extent)?[0];
-            let canvas = contiguous("canvas", canvas.as_slice())?;
-            let known = contiguous("known", known.as_slice())?;
+            let (canvas, known, pixel) = one_canvas(&model, &canvas, &known, &pixel)?;
             let ids = shortlist
                 .as_ref()
                 .map(|ids| sorted_ids(contiguous("shortlist", ids.as_slice())?, model.corpus.count()))
@@ -432,5 +476,5 @@ impl Filler {
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::{draw_seed_images, fill_order, shortlist, sliding_entropy, Filler};
+    use super::{draw_seed_images, fill_order, instruction_sets, shortlist, sliding_entropy, Filler};
 }

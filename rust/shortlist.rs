@@ -17,7 +17,7 @@ const LANES: usize = 16;
 /// Keys that one task holds against all queries: few enough to stay in cache from query to query.
 const BLOCK: usize = 512;
 
-/// Queries that meet a key while it is in registers.
+/// Queries, and keys, that meet while they are in registers: sixteen sums at a time.
 const TOGETHER: usize = 4;
 
 /// An image and the product of its key with the query.
@@ -54,6 +54,12 @@ impl<'a> Rows<'a> {
 
     fn row(&self, index: usize) -> &'a [f32] {
         &self.values[index * self.width..][..self.width]
+    }
+
+    /// A handful of rows and how many of them are new: past the end, the last one is repeated.
+    fn rows_from(&self, first: usize) -> ([&'a [f32]; TOGETHER], usize) {
+        let count = TOGETHER.min(self.count() - first);
+        (std::array::from_fn(|at| self.row(first + at.min(count - 1))), count)
     }
 }
 
@@ -103,80 +109,115 @@ pub fn shortlist(keys: Rows, queries: Rows, k: usize, barred: &[Option<ImageId>]
     Ok(nearest.into_par_iter().map(Nearest::finish).collect())
 }
 
+/// A handful of rows, and their products: `[query][key]`.
+type Handful<'a> = [&'a [f32]; TOGETHER];
+type Products = [[f32; TOGETHER]; TOGETHER];
+
 /// Calls `each(query, key, product)` for all pairs, with the widest instructions there are.
 fn products(keys: Rows, queries: Rows, each: impl FnMut(usize, usize, f32)) {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the CPU has the feature.
-            return unsafe { products_avx512(keys, queries, each) };
+            // SAFETY: the CPU has the feature; all rows are of one width.
+            return handfuls(keys, queries, each, |keys, queries| unsafe { multiply_avx512(keys, queries) });
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: the CPU has the features.
-            return unsafe { products_avx2(keys, queries, each) };
+            return handfuls(keys, queries, each, |keys, queries| unsafe { multiply_avx2(keys, queries) });
         }
     }
-    products_in_lanes(keys, queries, each);
+    handfuls(keys, queries, each, multiply);
 }
 
+fn handfuls(
+    keys: Rows,
+    queries: Rows,
+    mut each: impl FnMut(usize, usize, f32),
+    multiply: impl Fn(Handful, Handful) -> Products,
+) {
+    for first_query in (0..queries.count()).step_by(TOGETHER) {
+        let (query_rows, query_count) = queries.rows_from(first_query);
+        for first_key in (0..keys.count()).step_by(TOGETHER) {
+            let (key_rows, key_count) = keys.rows_from(first_key);
+            let sums = multiply(key_rows, query_rows);
+            for (query, sums) in sums[..query_count].iter().enumerate() {
+                for (key, &sum) in sums[..key_count].iter().enumerate() {
+                    each(first_query + query, first_key + key, sum);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The CPU must have AVX-512 F; all rows must be of one width.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-fn products_avx512(keys: Rows, queries: Rows, each: impl FnMut(usize, usize, f32)) {
-    products_in_lanes(keys, queries, each);
+unsafe fn multiply_avx512(keys: Handful, queries: Handful) -> Products {
+    use std::arch::x86_64::*;
+    let width = keys[0].len();
+    let mut lanes = [[_mm512_setzero_ps(); TOGETHER]; TOGETHER];
+    for start in (0..width).step_by(LANES) {
+        // The last, shorter chunk ends in zeros, which leave their lanes as they are.
+        let mask = if width - start >= LANES { !0 } else { (1 << (width - start)) - 1 };
+        let keys = keys.map(|key| _mm512_maskz_loadu_ps(mask, key.as_ptr().add(start)));
+        for (lanes, query) in lanes.iter_mut().zip(queries) {
+            let query = _mm512_maskz_loadu_ps(mask, query.as_ptr().add(start));
+            for (lanes, key) in lanes.iter_mut().zip(keys) {
+                *lanes = _mm512_fmadd_ps(key, query, *lanes);
+            }
+        }
+    }
+    lanes.map(|lanes| {
+        lanes.map(|lanes| {
+            let eight = _mm256_add_ps(
+                _mm512_castps512_ps256(lanes),
+                _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(lanes))),
+            );
+            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        })
+    })
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn products_avx2(keys: Rows, queries: Rows, each: impl FnMut(usize, usize, f32)) {
-    products_in_lanes(keys, queries, each);
+fn multiply_avx2(keys: Handful, queries: Handful) -> Products {
+    multiply(keys, queries)
 }
 
-/// The one implementation; its callers differ in the instructions they let the compiler use.
+/// The definition of the order of summation. One key after the other: four sums of sixteen lanes fill AVX2's registers.
 #[inline(always)]
-fn products_in_lanes(keys: Rows, queries: Rows, mut each: impl FnMut(usize, usize, f32)) {
-    let mut first = 0;
-    while first < queries.count() {
-        let together = TOGETHER.min(queries.count() - first);
-        // A last, smaller handful repeats its last query; the repeats are not reported.
-        let rows: [&[f32]; TOGETHER] = std::array::from_fn(|at| queries.row(first + at.min(together - 1)));
-        for key in 0..keys.count() {
-            let sums = products_of_key(keys.row(key), rows);
-            for (at, &sum) in sums[..together].iter().enumerate() {
-                each(first + at, key, sum);
-            }
-        }
-        first += together;
-    }
-}
-
-#[inline(always)]
-fn products_of_key(key: &[f32], queries: [&[f32]; TOGETHER]) -> [f32; TOGETHER] {
-    let mut lanes = [[0.0_f32; LANES]; TOGETHER];
-    let (key_chunks, key_rest) = key.as_chunks::<LANES>();
+fn multiply(keys: Handful, queries: Handful) -> Products {
+    let mut products = [[0.0; TOGETHER]; TOGETHER];
     let queries = queries.map(|query| query.as_chunks::<LANES>());
-    for (chunk, key) in key_chunks.iter().enumerate() {
-        for at in 0..TOGETHER {
-            let query = &queries[at].0[chunk];
-            for lane in 0..LANES {
-                lanes[at][lane] = key[lane].mul_add(query[lane], lanes[at][lane]);
+    for (k, key) in keys.into_iter().enumerate() {
+        let mut lanes = [[0.0_f32; LANES]; TOGETHER];
+        let (chunks, rest) = key.as_chunks::<LANES>();
+        for (chunk, key) in chunks.iter().enumerate() {
+            for q in 0..TOGETHER {
+                let query = &queries[q].0[chunk];
+                for lane in 0..LANES {
+                    lanes[q][lane] = key[lane].mul_add(query[lane], lanes[q][lane]);
+                }
             }
         }
-    }
-    for (lane, &key) in key_rest.iter().enumerate() {
-        for at in 0..TOGETHER {
-            lanes[at][lane] = key.mul_add(queries[at].1[lane], lanes[at][lane]);
-        }
-    }
-    lanes.map(|mut lanes| {
-        let mut width = LANES / 2;
-        while width > 0 {
-            for lane in 0..width {
-                lanes[lane] += lanes[lane + width];
+        for (lane, &key) in rest.iter().enumerate() {
+            for q in 0..TOGETHER {
+                lanes[q][lane] = key.mul_add(queries[q].1[lane], lanes[q][lane]);
             }
-            width /= 2;
         }
-        lanes[0]
-    })
+        for (products, mut lanes) in products.iter_mut().zip(lanes) {
+            for width in [8, 4, 2, 1] {
+                for lane in 0..width {
+                    lanes[lane] += lanes[lane + width];
+                }
+            }
+            products[k] = lanes[0];
+        }
+    }
+    products
 }
 
 /// The `k` nearest of what was offered, in any order.
@@ -242,7 +283,7 @@ mod tests {
     fn plain(keys: Rows, query: &[f32], k: usize, barred: Option<ImageId>) -> Vec<Match> {
         let mut all: Vec<Match> = (0..keys.count())
             .map(|key| {
-                let product = products_of_key(keys.row(key), [query; TOGETHER])[0];
+                let product = multiply([keys.row(key); TOGETHER], [query; TOGETHER])[1][2];
                 Match { image: ImageId(key as u32), product }
             })
             .filter(|one| Some(one.image) != barred)
@@ -279,7 +320,7 @@ mod tests {
         fn products_are_near_double_precision(values in prop::collection::vec(-1.0_f32..1.0, 1..200)) {
             let query: Vec<f32> = values.iter().rev().copied().collect();
             let exact: f64 = values.iter().zip(&query).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-            let product = products_of_key(&values, [&query; TOGETHER])[3];
+            let product = multiply([&values; TOGETHER], [&query; TOGETHER])[3][1];
             prop_assert!((f64::from(product) - exact).abs() < 1e-5);
         }
     }
@@ -291,7 +332,7 @@ mod tests {
         let mut fast = Vec::new();
         products(rows, rows, |_, _, product| fast.push(product.to_bits()));
         let mut plain = Vec::new();
-        products_in_lanes(rows, rows, |_, _, product| plain.push(product.to_bits()));
+        handfuls(rows, rows, |_, _, product| plain.push(product.to_bits()), multiply);
         assert_eq!(fast, plain);
     }
 

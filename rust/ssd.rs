@@ -7,22 +7,31 @@
 //! relative error at most ([`Probe::slack`]); a distance of 0 is exactly 0. Who may enter the pool is then
 //! *settled*: recomputed from the same integers in double precision. What leaves this module is thus the same on
 //! every instruction set and equal to the plain reference, while the scan is free to be fast.
+//!
+//! **Pruning.** Distances only grow with taps. The heaviest shells come first, and once all lanes of a line have passed
+//! what the pool could still take, the rest of their window is left out. With a bound that is never below the pool's
+//! final one the pool is the same; [`offer_group`] starts from the pool so far, and tightens it as it goes.
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use crate::corpus::{Corpus, ImageId};
+use crate::error::{Error, Result};
 use crate::geometry::{Extent, Pixel, Rect};
 use crate::planes::{Lanes, LANES};
 use crate::pool::{Builder, Candidate, Keep};
 use crate::window::{Taps, Window};
 
-/// The end of a shell in the list of terms, and its weight.
+/// A scan looks whether it may stop after every so many terms: rarely enough to cost little.
+const CHECK_TERMS: usize = 4;
+
+/// The end of a shell in the list of terms, its weight, and whether a scan looks up from its work there.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     end: usize,
     weight: f64,
     weight_f32: f32,
+    check: bool,
 }
 
 /// Everything about the scan of one pixel that all canvases of a batch share.
@@ -31,6 +40,7 @@ struct Span {
 #[derive(Debug)]
 pub struct Probe {
     pixel: Pixel,
+    taps: Taps,
     /// Source positions q, in (y, x) order: `Q` of them.
     sources: Vec<Pixel>,
     /// Byte of the canvas that each term reads, `(T·C,)`.
@@ -66,7 +76,7 @@ impl Probe {
         let Reach { extent, channels, radius, window } = *reach;
         let taps = window.taps(extent, known, pixel);
         let per_channel = |at: usize| (0..channels).map(move |channel| at * channels + channel);
-        let canvas_bytes = taps
+        let canvas_bytes: Vec<usize> = taps
             .offsets
             .iter()
             .flat_map(|&offset| per_channel(extent.flat(extent.step_clamped(pixel, offset))))
@@ -79,13 +89,31 @@ impl Probe {
                 lines.extend(per_channel(at).map(|line| line as u32));
             }
         }
+        let mut checked = 0;
         let spans = taps
             .shells
             .iter()
-            .map(|&(weight, end)| Span { end: end * channels, weight, weight_f32: weight as f32 })
+            .map(|&(weight, end)| {
+                let end = end * channels;
+                let check = end - checked >= CHECK_TERMS && end < canvas_bytes.len();
+                if check {
+                    checked = end;
+                }
+                Span { end, weight, weight_f32: weight as f32, check }
+            })
             .collect();
         let norm = if taps.offsets.is_empty() { 1.0 } else { channels as f64 * taps.total_weight() };
-        Self { pixel, sources, canvas_bytes, lines, spans, norm, region }
+        Self { pixel, taps, sources, canvas_bytes, lines, spans, norm, region }
+    }
+
+    /// Whether a position lies within the locality radius.
+    pub fn is_source(&self, position: Pixel) -> bool {
+        self.sources.binary_search(&position).is_ok()
+    }
+
+    /// The known taps of the window.
+    pub fn taps(&self) -> &Taps {
+        &self.taps
     }
 
     pub fn pixel(&self) -> Pixel {
@@ -102,7 +130,7 @@ impl Probe {
     }
 
     /// What the canvas holds at the known taps, `(T·C,)`.
-    pub fn context(&self, canvas: &[u8], context: &mut Vec<i16>) {
+    fn context(&self, canvas: &[u8], context: &mut Vec<i16>) {
         context.clear();
         context.extend(self.canvas_bytes.iter().map(|&byte| i16::from(canvas[byte])));
     }
@@ -204,52 +232,225 @@ impl Path {
     pub fn best() -> Self {
         Self::available()[0]
     }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// The path that the environment variable `NPGEN_SIMD` names, or the fastest.
+    pub fn chosen() -> Result<Self> {
+        let Ok(name) = std::env::var("NPGEN_SIMD") else { return Ok(Self::best()) };
+        let available = Self::available();
+        let names = available.iter().map(|path| path.name()).collect::<Vec<_>>().join(", ");
+        let found = available.into_iter().find(|path| path.name() == name);
+        found.ok_or_else(|| Error::invalid("NPGEN_SIMD", format!("one of {names}"), name))
+    }
 }
 
-/// Unnormalised single-precision distances of one group: `sums[q][lane]`, for all `Q` sources.
-pub fn scan(path: Path, probe: &Probe, group: &[Lanes], context: &[i16], sums: &mut Vec<[f32; LANES]>) {
-    assert_eq!(group.len(), probe.region.area() * (group.len() / probe.region.area()));
-    assert_eq!(context.len(), probe.canvas_bytes.len());
-    sums.resize(probe.sources.len(), [0.0; LANES]);
-    for (source, out) in sums.iter_mut().enumerate() {
-        let lines = probe.lines_of(source);
-        match path {
-            // SAFETY: a path is only made where the CPU has its features (`available`); `lines` index `group`
-            // because `Probe::new` took them from `region`, whose area × channels is the length of a group.
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512 => unsafe { x86::avx512(group, lines, context, &probe.spans, out) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
-            Path::Avx2 => unsafe { x86::avx2(group, lines, context, &probe.spans, out) },
-            Path::Portable => portable(group, lines, context, &probe.spans, out),
+/// When a scan of one group may leave work out.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Sums above this are of no interest; lanes that are all above it are given up.
+    limit: f32,
+    /// If only the nearest count: a sum found lowers the limit to itself times this.
+    tighten: Option<f32>,
+    /// Whether a lane is done with its first sum of 0.
+    first_zero: bool,
+}
+
+impl Limits {
+    /// No work is left out.
+    const NONE: Self = Self { limit: f32::INFINITY, tighten: None, first_zero: false };
+}
+
+/// Sums of one group: what a scan leaves behind.
+#[derive(Debug)]
+struct Sums {
+    /// The sources that were not given up, ascending.
+    live: Vec<usize>,
+    /// `rows[i][lane]`: unnormalised distances at source `live[i]`. May be longer than `live`.
+    rows: Vec<[f32; LANES]>,
+    /// The least of each lane.
+    best: [f32; LANES],
+    /// The least of all.
+    least: f32,
+    /// Terms of one lane that were computed.
+    terms: usize,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self {
+            live: Vec::new(),
+            rows: Vec::new(),
+            best: [f32::INFINITY; LANES],
+            least: f32::INFINITY,
+            terms: 0,
         }
     }
 }
 
-fn portable(group: &[Lanes], lines: &[u32], context: &[i16], spans: &[Span], out: &mut [f32; LANES]) {
-    *out = [0.0; LANES];
+/// What became of one window.
+struct Outcome {
+    /// Terms computed.
+    terms: usize,
+    /// Whether all of them were, and the row holds their sums.
+    whole: bool,
+}
+
+/// Scans all sources of one group. `floor` is 0, or infinite for lanes that are no candidates.
+fn scan(
+    path: Path,
+    probe: &Probe,
+    group: &[Lanes],
+    context: &[i16],
+    floor: &[f32; LANES],
+    limits: Limits,
+    sums: &mut Sums,
+) {
+    assert!(group.len() >= probe.region.area() && group.len().is_multiple_of(probe.region.area()));
+    assert_eq!(context.len(), probe.canvas_bytes.len());
+    sums.rows.resize(probe.sources.len(), [0.0; LANES]);
+    let windows = Windows { group, lines: &probe.lines, context, spans: &probe.spans };
+    match path {
+        // SAFETY: a path is only made where the CPU has its features (`available`); `lines` index `group` because
+        // `Probe::new` took them from `region`, whose area × channels is the length of a group; `lines` holds as many
+        // terms for each source as `context`, which is as long as the last span's end.
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx512 => unsafe { x86::scan_avx512(windows, floor, limits, sums) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx2 => unsafe { x86::scan_avx2(windows, floor, limits, sums) },
+        Path::Portable => scan_portable(windows, floor, limits, sums),
+    }
+}
+
+/// The windows of a group around one pixel.
+#[derive(Clone, Copy)]
+struct Windows<'a> {
+    group: &'a [Lanes],
+    lines: &'a [u32],
+    context: &'a [i16],
+    spans: &'a [Span],
+}
+
+/// Runs `window(lines, limit, row)` for source after source, minding the limits. Inlined into its callers, so that the
+/// compiler may use their instructions.
+#[inline(always)]
+fn scan_sources(
+    windows: Windows,
+    floor: &[f32; LANES],
+    mut limits: Limits,
+    sums: &mut Sums,
+    mut window: impl FnMut(&[u32], f32, &mut [f32; LANES]) -> Outcome,
+) {
+    let terms = windows.context.len();
+    let Sums { live, rows, best, least, terms: computed } = sums;
+    live.clear();
+    *best = [f32::INFINITY; LANES];
+    *least = f32::INFINITY;
+    *computed = 0;
+    let candidates = floor.iter().filter(|&&floor| floor == 0.0).count();
+    for source in 0..rows.len() {
+        let row = &mut rows[live.len()];
+        let outcome = window(&windows.lines[source * terms..][..terms], limits.limit, row);
+        *computed += outcome.terms;
+        if !outcome.whole {
+            continue;
+        }
+        live.push(source);
+        for (best, &sum) in best.iter_mut().zip(row.iter()) {
+            *best = if sum < *best { sum } else { *best };
+        }
+        let row_least = least_of(row);
+        if row_least < *least {
+            *least = row_least;
+            if let Some(factor) = limits.tighten {
+                limits.limit = limits.limit.min(row_least * factor);
+            }
+        }
+        if limits.first_zero
+            && row_least == 0.0
+            && best.iter().filter(|&&best| best == 0.0).count() == candidates
+        {
+            return;
+        }
+    }
+}
+
+/// The least of all lanes, found by halves: no lane waits for the one before.
+#[inline(always)]
+fn least_of(row: &[f32; LANES]) -> f32 {
+    let mut least = *row;
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            let other = least[lane + width];
+            least[lane] = if other < least[lane] { other } else { least[lane] };
+        }
+        width /= 2;
+    }
+    least[0]
+}
+
+fn scan_portable(windows: Windows, floor: &[f32; LANES], limits: Limits, sums: &mut Sums) {
+    scan_sources(windows, floor, limits, sums, |lines, limit, row| {
+        portable(windows, lines, floor, limit, row)
+    });
+}
+
+/// One window of all lanes.
+fn portable(
+    windows: Windows,
+    lines: &[u32],
+    floor: &[f32; LANES],
+    limit: f32,
+    row: &mut [f32; LANES],
+) -> Outcome {
+    *row = *floor;
     let mut start = 0;
-    for span in spans {
+    for span in windows.spans {
         let mut squares = [0_i32; LANES];
-        for (&line, &value) in lines[start..span.end].iter().zip(&context[start..span.end]) {
-            let bytes = &group[line as usize].0;
+        for (&line, &value) in lines[start..span.end].iter().zip(&windows.context[start..span.end]) {
+            let bytes = &windows.group[line as usize].0;
             for lane in 0..LANES {
                 let difference = i32::from(i16::from(bytes[lane]) - value);
                 squares[lane] += difference * difference;
             }
         }
         for lane in 0..LANES {
-            out[lane] += span.weight_f32 * squares[lane] as f32;
+            row[lane] += span.weight_f32 * squares[lane] as f32;
         }
         start = span.end;
+        if span.check && row.iter().all(|&sum| sum > limit) {
+            return Outcome { terms: start, whole: false };
+        }
     }
+    Outcome { terms: start, whole: true }
 }
 
-/// Buffers of a scan, kept between pixels.
+/// Buffers of a scan, kept between pixels, and an account of its work.
 #[derive(Debug, Default)]
 pub struct Scratch {
     context: Vec<i16>,
-    sums: Vec<[f32; LANES]>,
+    sums: Sums,
+    /// Terms computed.
+    pub done: u64,
+    /// Terms there would be without pruning.
+    pub total: u64,
+}
+
+/// The bare scan of one group, no work left out; returns the least sum.
+pub fn scan_plainly(path: Path, probe: &Probe, group: &[Lanes], canvas: &[u8], scratch: &mut Scratch) -> f32 {
+    probe.context(canvas, &mut scratch.context);
+    scan(path, probe, group, &scratch.context, &[0.0; LANES], Limits::NONE, &mut scratch.sums);
+    scratch.sums.least
 }
 
 /// Scans one group of images around one pixel of one canvas and offers the near ones to the pool.
@@ -263,54 +464,70 @@ pub fn offer_group(
     pool: &mut Builder,
     scratch: &mut Scratch,
 ) {
-    let Scratch { context, sums } = scratch;
+    let Scratch { context, sums, done, total } = scratch;
     probe.context(canvas, context);
-    scan(path, probe, group, context, sums);
+    // Lanes past the last image and the barred image are as far as can be.
+    let mut floor = [f32::INFINITY; LANES];
+    for (floor, &id) in floor.iter_mut().zip(ids) {
+        if Some(id) != barred {
+            *floor = 0.0;
+        }
+    }
     let slack = 1.0 + probe.slack();
-    let candidate = |lane: usize, source: usize, distance: f64| Candidate {
-        distance,
+    let scale = probe.norm * slack * slack;
+    let limit = |pool: &Builder| (pool.bound() * scale) as f32;
+    let best_only = pool.keep() == Keep::Best;
+    let limits = Limits {
+        limit: limit(pool),
+        tighten: pool.nearest_factor().map(|factor| (factor * slack * slack * slack * slack) as f32),
+        first_zero: best_only,
+    };
+    scan(path, probe, group, context, &floor, limits, sums);
+    *done += (sums.terms * ids.len()) as u64;
+    *total += probe.terms(ids.len()) as u64;
+    if sums.least > limits.limit || sums.least == f32::INFINITY {
+        return;
+    }
+
+    let settle = |source: usize, lane: usize, sum: f32| Candidate {
+        distance: if sum == 0.0 { 0.0 } else { probe.settle(group, lane, source, context) },
         image: ids[lane],
         source: probe.sources[source],
     };
-    let settle = |lane: usize, source: usize, sum: f32| {
-        let exact = if sum == 0.0 { 0.0 } else { probe.settle(group, lane, source, context) };
-        candidate(lane, source, exact)
-    };
-    // Lanes past the last image and the barred image are as far as can be.
-    let absent = |lane: usize| lane >= ids.len() || Some(ids[lane]) == barred;
-    match pool.keep() {
-        Keep::All => {
-            for lane in (0..LANES).filter(|&lane| absent(lane)) {
-                sums.iter_mut().for_each(|row| row[lane] = f32::INFINITY);
-            }
-            let flat = sums.as_flattened_mut();
-            offer_near(flat, probe.norm * slack * slack, pool, |at, sum| settle(at % LANES, at / LANES, sum));
-        }
-        Keep::Best => {
-            let mut best = [f32::INFINITY; LANES];
-            for row in sums.iter() {
-                for lane in 0..LANES {
-                    best[lane] = best[lane].min(row[lane]);
+    if best_only {
+        let Sums { live, rows, best, .. } = sums;
+        // An image's nearest position: among those within the slack of its least sum, or the first at distance 0.
+        let nearest = |lane: usize, least: f32| {
+            let near = least * (slack * slack) as f32;
+            let mut nearest: Option<Candidate> = None;
+            for (&source, row) in live.iter().zip(rows.iter()) {
+                if row[lane] <= near {
+                    let new = settle(source, lane, row[lane]);
+                    if least == 0.0 {
+                        return new;
+                    }
+                    if nearest.is_none_or(|nearest| new.distance < nearest.distance) {
+                        nearest = Some(new);
+                    }
                 }
             }
-            for lane in (0..LANES).filter(|&lane| absent(lane)) {
-                best[lane] = f32::INFINITY;
-            }
-            offer_near(&mut best, probe.norm * slack * slack, pool, |lane, least| {
-                let limit = least * (slack * slack) as f32;
-                (0..sums.len())
-                    .filter(|&source| sums[source][lane] <= limit)
-                    .map(|source| settle(lane, source, least))
-                    .min_by(Candidate::order)
-                    .expect("the least sum lies within its own limit")
-            });
-        }
+            nearest.expect("the least sum lies within its own limit")
+        };
+        offer_near(best, limit, pool, nearest);
+    } else {
+        let Sums { live, rows, .. } = sums;
+        let flat = rows[..live.len()].as_flattened_mut();
+        offer_near(flat, limit, pool, |at, sum| settle(live[at / LANES], at % LANES, sum));
     }
 }
 
 /// Settles and offers every sum that may still enter the pool; the smallest first, so that the bound is tight early.
-/// A pool bound times `scale` bounds the sums from above.
-fn offer_near(sums: &mut [f32], scale: f64, pool: &mut Builder, settle: impl Fn(usize, f32) -> Candidate) {
+fn offer_near(
+    sums: &mut [f32],
+    limit: impl Fn(&Builder) -> f32,
+    pool: &mut Builder,
+    settle: impl Fn(usize, f32) -> Candidate,
+) {
     for _ in 0..pool.missing().max(1) {
         let Some((at, &least)) = sums.iter().enumerate().min_by(|a, b| a.1.total_cmp(b.1)) else { return };
         if least == f32::INFINITY {
@@ -319,7 +536,6 @@ fn offer_near(sums: &mut [f32], scale: f64, pool: &mut Builder, settle: impl Fn(
         pool.offer(settle(at, least));
         sums[at] = f32::INFINITY;
     }
-    let limit = |pool: &Builder| (pool.bound() * scale) as f32;
     for (at, &sum) in sums.iter().enumerate() {
         if sum <= limit(pool) && sum.is_finite() {
             pool.offer(settle(at, sum));

@@ -6,7 +6,7 @@ mod common;
 use std::sync::atomic::AtomicBool;
 
 use npgen::corpus::{Corpus, ImageId};
-use npgen::fill::{Canvas, Model, Trace};
+use npgen::fill::{Account, Canvas, Model, Trace};
 use npgen::geometry::{Extent, Rect};
 use npgen::order::{fill_order, FillOrder};
 use npgen::pool::{Keep, Rule};
@@ -26,6 +26,7 @@ struct Scene {
     window: Window,
     known: Vec<bool>,
     order: FillOrder,
+    account: Account,
 }
 
 /// Everything a batch of canvases holds in the end.
@@ -46,6 +47,7 @@ impl Scene {
             window: Window::new(7, 1.2, EXTENT).unwrap(),
             order: fill_order(EXTENT, &known, 7).unwrap(),
             known,
+            account: Account::default(),
         }
     }
 
@@ -56,6 +58,7 @@ impl Scene {
             radius: 2,
             rule: Rule::new(0.1, 3, Keep::Best).unwrap(),
             path,
+            account: &self.account,
         }
     }
 

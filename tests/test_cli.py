@@ -111,12 +111,12 @@ def test_settings_come_from_a_file_and_options_override_it(stored, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--model", "huge"], "model must be one of 'full', 'local', got 'huge'"),
+        (["--model", "huge"], "model must be one of 'full', 'local', 'texture', got 'huge'"),
         (["-n", "0"], "n must be at least 1, got 0"),
         (["--window", "4"], "window must be odd, at least 3, got 4"),
         (["--shortlist", "60", "--encoder", "pixels"], "shortlist must be in 1..=59"),
-        ([], "npgen encoder train"),
-        (["--encoder", "resnet"], "encoder must be one of"),
+        (["--shortlist", "9"], "npgen encoder train"),
+        (["--shortlist", "9", "--encoder", "resnet"], "encoder must be one of"),
     ],
 )
 def test_a_complaint_is_one_line_and_leaves_nothing(stored, tmp_path, options, message):

@@ -27,14 +27,18 @@ class Model:
     ----------
     semantics
         Sources come from a shortlist of images of like meaning (H in the paper); else from all images.
+    locality
+        Sources lie near the pixel they serve (NS in the paper); else anywhere in the frame.
     """
 
     semantics: bool
+    locality: bool
 
 
 MODELS: dict[str, Model] = {
-    "full": Model(semantics=True),
-    "local": Model(semantics=False),
+    "full": Model(semantics=True, locality=True),
+    "local": Model(semantics=False, locality=True),
+    "texture": Model(semantics=False, locality=False),
 }
 
 

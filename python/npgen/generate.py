@@ -17,6 +17,7 @@ from npgen.corpus import Corpus
 from npgen.embed import embed
 from npgen.encoder import AnyEncoder, load_encoder
 from npgen.errors import invalid
+from npgen.memory import MemoryBudget
 from npgen.trace import Samples
 
 # Without queries a stage may be cut anywhere: this many pixels between two steps of the progress bar.
@@ -133,7 +134,7 @@ def candidate_pool(
     config = config or Config()
     config.check_shape(*corpus.images.shape[1:3])
     return Pool(
-        *_filler(corpus, config, threads=None).candidate_pool(
+        *_filler(corpus, config, config.locality, threads=None).candidate_pool(
             _typed("canvas", canvas, np.uint8, 3),
             _typed("known", known, np.bool_, 2),
             np.array([pixel], np.int32),  # (1, 2)
@@ -154,6 +155,7 @@ def generate(
     batch_size: int = 64,
     device: str = "auto",
     threads: int | None = None,
+    memory: int | None = None,
     progress: bool = True,
 ) -> Samples:
     """Generate images, every pixel of which is a copy of a known pixel of a known image.
@@ -168,7 +170,8 @@ def generate(
     n
         Number of samples.
     model
-        "full": semantics, locality and low level; "local": no semantics.
+        "full": semantics, locality and low level; "local": no semantics; "texture": no locality either, the
+        algorithm of Efros and Leung (1999) on a corpus.
     config
         Settings; None means the defaults.
     seed
@@ -176,13 +179,16 @@ def generate(
     first
         Index of the first sample: ``generate(..., n=1, first=17)`` is sample 17 of a larger run.
     encoder
-        What images mean: "auto", "pixels", the name of a shipped encoder, a file, or an encoder. Unused by "local".
+        What images mean: "auto", "pixels", the name of a shipped encoder, a file, or an encoder. Used by "full" alone.
     batch_size
         Canvases grown side by side.
     device
         Torch device of the encoder; "auto" takes an accelerator if there is one.
     threads
         CPU threads; None means one a core.
+    memory
+        Resident memory in bytes that reading a memory-mapped corpus is kept within, as far as the rest of the process
+        leaves room; None means no limit.
     progress
         Show a progress bar.
 
@@ -208,22 +214,24 @@ def generate(
     if threads is not None and threads < 1:
         raise invalid("threads", "at least 1 or None", threads)
     run = _Run(corpus, parts, config, int(seed), threads)
-    if parts.semantics:
-        run.use_encoder(load_encoder(encoder, corpus, device), progress)
-
-    samples = Samples.empty(
-        (n, *corpus.images.shape[1:]),
-        model=model,
-        config=config,
-        seed=int(seed),
-        first=int(first),
-        corpus=corpus,
-        encoder_id=run.encoder.id if run.encoder else None,
-    )
-    order = run.order.pixels
-    with tqdm(total=n * len(order), unit="px", unit_scale=True, disable=not progress) as bar:
-        for start in range(0, n, batch_size):
-            run.fill(samples[start : start + batch_size], bar)
+    with MemoryBudget(memory) as budget:
+        budget.watch(corpus.images)
+        if parts.semantics:
+            run.use_encoder(load_encoder(encoder, corpus, device), progress)
+            budget.watch(run.keys)
+        samples = Samples.empty(
+            (n, *corpus.images.shape[1:]),
+            model=model,
+            config=config,
+            seed=int(seed),
+            first=int(first),
+            corpus=corpus,
+            encoder_id=run.encoder.id if run.encoder else None,
+        )
+        pixels = len(run.order.pixels)
+        with tqdm(total=n * pixels, unit="px", unit_scale=True, disable=not progress) as bar:
+            for start in range(0, n, batch_size):
+                run.fill(samples[start : start + batch_size], bar)
     return samples
 
 
@@ -243,7 +251,9 @@ class _Run:
             raise invalid("shortlist", f"in 1..={others} (the corpus's images{barred})", config.shortlist)
         self.rect = config.seed_rect(*self.shape)
         self.order = fill_order(*self.shape, self.rect, config.window)
-        self.filler = _filler(corpus, config, threads)
+        # Nothing in the frame is farther than its longer side.
+        radius = config.locality if model.locality else max(self.shape)
+        self.filler = _filler(corpus, config, radius, threads)
         self.encoder: AnyEncoder | None = None
 
     def use_encoder(self, encoder: AnyEncoder, progress: bool) -> None:
@@ -276,8 +286,10 @@ class _Run:
 
     def _cuts(self) -> list[int]:
         """Where calls of the core begin and end in the fill order: rings, cut further where asked."""
-        longest = self.config.stage_pixels if self.model.semantics else SLICE
         stages: list[int] = self.order.stages.tolist()
+        if self.model.semantics and self.config.anchor_weight == 1:
+            return [0, len(self.order.pixels)]  # the anchor's like are the same throughout
+        longest = self.config.stage_pixels if self.model.semantics else SLICE
         if longest is None:
             return stages
         cuts = [range(start, end, longest) for start, end in pairwise(stages)]
@@ -317,12 +329,12 @@ class _Queries:
         return (mixed / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
 
 
-def _filler(corpus: Corpus, config: Config, threads: int | None) -> _core.Filler:
+def _filler(corpus: Corpus, config: Config, radius: int, threads: int | None) -> _core.Filler:
     return _core.Filler(
         corpus.images,
         window=config.window,
         sigma=config.gaussian_sigma,
-        radius=config.locality,
+        radius=radius,
         epsilon=config.epsilon,
         k_min=config.k_min,
         best_only=config.candidates == "best",

@@ -66,9 +66,11 @@ proptest! {
             for group in 0..planes.groups() {
                 let (lines, ids) = planes.group(group);
                 for path in Path::available() {
-                    let mut sums = Vec::new();
-                    scan(path, probe, lines, &context, &mut sums);
-                    for (source, row) in sums.iter().enumerate() {
+                    let mut sums = Sums::default();
+                    scan(path, probe, lines, &context, &[0.0; LANES], Limits::NONE, &mut sums);
+                    assert_eq!(sums.terms * ids.len(), probe.terms(ids.len()));
+                    assert_eq!(sums.live.len(), probe.sources.len());
+                    for (&source, row) in sums.live.iter().zip(&sums.rows) {
                         for (lane, &id) in ids.iter().enumerate() {
                             let at = probe.sources[source];
                             let exact = reference(corpus, (id, at), &case.canvas, case.pixel, taps);
@@ -89,6 +91,7 @@ proptest! {
         k_min in 1_usize..20,
         bar in any::<bool>(),
         all in any::<bool>(),
+        ceiling in any::<bool>(),
     ) {
         let keep = if all { Keep::All } else { Keep::Best };
         let rule = Rule::new(epsilon, k_min, keep).unwrap();
@@ -106,9 +109,11 @@ proptest! {
                     Keep::Best => expected.offer(candidates.min_by(Candidate::order).unwrap()),
                 }
             }
+            // The tightest promise that may be made beforehand.
+            let bound = if ceiling { expected.bound() } else { f64::INFINITY };
             let expected = expected.finish();
             for path in Path::available() {
-                let mut pool = Builder::new(rule);
+                let mut pool = Builder::new(rule).within(bound);
                 for group in 0..planes.groups() {
                     let canvas = (&case.canvas[..], barred);
                     offer_group(path, probe, planes.group(group), canvas, &mut pool, &mut Scratch::default());

@@ -1,0 +1,57 @@
+"""The memory budget: pages of maps are handed back, everything else is left alone."""
+
+import time
+
+import numpy as np
+import pytest
+
+import npgen
+from npgen.memory import MemoryBudget, resident_bytes
+
+MAPPED = 256 << 20
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """A memory-mapped array of 256 MiB, all of it in the disk's cache."""
+    array = np.lib.format.open_memmap(tmp_path / "big.npy", "w+", np.uint8, (MAPPED,))
+    array[:] = 1
+    array.flush()
+    del array
+    return np.load(tmp_path / "big.npy", mmap_mode="r")
+
+
+@pytest.mark.skipif(resident_bytes() is None, reason="this system does not tell what is resident")
+def test_pages_are_handed_back(mapped):
+    before = resident_bytes()
+    assert int(mapped.sum()) == MAPPED
+    assert resident_bytes() > before + MAPPED / 2
+    with MemoryBudget(before) as budget:
+        budget.watch(mapped)
+        deadline = time.monotonic() + 10
+        while resident_bytes() > before + MAPPED / 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert resident_bytes() < before + MAPPED / 4
+    assert int(mapped.sum()) == MAPPED
+
+
+def test_arrays_in_memory_are_left_alone():
+    array = np.ones(1 << 20, np.uint8)
+    with MemoryBudget(1) as budget:
+        budget.watch(array)
+        time.sleep(0.1)
+    assert array.all()
+
+
+def test_a_budget_changes_no_byte(digits, tmp_path):
+    stored = digits.save(tmp_path / "corpus")
+    config = npgen.Config(window=5, shortlist=20)
+    options = {"encoder": "pixels", "progress": False}
+    free = npgen.generate(stored, 8, "full", config, **options)
+    tight = npgen.generate(stored, 8, "full", config, memory=1, **options)
+    np.testing.assert_array_equal(free.images, tight.images)
+
+
+def test_a_budget_is_positive(digits):
+    with pytest.raises(ValueError, match="memory must be a positive number of bytes or None, got 0"):
+        npgen.generate(digits, 1, "local", npgen.Config(window=5), memory=0)
