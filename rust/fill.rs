@@ -283,8 +283,8 @@ impl<'a> Model<'a> {
         Ok(pool.finish())
     }
 
-    /// Seconds of each of `repeats` scans of one pixel over the images `ids`, gathered beforehand, on one thread: of the
-    /// bare kernel, or (`pooled`) of pruned scan and pool, as a fill does it. With the size of the pool, 0 for none.
+    /// Seconds of each of `repeats` scans of one pixel over the images `ids`, gathered beforehand whole, as for a stage,
+    /// on one thread: of the bare kernel, or (`pooled`) of pruned scan and pool, as a fill does it. With the size of the pool, 0 for none.
     pub fn time_scan(
         &self,
         (canvas, known, pixel): (&[u8], &[bool], Pixel),
@@ -293,9 +293,10 @@ impl<'a> Model<'a> {
         pooled: bool,
     ) -> (Vec<f64>, usize) {
         let reach = self.reach();
-        let probe = Probe::new(&reach, known, pixel, reach.region(pixel));
+        let frame = reach.extent.frame();
+        let probe = Probe::new(&reach, known, pixel, frame);
         let mut planes = Planes::default();
-        planes.gather(&self.corpus, ids.iter().copied(), probe.region());
+        planes.gather(&self.corpus, ids.iter().copied(), frame);
         let view = View { pixels: canvas, barred: None, bound: f64::INFINITY };
         let mut scratch = Scratch::default();
         let mut size = 0;

@@ -88,10 +88,10 @@ pub fn shortlist(keys: Rows, queries: Rows, k: usize, barred: &[Option<ImageId>]
         let mut nearest = vec![Nearest::new(k); queries.count()];
         for (block, values) in part.chunks(BLOCK * keys.width).enumerate() {
             let first_key = first_key + block * BLOCK;
-            products(Rows { values, ..keys }, queries, |query, key, product| {
+            products(Rows { values, ..keys }, queries, &mut nearest, |query, key, product, nearest| {
                 let image = ImageId((first_key + key) as u32);
-                if nearest[query].may_take(product) && Some(image) != barred[query] {
-                    nearest[query].offer(Match { image, product });
+                if Some(image) != barred[query] {
+                    nearest.offer(Match { image, product });
                 }
             });
         }
@@ -109,44 +109,75 @@ pub fn shortlist(keys: Rows, queries: Rows, k: usize, barred: &[Option<ImageId>]
     Ok(nearest.into_par_iter().map(Nearest::finish).collect())
 }
 
-/// A handful of rows, and their products: `[query][key]`.
+/// A handful of rows, and their products: `[key][query]`.
 type Handful<'a> = [&'a [f32]; TOGETHER];
 type Products = [[f32; TOGETHER]; TOGETHER];
 
-/// Calls `each(query, key, product)` for all pairs, with the widest instructions there are.
-fn products(keys: Rows, queries: Rows, each: impl FnMut(usize, usize, f32)) {
+/// Calls `take(query, key, product, nearest[query])` for all pairs whose product `nearest[query]` may take, with the
+/// widest instructions there are.
+fn products(
+    keys: Rows,
+    queries: Rows,
+    nearest: &mut [Nearest],
+    take: impl FnMut(usize, usize, f32, &mut Nearest),
+) {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the CPU has the feature; all rows are of one width.
-            return handfuls(keys, queries, each, |keys, queries| unsafe { multiply_avx512(keys, queries) });
+            return handfuls(keys, queries, nearest, take, |keys, queries| unsafe {
+                multiply_avx512(keys, queries)
+            });
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: the CPU has the features.
-            return handfuls(keys, queries, each, |keys, queries| unsafe { multiply_avx2(keys, queries) });
+            return handfuls(keys, queries, nearest, take, |keys, queries| unsafe {
+                multiply_avx2(keys, queries)
+            });
         }
     }
-    handfuls(keys, queries, each, multiply);
+    handfuls(keys, queries, nearest, take, multiply);
 }
 
 fn handfuls(
     keys: Rows,
     queries: Rows,
-    mut each: impl FnMut(usize, usize, f32),
+    nearest: &mut [Nearest],
+    mut take: impl FnMut(usize, usize, f32, &mut Nearest),
     multiply: impl Fn(Handful, Handful) -> Products,
 ) {
-    for first_query in (0..queries.count()).step_by(TOGETHER) {
-        let (query_rows, query_count) = queries.rows_from(first_query);
+    for (index, nearest) in nearest.chunks_mut(TOGETHER).enumerate() {
+        let first_query = index * TOGETHER;
+        let (query_rows, _) = queries.rows_from(first_query);
+        let mut bar = bars(nearest);
         for first_key in (0..keys.count()).step_by(TOGETHER) {
             let (key_rows, key_count) = keys.rows_from(first_key);
-            let sums = multiply(key_rows, query_rows);
-            for (query, sums) in sums[..query_count].iter().enumerate() {
-                for (key, &sum) in sums[..key_count].iter().enumerate() {
-                    each(first_query + query, first_key + key, sum);
+            let products = multiply(key_rows, query_rows);
+            // Nearly always no: sixteen comparisons in one go, and no branch for each.
+            let mut any = false;
+            for products in &products {
+                for (product, bar) in products.iter().zip(&bar) {
+                    any |= product >= bar;
                 }
             }
+            if !any {
+                continue;
+            }
+            for (key, products) in products[..key_count].iter().enumerate() {
+                for (query, nearest) in nearest.iter_mut().enumerate() {
+                    if products[query] >= bar[query] {
+                        take(first_query + query, first_key + key, products[query], nearest);
+                    }
+                }
+            }
+            bar = bars(nearest);
         }
     }
+}
+
+/// What each query of a handful takes at the least; the repeats at the end of the last one take nothing.
+fn bars(nearest: &[Nearest]) -> [f32; TOGETHER] {
+    std::array::from_fn(|at| nearest.get(at).map_or(f32::INFINITY, |nearest| nearest.least))
 }
 
 /// # Safety
@@ -168,17 +199,32 @@ unsafe fn multiply_avx512(keys: Handful, queries: Handful) -> Products {
             }
         }
     }
-    lanes.map(|lanes| {
-        lanes.map(|lanes| {
-            let eight = _mm256_add_ps(
-                _mm512_castps512_ps256(lanes),
-                _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(lanes))),
-            );
-            let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    // Sums by halves, as everywhere: lane l meets lane l + 8, then l + 4, l + 2, l + 1. Two registers become one at each
+    // step, so that sixteen sums take fifteen steps; the shuffles leave them key by key, query by query.
+    let halve = |pairs: [[__m512; 2]; 2]| {
+        pairs.map(|[a, b]| {
+            _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
+                _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
+            )
         })
-    })
+    };
+    let quarters = lanes.map(|[a, b, c, d]| {
+        let [a, b] = halve([[a, b], [c, d]]);
+        _mm512_add_ps(
+            _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b),
+            _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b),
+        )
+    });
+    let pair = |a: __m512, b: __m512| {
+        _mm512_add_ps(_mm512_shuffle_ps::<0b01_00_01_00>(a, b), _mm512_shuffle_ps::<0b11_10_11_10>(a, b))
+    };
+    let (a, b) = (pair(quarters[0], quarters[1]), pair(quarters[2], quarters[3]));
+    let sums =
+        _mm512_add_ps(_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b));
+    let mut products = [[0.0; TOGETHER]; TOGETHER];
+    _mm512_storeu_ps(products.as_mut_ptr().cast(), sums);
+    products
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -208,14 +254,14 @@ fn multiply(keys: Handful, queries: Handful) -> Products {
                 lanes[q][lane] = key.mul_add(queries[q].1[lane], lanes[q][lane]);
             }
         }
-        for (products, mut lanes) in products.iter_mut().zip(lanes) {
+        products[k] = lanes.map(|mut lanes| {
             for width in [8, 4, 2, 1] {
                 for lane in 0..width {
                     lanes[lane] += lanes[lane + width];
                 }
             }
-            products[k] = lanes[0];
-        }
+            lanes[0]
+        });
     }
     products
 }
@@ -228,19 +274,13 @@ struct Nearest {
     matches: Vec<Match>,
     /// The `k`-th nearest at the last cut.
     farthest: Option<Match>,
-    /// Its product; −∞ before the first cut.
+    /// Its product, or −∞ before the first cut: what is below need not be offered.
     least: f32,
 }
 
 impl Nearest {
     fn new(k: usize) -> Self {
         Self { k, matches: Vec::new(), farthest: None, least: f32::NEG_INFINITY }
-    }
-
-    /// A cheap no to most products, before anything else is looked at.
-    #[inline(always)]
-    fn may_take(&self, product: f32) -> bool {
-        product >= self.least
     }
 
     fn offer(&mut self, new: Match) {
@@ -283,7 +323,7 @@ mod tests {
     fn plain(keys: Rows, query: &[f32], k: usize, barred: Option<ImageId>) -> Vec<Match> {
         let mut all: Vec<Match> = (0..keys.count())
             .map(|key| {
-                let product = multiply([keys.row(key); TOGETHER], [query; TOGETHER])[1][2];
+                let product = multiply([keys.row(key); TOGETHER], [query; TOGETHER])[2][1];
                 Match { image: ImageId(key as u32), product }
             })
             .filter(|one| Some(one.image) != barred)
@@ -320,7 +360,7 @@ mod tests {
         fn products_are_near_double_precision(values in prop::collection::vec(-1.0_f32..1.0, 1..200)) {
             let query: Vec<f32> = values.iter().rev().copied().collect();
             let exact: f64 = values.iter().zip(&query).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-            let product = multiply([&values; TOGETHER], [&query; TOGETHER])[3][1];
+            let product = multiply([&values; TOGETHER], [&query; TOGETHER])[1][3];
             prop_assert!((f64::from(product) - exact).abs() < 1e-5);
         }
     }
@@ -329,10 +369,13 @@ mod tests {
     fn all_instruction_sets_give_the_same_bits() {
         let values: Vec<f32> = (0..67 * 50).map(|at| ((at * 37 % 101) as f32 - 50.0) / 61.0).collect();
         let rows = Rows::new("keys", &values, 67).unwrap();
+        let mut nearest = vec![Nearest::new(1000); 50];
         let mut fast = Vec::new();
-        products(rows, rows, |_, _, product| fast.push(product.to_bits()));
+        products(rows, rows, &mut nearest, |q, k, product, _| fast.push((q, k, product.to_bits())));
         let mut plain = Vec::new();
-        handfuls(rows, rows, |_, _, product| plain.push(product.to_bits()), multiply);
+        let take = |q, k, product: f32, _: &mut Nearest| plain.push((q, k, product.to_bits()));
+        handfuls(rows, rows, &mut nearest, take, multiply);
+        assert_eq!(fast.len(), 50 * 50);
         assert_eq!(fast, plain);
     }
 

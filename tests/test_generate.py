@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import npgen
+from npgen import _core
+from npgen.config import MODELS
 
 FAST = npgen.Config(window=5, shortlist=20, seed_size=4)
 
@@ -26,7 +28,7 @@ def digest(samples):
     return state.hexdigest()
 
 
-@pytest.mark.parametrize("model", ["full", "local"])
+@pytest.mark.parametrize("model", list(MODELS))
 def test_same_bytes_whatever_threads_and_batches(digits, model):
     expected = digest(run(digits, 9, model, threads=1, batch_size=64))
     for threads, batch_size in [(2, 64), (1, 1), (2, 1), (2, 7), (3, 2)]:
@@ -63,6 +65,25 @@ def test_two_processes_make_the_same_bytes(digits, tmp_path):
     assert [process.wait() for process in processes] == [0, 0]
     expected = digest(run(digits, 4))
     assert [digest(npgen.load_samples(path)) for path in runs] == [expected, expected]
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_same_bytes_on_every_instruction_set(colours, model, monkeypatch):
+    expected = digest(run(colours, 3, model))
+    for name in _core.instruction_sets():
+        monkeypatch.setenv("NPGEN_SIMD", name)
+        assert digest(run(colours, 3, model)) == expected, name
+    monkeypatch.setenv("NPGEN_SIMD", "mmx")
+    with pytest.raises(ValueError, match="NPGEN_SIMD must be one of .*portable, got mmx"):
+        run(colours, 3, model)
+
+
+def test_texture_takes_sources_from_anywhere(digits):
+    samples = run(digits, 2, "texture")
+    rows, columns = np.indices((16, 16))
+    assert np.abs(samples.trace.y - rows).max() > 4
+    everywhere = run(digits, 2, "local", npgen.Config(window=5, seed_size=4, locality=16))
+    np.testing.assert_array_equal(samples.images, everywhere.images)
 
 
 @pytest.mark.parametrize("model", ["full", "local"])

@@ -68,6 +68,9 @@ def generate(
     batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
     device: Device = "auto",
     threads: Threads = None,
+    memory: Annotated[
+        float | None, typer.Option(help="Resident memory in GiB that reading the corpus is kept within.")
+    ] = None,
     quiet: Quiet = False,
     scale: Annotated[int, typer.Option(min=1, help="Side of an image pixel in the pictures.")] = 2,
     columns: Annotated[
@@ -115,6 +118,7 @@ def generate(
         batch_size=batch_size,
         device=device,
         threads=threads,
+        memory=None if memory is None else int(memory * 2**30),
         progress=not quiet,
     )
     seconds = time.perf_counter() - start
@@ -283,6 +287,44 @@ def evaluate(
     evaluation.save(run / "evaluation.json")
     write_bytes(run / "evaluation.md", f"{evaluation.markdown()}\n".encode())
     typer.echo(evaluation.markdown())
+
+
+@app.command()
+@_complain
+def bench(
+    corpus: Annotated[str, typer.Argument(metavar="[CORPUS]", help="Name of a corpus, or its folder.")] = "mnist-5k",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure this only: scan, shortlist or a model. May be given several times."),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="As for generate; by default the corpus's own, or pixels if it has none.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="JSON file of settings; options override it.")] = None,
+    shortlist: Annotated[int | None, typer.Option(help="Length K of the shortlist.")] = None,
+    seconds: Annotated[float, typer.Option(help="Time for each row; models grow one batch at least.")] = 10.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    threads: Threads = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write all numbers to.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure this machine: models, scans and shortlists, beside NumPy, PyTorch and FAISS."""
+    from npgen.bench import run_bench
+    from npgen.files import write_json
+
+    measured = run_bench(
+        corpus,
+        tuple(only or ()),
+        _settings(config, {"shortlist": shortlist}),
+        encoder=encoder,
+        threads=threads,
+        seconds=seconds,
+        batch_size=batch_size,
+        say=lambda text: typer.echo(text, err=True) if not quiet else None,
+    )
+    if out is not None:
+        write_json(out, measured.to_json())
+    typer.echo(measured.markdown())
 
 
 if __name__ == "__main__":
