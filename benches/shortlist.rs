@@ -8,12 +8,12 @@ use npgen::shortlist::{shortlist, Rows};
 use std::hint::black_box;
 
 const COUNT: usize = 60_000;
-const WIDTH: usize = 64;
+const WIDTH: usize = 128;
 const BATCH: usize = 64;
 
 fn shortlists(criterion: &mut Criterion) {
     let rows = |count| -> Vec<f32> {
-        let bytes = common::images(count, Extent::new(8, 8), 1);
+        let bytes = common::images(count, Extent::new(8, 16), 1);
         bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect()
     };
     let (keys, queries) = (rows(COUNT), rows(BATCH));

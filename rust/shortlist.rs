@@ -9,13 +9,13 @@ use std::cmp::Ordering;
 use rayon::prelude::*;
 
 use crate::corpus::ImageId;
-use crate::error::{require, Result};
+use crate::error::{require, Error, Result};
 
 /// Partial sums of a product: one AVX-512 register, two of AVX2, four of NEON.
 const LANES: usize = 16;
 
 /// Keys that one task holds against all queries: few enough to stay in cache from query to query.
-const BLOCK: usize = 512;
+const BLOCK: usize = 64;
 
 /// Queries, and keys, that meet while they are in registers: sixteen sums at a time.
 const TOGETHER: usize = 4;
@@ -74,20 +74,13 @@ pub fn shortlist(keys: Rows, queries: Rows, k: usize, barred: &[Option<ImageId>]
     require(barred.len() == queries.count(), "barred", format!("{} ids", queries.count()), barred.len())?;
     let limit = keys.count() - usize::from(barred.iter().any(Option::is_some) && keys.count() > 0);
     require((1..=limit).contains(&k), "shortlist", format!("in 1..={limit}"), k)?;
-    for (name, rows) in [("keys", keys), ("queries", queries)] {
-        let bad = rows.values.iter().position(|value| !value.is_finite());
-        require(
-            bad.is_none(),
-            name,
-            "finite",
-            format!("{} in row {}", rows.values[bad.unwrap_or(0)], bad.unwrap_or(0) / rows.width),
-        )?;
-    }
+    check_finite("queries", queries.values, 0, queries.width)?;
 
     let nearest_of_part = |part: &[f32], first_key: usize| {
         let mut nearest = vec![Nearest::new(k); queries.count()];
         for (block, values) in part.chunks(BLOCK * keys.width).enumerate() {
             let first_key = first_key + block * BLOCK;
+            check_finite("keys", values, first_key, keys.width)?;
             products(Rows { values, ..keys }, queries, &mut nearest, |query, key, product, nearest| {
                 let image = ImageId((first_key + key) as u32);
                 if Some(image) != barred[query] {
@@ -95,7 +88,7 @@ pub fn shortlist(keys: Rows, queries: Rows, k: usize, barred: &[Option<ImageId>]
                 }
             });
         }
-        nearest
+        Ok(nearest)
     };
     // One part a thread: each pays once for filling its lists.
     let part = keys.count().div_ceil(rayon::current_num_threads());
@@ -104,8 +97,10 @@ pub fn shortlist(keys: Rows, queries: Rows, k: usize, barred: &[Option<ImageId>]
         .par_chunks(part * keys.width)
         .enumerate()
         .map(|(index, values)| nearest_of_part(values, index * part))
-        .reduce_with(|a, b| a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect())
-        .unwrap_or_default();
+        .reduce_with(|a: Result<Vec<Nearest>>, b| {
+            Ok(a?.into_iter().zip(b?).map(|(a, b)| a.merge(b)).collect())
+        })
+        .unwrap_or_else(|| Ok(Vec::new()))?;
     Ok(nearest.into_par_iter().map(Nearest::finish).collect())
 }
 
@@ -173,6 +168,15 @@ fn handfuls(
             bar = bars(nearest);
         }
     }
+}
+
+/// Complains of the first number that is not finite. Without one, which is the rule, no number waits for another.
+fn check_finite(name: &'static str, values: &[f32], first_row: usize, width: usize) -> Result<()> {
+    if values.iter().fold(true, |all, value| all & value.is_finite()) {
+        return Ok(());
+    }
+    let bad = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
+    Err(Error::invalid(name, "finite", format!("{} in row {}", values[bad], first_row + bad / width)))
 }
 
 /// What each query of a handful takes at the least; the repeats at the end of the last one take nothing.

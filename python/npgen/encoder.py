@@ -12,9 +12,11 @@ in, nor on its place there, nor on the number of threads. The draw of sample 17 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -42,9 +44,9 @@ SHIPPED: dict[str, tuple[str, tuple[int, int, int]]] = {
     "mnist-5k": ("mnist", (28, 28, 1)),
 }
 # Every network pass sees exactly this many images, the last one padded: another batch size may make a library
-# choose another kernel, which sums in another order. 16 loses little speed, and wastes little when a lone
+# choose another kernel, which sums in another order. 32 loses little speed, and wastes little when a lone
 # canvas is embedded.
-MICRO_BATCH = 16
+MICRO_BATCH = 32
 MICRO_BATCH_ACCELERATOR = 256
 
 
@@ -153,18 +155,10 @@ class Encoder:
                 inputs = network_input(torch.from_numpy(pixels), torch.from_numpy(mask), weights["mean"])
                 rows[start:end] = self._forward(inputs, weights)[: end - start].cpu().numpy()
 
-        # Threads work on whole micro-batches, each with one torch thread: no sum is ever split between them.
-        before = torch.get_num_threads()
-        workers = 1 if device.type != "cpu" else min(threads or before, -(-len(images) // size) or 1)
-        try:
-            with (
-                _exact_convolutions(device),
-                ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-            ):
-                for _ in pool.map(run, range(0, len(images), size)):
-                    pass
-        finally:
-            torch.set_num_threads(before)
+        count = 1 if device.type != "cpu" else threads or torch.get_num_threads()
+        with _exact_convolutions(device):
+            for _ in _workers(count).map(run, range(0, len(images), size)):
+                pass
         return rows
 
     def _forward(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -400,6 +394,28 @@ def _check_tensors(architecture: Architecture, tensors: dict[str, NDArray[np.flo
             raise invalid(f"tensor {name!r}", f"float16 of shape {shapes[name]}", got)
         if not np.isfinite(tensor).all():
             raise invalid(f"tensor {name!r}", "finite numbers", f"{(~np.isfinite(tensor)).sum()} that are not")
+
+
+@functools.cache
+def _workers_of(process: int, count: int) -> ThreadPoolExecutor:
+    """Start threads that each run torch on one thread: they share out micro-batches, and no sum is split between them.
+
+    They are kept, as torch takes a millisecond to change its number of threads.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(count, f"npgen-encoder-{process}", torch.set_num_threads, (1,))
+    everyone = threading.Barrier(count)
+    for _ in pool.map(lambda _: everyone.wait(), range(count)):
+        pass
+    torch.set_num_threads(before)  # the number is each thread's own, but new threads take the last one set
+    return pool
+
+
+def _workers(count: int) -> ThreadPoolExecutor:
+    # A forked child has none of its parent's threads.
+    return _workers_of(os.getpid(), count)
 
 
 def _exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
