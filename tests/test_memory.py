@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import npgen
+from npgen import npy
+from npgen.config import MODELS
 from npgen.memory import MemoryBudget, resident_bytes
 
 MAPPED = 256 << 20
@@ -47,9 +49,22 @@ def test_a_budget_changes_no_byte(digits, tmp_path):
     stored = digits.save(tmp_path / "corpus")
     config = npgen.Config(window=5, shortlist=20)
     options = {"encoder": "pixels", "progress": False}
-    free = npgen.generate(stored, 8, "full", config, **options)
-    tight = npgen.generate(stored, 8, "full", config, memory=1, **options)
-    np.testing.assert_array_equal(free.images, tight.images)
+    for model in MODELS:
+        free = npgen.generate(stored, 8, model, config, **options)
+        tight = npgen.generate(stored, 8, model, config, memory=1, **options)
+        np.testing.assert_array_equal(free.images, tight.images)
+        for ours, theirs in zip(free.trace.arrays(), tight.trace.arrays(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_rows_are_read_from_the_file(mapped, tmp_path):
+    rows = np.array([5, 0, MAPPED - 1])
+    np.testing.assert_array_equal(npy.read_rows(mapped, rows), mapped[rows])
+    np.testing.assert_array_equal(npy.read_rows(np.arange(9), np.array([3, 1])), [3, 1])
+    with (tmp_path / "big.npy").open("r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(OSError, match=r"big\.npy must hold row 268435455, got a shorter file"):
+        npy.read_rows(mapped, rows[2:])
 
 
 def test_a_budget_is_positive(digits):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen import _core
+from npgen import _core, npy
 from npgen.config import Config, Model, find_model, known_rect
 from npgen.corpus import Corpus
 from npgen.embed import embed
@@ -134,7 +135,7 @@ def candidate_pool(
     config = config or Config()
     config.check_shape(*corpus.images.shape[1:3])
     return Pool(
-        *_filler(corpus, config, config.locality, threads=None).candidate_pool(
+        *_filler(corpus.images, config, config.locality, threads=None).candidate_pool(
             _typed("canvas", canvas, np.uint8, 3),
             _typed("known", known, np.bool_, 2),
             np.array([pixel], np.int32),  # (1, 2)
@@ -213,7 +214,7 @@ def generate(
         raise invalid("seed", "a whole number in 0…2⁶⁴ − 1", seed)
     if threads is not None and threads < 1:
         raise invalid("threads", "at least 1 or None", threads)
-    run = _Run(corpus, parts, config, int(seed), threads)
+    run = _Run(corpus, parts, config, int(seed), threads, apart=memory is not None)
     with MemoryBudget(memory) as budget:
         budget.watch(corpus.images)
         if parts.semantics:
@@ -238,7 +239,15 @@ def generate(
 class _Run:
     """What all batches of a run share."""
 
-    def __init__(self, corpus: Corpus, model: Model, config: Config, seed: int, threads: int | None) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        model: Model,
+        config: Config,
+        seed: int,
+        threads: int | None,
+        apart: bool = False,
+    ) -> None:
         self.corpus, self.model, self.config = corpus, model, config
         self.seed, self.threads = seed, threads
         self.shape: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
@@ -253,7 +262,10 @@ class _Run:
         self.order = fill_order(*self.shape, self.rect, config.window)
         # Nothing in the frame is farther than its longer side.
         radius = config.locality if model.locality else max(self.shape)
-        self.filler = _filler(corpus, config, radius, threads)
+        self.make_filler = partial(_filler, config=config, radius=radius, threads=threads)
+        self.filler = self.make_filler(corpus.images)
+        # Whether a stage's images are read apart, not through the memory map, whose pages come in large pieces.
+        self.apart = apart and isinstance(corpus.images, np.memmap)
         self.encoder: AnyEncoder | None = None
 
     def use_encoder(self, encoder: AnyEncoder, progress: bool) -> None:
@@ -271,18 +283,34 @@ class _Run:
         for start, end in pairwise(self._cuts()):
             pixels = self.order.pixels[start:end]  # (P, 2)
             shortlists = None if queries is None else self._shortlists(queries(known), barred)  # (B, K)
-            self.filler.fill(
-                batch.images,
-                batch.trace.arrays(),
-                pixels=pixels,
-                known=known,
-                seed=self.seed,
-                samples=indices,
-                barred=barred,
-                shortlists=shortlists,
-            )
+            stage = {"pixels": pixels, "known": known, "samples": indices, "barred": barred}
+            if self.apart and shortlists is not None:
+                self._fill_apart(batch, shortlists, **stage)
+            else:
+                self._fill(batch, shortlists, **stage)
             known[pixels[:, 0], pixels[:, 1]] = True
             bar.update(len(batch) * len(pixels))
+
+    def _fill(self, batch: Samples, shortlists: NDArray[np.int32] | None, **stage: NDArray[Any]) -> None:
+        self.filler.fill(batch.images, batch.trace.arrays(), seed=self.seed, shortlists=shortlists, **stage)
+
+    def _fill_apart(self, batch: Samples, shortlists: NDArray[np.int32], **stage: NDArray[Any]) -> None:
+        """Fill from a copy of the shortlisted images, which is all of the corpus that is then in memory."""
+        ids, local = np.unique(shortlists, return_inverse=True)  # ascending, so that ties fall as they would
+        images = npy.read_rows(self.corpus.images, ids)
+        # The trace in terms of the copy: −1 for images that are not in it.
+        found = np.searchsorted(ids, batch.trace.image_id).clip(max=len(ids) - 1)
+        local_trace = np.where(ids[found] == batch.trace.image_id, found, -1).astype(np.int32)
+        self.make_filler(images).fill(
+            batch.images,
+            (local_trace, *batch.trace.arrays()[1:]),
+            seed=self.seed,
+            shortlists=local.reshape(shortlists.shape).astype(np.int32),
+            # No barred image is on its canvas's shortlist.
+            **(stage | {"barred": np.full_like(stage["barred"], -1)}),
+        )
+        y, x = stage["pixels"].T
+        batch.trace.image_id[:, y, x] = ids[local_trace[:, y, x]]
 
     def _cuts(self) -> list[int]:
         """Where calls of the core begin and end in the fill order: rings, cut further where asked."""
@@ -329,9 +357,9 @@ class _Queries:
         return (mixed / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
 
 
-def _filler(corpus: Corpus, config: Config, radius: int, threads: int | None) -> _core.Filler:
+def _filler(images: NDArray[np.uint8], config: Config, radius: int, threads: int | None) -> _core.Filler:
     return _core.Filler(
-        corpus.images,
+        images,
         window=config.window,
         sigma=config.gaussian_sigma,
         radius=radius,

@@ -212,6 +212,39 @@ def open_array(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tuple[
         return np.memmap(file, dtype=expected, mode="r", offset=offset, shape=found_shape)
 
 
+def read_rows(array: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
+    """Copy some rows of an array; of a memory map from its file, so that no page of the map becomes resident.
+
+    Parameters
+    ----------
+    array
+        (N, ...), C-ordered.
+    rows
+        (M,) indices in 0…N − 1.
+
+    Returns
+    -------
+    ndarray
+        (M, ...), in memory.
+
+    Raises
+    ------
+    OSError
+        If the file can't be read, or has become shorter.
+    """
+    if not isinstance(array, np.memmap) or array.filename is None:
+        return np.asarray(array[rows])
+    copied = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    size = array.nbytes // len(array)
+    targets = copied.reshape(-1).view(np.uint8).data
+    with Path(array.filename).open("rb", buffering=0) as file:
+        for index, row in enumerate(rows.tolist()):
+            file.seek(array.offset + row * size)
+            if file.readinto(targets[index * size : (index + 1) * size]) != size:
+                raise OSError(f"{array.filename} must hold row {row}, got a shorter file")
+    return copied
+
+
 def _read_header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
