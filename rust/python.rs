@@ -1,20 +1,14 @@
 //! `npgen._core`: converts arrays, releases the GIL, delegates. No logic of its own.
 
-use std::collections::HashMap;
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{channel, RecvTimeoutError};
-use std::sync::{Arc, LazyLock, Mutex};
-use std::time::Duration;
+mod run;
 
 use numpy::ndarray::{Array1, Array2};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyReadonlyArray3, PyReadwriteArray3, PyReadwriteArray4, PyUntypedArrayMethods,
 };
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Error, Result};
@@ -25,73 +19,12 @@ use crate::sample::{Keyed, Stream};
 use crate::shortlist::Rows;
 use crate::ssd::Path;
 use crate::window::Window;
-
-/// How long a Ctrl-C may go unnoticed.
-const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+use run::run;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         PyValueError::new_err(error.to_string())
     }
-}
-
-/// Thread pools by process and size. A forked child finds none of its parent's threads alive, so it makes its own.
-fn thread_pool(threads: usize) -> PyResult<Arc<ThreadPool>> {
-    type Pools = Mutex<HashMap<(u32, usize), Arc<ThreadPool>>>;
-    static POOLS: LazyLock<Pools> = LazyLock::new(Pools::default);
-    let threads = match threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        given => given,
-    };
-    let mut pools = POOLS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let key = (std::process::id(), threads);
-    if let Some(pool) = pools.get(&key) {
-        return Ok(pool.clone());
-    }
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(|index| format!("npgen-{index}"))
-        .build()
-        .map_err(|error| PyRuntimeError::new_err(format!("could not start {threads} threads: {error}")))?;
-    Ok(pools.entry(key).or_insert(Arc::new(pool)).clone())
-}
-
-/// Runs `work` on `threads` threads (0: one a core) without the GIL; a signal that Python turns into an exception
-/// (Ctrl-C) raises the flag that `work` watches.
-fn run<T: Send>(
-    py: Python,
-    threads: usize,
-    work: impl FnOnce(&AtomicBool) -> Result<T> + Send,
-) -> PyResult<T> {
-    let pool = thread_pool(threads)?;
-    let cancel = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let (sender, mut receiver) = channel();
-        let cancel = &cancel;
-        scope.spawn(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(|| pool.install(|| work(cancel))));
-            // The receiver waits for this below; it can't be gone.
-            let _ = sender.send(outcome);
-        });
-        let mut interrupt = None;
-        loop {
-            let receiver = &mut receiver; // Receivers may be sent to a thread, not shared with it.
-            match py.detach(move || receiver.recv_timeout(SIGNAL_INTERVAL)) {
-                Ok(Ok(outcome)) => return interrupt.map_or_else(|| Ok(outcome?), Err),
-                Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {
-                    return Err(PyRuntimeError::new_err(
-                        "npgen's core panicked: this is a bug, please report it",
-                    ));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = py.check_signals() {
-                        cancel.store(true, Ordering::Relaxed);
-                        interrupt = Some(error);
-                    }
-                }
-            }
-        }
-    })
 }
 
 fn contiguous<'a, T>(name: &'static str, slice: std::result::Result<&'a [T], impl Sized>) -> Result<&'a [T]> {

@@ -4,7 +4,7 @@
 //!
 //! **Arithmetic.** Squared differences of one shell (taps of equal weight) add up as integers, exactly. The scan
 //! weighs and adds the shells in single precision, one lane an image, and so misses the true distance by a known
-//! relative error at most ([`Probe::slack`]); a distance of 0 is exactly 0. Who may enter the pool is then
+//! relative error at most (`Probe::slack`); a distance of 0 is exactly 0. Who may enter the pool is then
 //! *settled*: recomputed from the same integers in double precision. What leaves this module is thus the same on
 //! every instruction set and equal to the plain reference, while the scan is free to be fast.
 //!
@@ -12,156 +12,21 @@
 //! what the pool could still take, the rest of their window is left out. With a bound that is never below the pool's
 //! final one the pool is the same; [`offer_group`] starts from the pool so far, and tightens it as it goes.
 
+mod path;
+mod probe;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use path::Path;
+pub use probe::{Probe, Reach};
+
+use probe::Span;
+
 use crate::corpus::{Corpus, ImageId};
-use crate::error::{Error, Result};
-use crate::geometry::{Extent, Pixel, Rect};
+use crate::geometry::Pixel;
 use crate::planes::{Lanes, LANES};
 use crate::pool::{Builder, Candidate, Keep};
-use crate::window::{Taps, Window};
-
-/// A scan looks whether it may stop after every so many terms: rarely enough to cost little.
-const CHECK_TERMS: usize = 4;
-
-/// The end of a shell in the list of terms, its weight, and whether a scan looks up from its work there.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    end: usize,
-    weight: f64,
-    weight_f32: f32,
-    check: bool,
-}
-
-/// Everything about the scan of one pixel that all canvases of a batch share.
-///
-/// A *term* is one tap in one channel.
-#[derive(Debug)]
-pub struct Probe {
-    pixel: Pixel,
-    taps: Taps,
-    /// Source positions q, in (y, x) order: `Q` of them.
-    sources: Vec<Pixel>,
-    /// Byte of the canvas that each term reads, `(T·C,)`.
-    canvas_bytes: Vec<usize>,
-    /// Line of a group of planes that each term reads, `(Q, T·C)`.
-    lines: Vec<u32>,
-    spans: Vec<Span>,
-    /// `C · Σ_δ G(δ)`; 1 without taps, when every distance is 0.
-    norm: f64,
-    region: Rect,
-}
-
-/// Where a pixel's candidates lie and which part of them is looked at.
-#[derive(Debug, Clone, Copy)]
-pub struct Reach<'a> {
-    pub extent: Extent,
-    pub channels: usize,
-    /// Largest Chebyshev distance between a pixel and its source.
-    pub radius: usize,
-    pub window: &'a Window,
-}
-
-impl Reach<'_> {
-    /// The part of the sources that a scan of `pixel` reads.
-    pub fn region(&self, pixel: Pixel) -> Rect {
-        self.extent.square(pixel, self.radius.saturating_add(self.window.half()))
-    }
-}
-
-impl Probe {
-    /// Prepares the scan of `pixel` under the mask `known`, over planes that hold `region` of each source.
-    pub fn new(reach: &Reach, known: &[bool], pixel: Pixel, region: Rect) -> Self {
-        let Reach { extent, channels, radius, window } = *reach;
-        let taps = window.taps(extent, known, pixel);
-        let per_channel = |at: usize| (0..channels).map(move |channel| at * channels + channel);
-        let canvas_bytes: Vec<usize> = taps
-            .offsets
-            .iter()
-            .flat_map(|&offset| per_channel(extent.flat(extent.step_clamped(pixel, offset))))
-            .collect();
-        let sources: Vec<Pixel> = extent.square(pixel, radius).pixels().collect();
-        let mut lines = Vec::with_capacity(sources.len() * taps.offsets.len() * channels);
-        for &source in &sources {
-            for &offset in &taps.offsets {
-                let at = region.flat(extent.step_clamped(source, offset));
-                lines.extend(per_channel(at).map(|line| line as u32));
-            }
-        }
-        let mut checked = 0;
-        let spans = taps
-            .shells
-            .iter()
-            .map(|&(weight, end)| {
-                let end = end * channels;
-                let check = end - checked >= CHECK_TERMS && end < canvas_bytes.len();
-                if check {
-                    checked = end;
-                }
-                Span { end, weight, weight_f32: weight as f32, check }
-            })
-            .collect();
-        let norm = if taps.offsets.is_empty() { 1.0 } else { channels as f64 * taps.total_weight() };
-        Self { pixel, taps, sources, canvas_bytes, lines, spans, norm, region }
-    }
-
-    /// Whether a position lies within the locality radius.
-    pub fn is_source(&self, position: Pixel) -> bool {
-        self.sources.binary_search(&position).is_ok()
-    }
-
-    /// The known taps of the window.
-    pub fn taps(&self) -> &Taps {
-        &self.taps
-    }
-
-    pub fn pixel(&self) -> Pixel {
-        self.pixel
-    }
-
-    pub fn region(&self) -> Rect {
-        self.region
-    }
-
-    /// Tap·channel·candidate terms of a scan of `images` sources.
-    pub fn terms(&self, images: usize) -> usize {
-        self.lines.len() * images
-    }
-
-    /// What the canvas holds at the known taps, `(T·C,)`.
-    fn context(&self, canvas: &[u8], context: &mut Vec<i16>) {
-        context.clear();
-        context.extend(self.canvas_bytes.iter().map(|&byte| i16::from(canvas[byte])));
-    }
-
-    /// Relative error of a scanned distance at most: half an ulp for each weight, each integer, each product and
-    /// each sum, rounded up generously.
-    fn slack(&self) -> f64 {
-        (self.spans.len() + 4) as f64 * f64::from(f32::EPSILON)
-    }
-
-    fn lines_of(&self, source: usize) -> &[u32] {
-        &self.lines[source * self.canvas_bytes.len()..][..self.canvas_bytes.len()]
-    }
-
-    /// The distance of one lane's window, in double precision.
-    fn settle(&self, group: &[Lanes], lane: usize, source: usize, context: &[i16]) -> f64 {
-        let lines = self.lines_of(source);
-        let mut start = 0;
-        let mut sum = 0.0;
-        for span in &self.spans {
-            let squares: u64 = lines[start..span.end]
-                .iter()
-                .zip(&context[start..span.end])
-                .map(|(&line, &value)| square(group[line as usize].0[lane], value))
-                .sum();
-            sum += span.weight * squares as f64;
-            start = span.end;
-        }
-        sum / self.norm
-    }
-}
+use crate::window::Taps;
 
 fn square(byte: u8, value: i16) -> u64 {
     let difference = i64::from(byte) - i64::from(value);
@@ -197,59 +62,6 @@ pub fn reference(
         sum / norm
     } else {
         0.0
-    }
-}
-
-/// Instruction sets a scan can run on. All give the same pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// Plain Rust over fixed lanes; the compiler makes SSE2 or NEON of it.
-    Portable,
-}
-
-impl Path {
-    /// The paths this machine can run, fastest first.
-    pub fn available() -> Vec<Self> {
-        let mut paths = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
-                paths.push(Self::Avx512);
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                paths.push(Self::Avx2);
-            }
-        }
-        paths.push(Self::Portable);
-        paths
-    }
-
-    /// The fastest path of this machine.
-    pub fn best() -> Self {
-        Self::available()[0]
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => "avx512",
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => "avx2",
-            Self::Portable => "portable",
-        }
-    }
-
-    /// The path that the environment variable `NPGEN_SIMD` names, or the fastest.
-    pub fn chosen() -> Result<Self> {
-        let Ok(name) = std::env::var("NPGEN_SIMD") else { return Ok(Self::best()) };
-        let available = Self::available();
-        let names = available.iter().map(|path| path.name()).collect::<Vec<_>>().join(", ");
-        let found = available.into_iter().find(|path| path.name() == name);
-        found.ok_or_else(|| Error::invalid("NPGEN_SIMD", format!("one of {names}"), name))
     }
 }
 

@@ -1,8 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::geometry::Extent;
 use crate::planes::Planes;
 use crate::pool::Rule;
+use crate::window::Window;
 
 /// A small corpus and canvas of few grey levels, so that ties and zeros abound, or of extremes.
 #[derive(Debug, Clone)]

@@ -1,0 +1,147 @@
+//! What the scan of one pixel needs to know, prepared once for all canvases of a batch.
+
+use super::square;
+use crate::geometry::{Extent, Pixel, Rect};
+use crate::planes::Lanes;
+use crate::window::{Taps, Window};
+
+/// A scan looks whether it may stop after every so many terms: rarely enough to cost little.
+const CHECK_TERMS: usize = 4;
+
+/// The end of a shell in the list of terms, its weight, and whether a scan looks up from its work there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) end: usize,
+    pub(super) weight: f64,
+    pub(super) weight_f32: f32,
+    pub(super) check: bool,
+}
+
+/// Everything about the scan of one pixel that all canvases of a batch share.
+///
+/// A *term* is one tap in one channel.
+#[derive(Debug)]
+pub struct Probe {
+    pub(super) pixel: Pixel,
+    pub(super) taps: Taps,
+    /// Source positions q, in (y, x) order: `Q` of them.
+    pub(super) sources: Vec<Pixel>,
+    /// Byte of the canvas that each term reads, `(T·C,)`.
+    pub(super) canvas_bytes: Vec<usize>,
+    /// Line of a group of planes that each term reads, `(Q, T·C)`.
+    pub(super) lines: Vec<u32>,
+    pub(super) spans: Vec<Span>,
+    /// `C · Σ_δ G(δ)`; 1 without taps, when every distance is 0.
+    pub(super) norm: f64,
+    pub(super) region: Rect,
+}
+
+/// Where a pixel's candidates lie and which part of them is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach<'a> {
+    pub extent: Extent,
+    pub channels: usize,
+    /// Largest Chebyshev distance between a pixel and its source.
+    pub radius: usize,
+    pub window: &'a Window,
+}
+
+impl Reach<'_> {
+    /// The part of the sources that a scan of `pixel` reads.
+    pub fn region(&self, pixel: Pixel) -> Rect {
+        self.extent.square(pixel, self.radius.saturating_add(self.window.half()))
+    }
+}
+
+impl Probe {
+    /// Prepares the scan of `pixel` under the mask `known`, over planes that hold `region` of each source.
+    pub fn new(reach: &Reach, known: &[bool], pixel: Pixel, region: Rect) -> Self {
+        let Reach { extent, channels, radius, window } = *reach;
+        let taps = window.taps(extent, known, pixel);
+        let per_channel = |at: usize| (0..channels).map(move |channel| at * channels + channel);
+        let canvas_bytes: Vec<usize> = taps
+            .offsets
+            .iter()
+            .flat_map(|&offset| per_channel(extent.flat(extent.step_clamped(pixel, offset))))
+            .collect();
+        let sources: Vec<Pixel> = extent.square(pixel, radius).pixels().collect();
+        let mut lines = Vec::with_capacity(sources.len() * taps.offsets.len() * channels);
+        for &source in &sources {
+            for &offset in &taps.offsets {
+                let at = region.flat(extent.step_clamped(source, offset));
+                lines.extend(per_channel(at).map(|line| line as u32));
+            }
+        }
+        let mut checked = 0;
+        let spans = taps
+            .shells
+            .iter()
+            .map(|&(weight, end)| {
+                let end = end * channels;
+                let check = end - checked >= CHECK_TERMS && end < canvas_bytes.len();
+                if check {
+                    checked = end;
+                }
+                Span { end, weight, weight_f32: weight as f32, check }
+            })
+            .collect();
+        let norm = if taps.offsets.is_empty() { 1.0 } else { channels as f64 * taps.total_weight() };
+        Self { pixel, taps, sources, canvas_bytes, lines, spans, norm, region }
+    }
+
+    /// Whether a position lies within the locality radius.
+    pub fn is_source(&self, position: Pixel) -> bool {
+        self.sources.binary_search(&position).is_ok()
+    }
+
+    /// The known taps of the window.
+    pub fn taps(&self) -> &Taps {
+        &self.taps
+    }
+
+    pub fn pixel(&self) -> Pixel {
+        self.pixel
+    }
+
+    pub fn region(&self) -> Rect {
+        self.region
+    }
+
+    /// Tap·channel·candidate terms of a scan of `images` sources.
+    pub fn terms(&self, images: usize) -> usize {
+        self.lines.len() * images
+    }
+
+    /// What the canvas holds at the known taps, `(T·C,)`.
+    pub(super) fn context(&self, canvas: &[u8], context: &mut Vec<i16>) {
+        context.clear();
+        context.extend(self.canvas_bytes.iter().map(|&byte| i16::from(canvas[byte])));
+    }
+
+    /// Relative error of a scanned distance at most: half an ulp for each weight, each integer, each product and
+    /// each sum, rounded up generously.
+    pub(super) fn slack(&self) -> f64 {
+        (self.spans.len() + 4) as f64 * f64::from(f32::EPSILON)
+    }
+
+    pub(super) fn lines_of(&self, source: usize) -> &[u32] {
+        &self.lines[source * self.canvas_bytes.len()..][..self.canvas_bytes.len()]
+    }
+
+    /// The distance of one lane's window, in double precision.
+    pub(super) fn settle(&self, group: &[Lanes], lane: usize, source: usize, context: &[i16]) -> f64 {
+        let lines = self.lines_of(source);
+        let mut start = 0;
+        let mut sum = 0.0;
+        for span in &self.spans {
+            let squares: u64 = lines[start..span.end]
+                .iter()
+                .zip(&context[start..span.end])
+                .map(|(&line, &value)| square(group[line as usize].0[lane], value))
+                .sum();
+            sum += span.weight * squares as f64;
+            start = span.end;
+        }
+        sum / self.norm
+    }
+}
