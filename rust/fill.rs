@@ -22,6 +22,9 @@ use crate::window::Window;
 /// Images that one task streams past a pixel: few enough for their windows to stay in a core's own cache.
 const STREAM_IMAGES: usize = 4 * LANES;
 
+/// Probes that one task prepares.
+const PROBES: usize = 16;
+
 /// Scans smaller than this (in terms) are not worth splitting over threads: some 100 µs of work.
 const SPLIT_TERMS: usize = 1 << 21;
 
@@ -100,13 +103,18 @@ impl<'a> Model<'a> {
     /// (by default just what that pixel's scan reads).
     fn probes(&self, pixels: &[Pixel], known: &[bool], region: Option<Rect>) -> Vec<Probe> {
         let reach = self.reach();
-        let mut known = known.to_vec();
-        let probe = |&pixel: &Pixel| {
-            let probe = Probe::new(&reach, &known, pixel, region.unwrap_or_else(|| reach.region(pixel)));
-            known[reach.extent.flat(pixel)] = true;
-            probe
+        let fill = |known: &mut [bool], pixel| known[reach.extent.flat(pixel)] = true;
+        let part = |(index, part): (usize, &[Pixel])| {
+            let mut known = known.to_vec();
+            pixels[..index * PROBES].iter().for_each(|&pixel| fill(&mut known, pixel));
+            let probe = |&pixel: &Pixel| {
+                let probe = Probe::new(&reach, &known, pixel, region.unwrap_or_else(|| reach.region(pixel)));
+                fill(&mut known, pixel);
+                probe
+            };
+            part.iter().map(probe).collect::<Vec<_>>()
         };
-        pixels.iter().map(probe).collect()
+        pixels.par_chunks(PROBES).enumerate().map(part).collect::<Vec<_>>().into_iter().flatten().collect()
     }
 
     /// Copies a drawn member of the pool into the canvas, and notes it in the trace.
