@@ -72,6 +72,8 @@ def test_every_command_of_the_readme_runs(readme_folder, monkeypatch):
         command = command.replace("-n 1000", "-n 20")
         if command.startswith("npgen encoder train"):
             command += " --epochs 1 --batch-size 16"
+        if command.startswith("npgen bench"):
+            command += " --seconds 0.1 --batch-size 4"
         quiet = [] if command.startswith("npgen corpus info") else ["--quiet"]
         result = run(*shlex.split(command)[1:], *quiet)
         assert result.exit_code == 0, (command, result.output)
