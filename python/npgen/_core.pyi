@@ -3,6 +3,15 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Filler",
+    "draw_seed_images",
+    "fill_order",
+    "instruction_sets",
+    "shortlist",
+    "sliding_entropy",
+]
+
 def fill_order(known: NDArray[np.bool_], window: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
 def shortlist(
     keys: NDArray[np.float32],
