@@ -53,9 +53,11 @@ fn fills(criterion: &mut Criterion) {
     let window = Window::new(9, 9.0 / 6.4, extent).unwrap();
     let model = Model {
         corpus: Corpus::new(&bytes, COUNT, extent, 1).unwrap(),
+        frame: extent,
         window: &window,
         radius: 2,
         rule: Rule::new(0.1, 1, Keep::Best).unwrap(),
+        sweep: 0,
         path: Path::best(),
         account: &Account::default(),
     };

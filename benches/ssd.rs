@@ -18,7 +18,7 @@ fn scans(criterion: &mut Criterion) {
     let bytes = common::images(COUNT, extent, CHANNELS);
     let corpus = Corpus::new(&bytes, COUNT, extent, CHANNELS).unwrap();
     let window = Window::new(9, 9.0 / 6.4, extent).unwrap();
-    let reach = Reach { extent, channels: CHANNELS, radius: 2, window: &window };
+    let reach = Reach { frame: extent, source: extent, channels: CHANNELS, radius: 2, window: &window };
     let pixel = Pixel { y: 11, x: 15 };
     let known: Vec<bool> = extent.pixels().map(|p| p > pixel).collect();
     let mut planes = Planes::default();

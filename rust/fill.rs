@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{Error, Result};
-use crate::geometry::{Offset, Pixel, Rect};
+use crate::geometry::{Extent, Offset, Pixel, Rect};
 use crate::planes::{Planes, LANES};
 use crate::pool::{Builder, Candidate, Keep, Rule};
 use crate::sample::{Keyed, Stream};
@@ -21,6 +21,10 @@ use crate::window::Window;
 
 /// Images that one task streams past a pixel: few enough for their windows to stay in a core's own cache.
 const STREAM_IMAGES: usize = 4 * LANES;
+
+/// Parts that a stream over all images is cut into for each thread: enough to even out their speeds, few enough for
+/// merging their pools to cost little.
+const FOLDS: usize = 4;
 
 /// Probes that one task prepares.
 const PROBES: usize = 16;
@@ -32,10 +36,14 @@ const SPLIT_TERMS: usize = 1 << 21;
 #[derive(Debug, Clone, Copy)]
 pub struct Model<'a> {
     pub corpus: Corpus<'a>,
+    /// Frame of the canvases.
+    pub frame: Extent,
     pub window: &'a Window,
     /// Largest Chebyshev distance between a pixel and its source.
     pub radius: usize,
     pub rule: Rule,
+    /// 0 while canvases are filled, then the number of the sweep that visits them again.
+    pub sweep: u16,
     pub path: Path,
     pub account: &'a Account,
 }
@@ -92,7 +100,8 @@ pub struct Trace<'a> {
 impl<'a> Model<'a> {
     fn reach(&self) -> Reach<'a> {
         Reach {
-            extent: self.corpus.extent(),
+            frame: self.frame,
+            source: self.corpus.extent(),
             channels: self.corpus.channels(),
             radius: self.radius,
             window: self.window,
@@ -103,7 +112,7 @@ impl<'a> Model<'a> {
     /// (by default just what that pixel's scan reads).
     fn probes(&self, pixels: &[Pixel], known: &[bool], region: Option<Rect>) -> Vec<Probe> {
         let reach = self.reach();
-        let fill = |known: &mut [bool], pixel| known[reach.extent.flat(pixel)] = true;
+        let fill = |known: &mut [bool], pixel| known[self.frame.flat(pixel)] = true;
         let part = |(index, part): (usize, &[Pixel])| {
             let mut known = known.to_vec();
             pixels[..index * PROBES].iter().for_each(|&pixel| fill(&mut known, pixel));
@@ -119,10 +128,10 @@ impl<'a> Model<'a> {
 
     /// Copies a drawn member of the pool into the canvas, and notes it in the trace.
     fn write(&self, canvas: &mut Canvas, pixel: Pixel, pool: &[Candidate]) {
-        let extent = self.corpus.extent();
         let channels = self.corpus.channels();
-        let flat = extent.flat(pixel);
-        let drawn = pool[canvas.random.index(Stream::Pixel, flat as u32, pool.len())];
+        let flat = self.frame.flat(pixel);
+        let stream = Stream::Pixel { sweep: self.sweep };
+        let drawn = pool[canvas.random.index(stream, flat as u32, pool.len())];
         canvas.pixels[flat * channels..][..channels]
             .copy_from_slice(self.corpus.value(drawn.image, drawn.source));
         canvas.trace.image_id[flat] = drawn.image.0 as i32;
@@ -135,15 +144,16 @@ impl<'a> Model<'a> {
     /// What a scan needs of a canvas. The bound comes from the sources of the pixel's four neighbours, moved along with
     /// it: what served next door mostly serves well here. Only images that `serves` accepts are candidates.
     fn view<'c>(&self, probe: &Probe, canvas: &'c Canvas, serves: impl Fn(ImageId) -> bool) -> View<'c> {
-        let extent = self.corpus.extent();
         let mut pool = Builder::new(self.rule);
         let mut seen: Vec<(ImageId, Pixel)> = Vec::with_capacity(4);
         for (dy, dx) in [(-1, 0), (0, -1), (0, 1), (1, 0)] {
             let offset = Offset { dy, dx };
-            let Some(neighbour) = extent.step(probe.pixel(), offset) else { continue };
-            let at = extent.flat(neighbour);
+            let Some(neighbour) = self.frame.step(probe.pixel(), offset) else { continue };
+            let at = self.frame.flat(neighbour);
             let there = Pixel { y: canvas.trace.y[at] as usize, x: canvas.trace.x[at] as usize };
-            let Some(source) = extent.step(there, Offset { dy: -dy, dx: -dx }) else { continue };
+            let Some(source) = self.corpus.extent().step(there, Offset { dy: -dy, dx: -dx }) else {
+                continue;
+            };
             let image = ImageId(canvas.trace.image_id[at] as u32);
             // A caller's trace need not be one of ours: what is no candidate must not bound the pool.
             let candidate = image.index() < self.corpus.count() && probe.is_source(source);
@@ -154,8 +164,8 @@ impl<'a> Model<'a> {
             if candidate && known && !again && Some(image) != canvas.barred && serves(image) {
                 seen.push((image, source));
                 let candidate = (image, source);
-                let distance =
-                    ssd::reference(&self.corpus, candidate, canvas.pixels, probe.pixel(), probe.taps());
+                let bytes = (&*canvas.pixels, self.frame);
+                let distance = ssd::reference(&self.corpus, candidate, bytes, probe.pixel(), probe.taps());
                 pool.offer(Candidate { distance, image, source });
             }
         }
@@ -259,10 +269,14 @@ impl<'a> Model<'a> {
             self.account.settle(&mut scratch);
             Ok((pools, planes, scratch))
         };
-        let merge =
-            |a: Vec<Builder>, b: Vec<Builder>| Ok(a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect());
-        (0..count.div_ceil(STREAM_IMAGES))
+        // Where nearly all is background, ties make pools of thousands: canvases are merged side by side, too.
+        let merge = |a: Vec<Builder>, b: Vec<Builder>| {
+            Ok(a.into_par_iter().zip(b).map(|(a, b)| a.merge(b)).collect())
+        };
+        let chunks = count.div_ceil(STREAM_IMAGES);
+        (0..chunks)
             .into_par_iter()
+            .with_min_len(chunks.div_ceil(FOLDS * rayon::current_num_threads()))
             .try_fold(|| (empty(), Planes::default(), Scratch::default()), stream)
             .map(|part| part.map(|(pools, _, _)| pools))
             .try_reduce(empty, merge)
@@ -301,7 +315,7 @@ impl<'a> Model<'a> {
         pooled: bool,
     ) -> (Vec<f64>, usize) {
         let reach = self.reach();
-        let frame = reach.extent.frame();
+        let frame = reach.source.frame();
         let probe = Probe::new(&reach, known, pixel, frame);
         let mut planes = Planes::default();
         planes.gather(&self.corpus, ids.iter().copied(), frame);

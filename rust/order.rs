@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use crate::error::{require, Result};
 use crate::geometry::{Extent, Pixel};
+use crate::sample::{Keyed, Stream};
 use crate::window::check_side;
 
 /// Unknown pixels in the order in which they are filled, cut into stages.
@@ -43,6 +44,15 @@ pub fn fill_order(extent: Extent, known: &[bool], window: usize) -> Result<FillO
         order.stages.push(order.pixels.len());
     }
     Ok(order)
+}
+
+/// The order in which a sweep visits `pixels` again: each equally likely, decided by seed and sweep alone, so that all
+/// canvases of a run share it. Fisher and Yates's shuffle, from the end.
+pub fn sweep_order(pixels: &mut [Pixel], seed: u64, sweep: u16) {
+    let random = Keyed { seed, sample: u64::from(sweep) };
+    for last in (1..pixels.len()).rev() {
+        pixels.swap(last, random.index(Stream::SweepOrder, last as u32, last + 1));
+    }
 }
 
 /// Unknown pixels by Chebyshev distance to the known set (1, 2, …), each ring in (y, x) order.
@@ -136,6 +146,36 @@ mod tests {
         let order = fill_order(extent, &known, 3).unwrap();
         assert_eq!(order.stages, vec![0, 16, 24, 25]);
         assert_eq!(order.pixels[24], Pixel { y: 4, x: 4 });
+    }
+
+    #[test]
+    fn a_sweep_visits_every_pixel_once_in_an_order_of_its_own() {
+        let extent = Extent::new(6, 7);
+        let sweep = |seed, sweep| {
+            let mut pixels: Vec<Pixel> = extent.pixels().collect();
+            sweep_order(&mut pixels, seed, sweep);
+            pixels
+        };
+        let first = sweep(1, 1);
+        assert_eq!(first, sweep(1, 1));
+        assert_ne!(first, sweep(1, 2));
+        assert_ne!(first, sweep(2, 1));
+        let mut sorted = first;
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(extent.pixels()));
+    }
+
+    #[test]
+    fn a_sweep_s_order_is_uniform() {
+        let mut counts = [0_u32; 6];
+        for seed in 0..6_000 {
+            let mut pixels: Vec<Pixel> = Extent::new(1, 3).pixels().collect();
+            sweep_order(&mut pixels, seed, 1);
+            counts[pixels[0].x * 2 + usize::from(pixels[1].x > pixels[2].x)] += 1;
+        }
+        // Chi-squared with 5 degrees of freedom: 20.5 is exceeded once in a thousand.
+        let chi: f64 = counts.iter().map(|&n| (f64::from(n) - 1000.0).powi(2) / 1000.0).sum();
+        assert!(chi < 20.5, "{chi}");
     }
 
     #[test]

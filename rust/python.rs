@@ -64,6 +64,21 @@ fn sorted_ids(ids: &[i32], count: usize) -> Result<Vec<ImageId>> {
     Ok(sorted)
 }
 
+/// Consecutive parts of `ids`, each up to one of `ends`.
+fn cut<'a>(ids: &'a [i32], ends: &[i64]) -> Result<Vec<&'a [i32]>> {
+    let mut start = 0;
+    let mut parts = Vec::with_capacity(ends.len());
+    for &end in ends {
+        let part = usize::try_from(end).ok().and_then(|end| ids.get(start..end));
+        let allowed = || format!("ascending, in 0..={}", ids.len());
+        let part = part.ok_or_else(|| Error::invalid("ends of shortlists", allowed(), end))?;
+        start += part.len();
+        parts.push(part);
+    }
+    require(start == ids.len(), "ends of shortlists", format!("{} at last", ids.len()), start)?;
+    Ok(parts)
+}
+
 fn pixels_of(array: &PyReadonlyArray2<i32>, extent: Extent) -> Result<Vec<Pixel>> {
     check_shape("pixels", array.shape(), &[array.shape()[0], 2])?;
     let pixel = |row: &[i32]| {
@@ -145,6 +160,24 @@ fn instruction_sets() -> Vec<&'static str> {
     Path::available().into_iter().map(Path::name).collect()
 }
 
+/// The order in which a sweep visits pixels (P, 2) again.
+#[pyfunction]
+fn sweep_order<'py>(
+    py: Python<'py>,
+    pixels: PyReadonlyArray2<i32>,
+    seed: u64,
+    sweep: u16,
+) -> PyResult<Bound<'py, PyArray2<i32>>> {
+    let mut order = pixels_of(&pixels, Extent::new(i32::MAX as usize, i32::MAX as usize))?;
+    crate::order::sweep_order(&mut order, seed, sweep);
+    let mut found = Array2::zeros((order.len(), 2));
+    for (mut row, pixel) in found.rows_mut().into_iter().zip(&order) {
+        row[0] = pixel.y as i32;
+        row[1] = pixel.x as i32;
+    }
+    Ok(found.into_pyarray(py))
+}
+
 /// The images that the seed patches of some samples come from.
 #[pyfunction]
 fn draw_seed_images<'py>(
@@ -157,6 +190,30 @@ fn draw_seed_images<'py>(
     let draw = |&sample: &u64| Keyed { seed, sample }.index(Stream::SeedImage, 0, count) as i32;
     let drawn: Array1<i32> = contiguous("samples", samples.as_slice())?.iter().map(draw).collect();
     Ok(drawn.into_pyarray(py))
+}
+
+/// Upper left corners (n, 2) of the seed patches of some samples, anywhere in sources that leave room for `height` by
+/// `width` corners.
+#[pyfunction]
+fn draw_seed_places<'py>(
+    py: Python<'py>,
+    seed: u64,
+    samples: PyReadonlyArray1<u64>,
+    height: usize,
+    width: usize,
+) -> PyResult<Bound<'py, PyArray2<i32>>> {
+    require(
+        (1..=i32::MAX as usize).contains(&height) && (1..=i32::MAX as usize).contains(&width),
+        "corners",
+        "at least 1 along each side",
+        format!("{height}×{width}"),
+    )?;
+    let samples = contiguous("samples", samples.as_slice())?;
+    let sides = [height, width];
+    let place = |(k, side): (usize, usize)| {
+        Keyed { seed, sample: samples[k] }.index(Stream::SeedPlace, side as u32, sides[side]) as i32
+    };
+    Ok(Array2::from_shape_fn((samples.len(), 2), place).into_pyarray(py))
 }
 
 /// Image ids, y, x and distances of a pool, in its order.
@@ -180,6 +237,7 @@ type TraceArrays<'py> = (
 #[pyclass(frozen)]
 struct Filler {
     images: Py<PyArray4<u8>>,
+    frame: Extent,
     window: Window,
     radius: usize,
     rule: Rule,
@@ -189,14 +247,16 @@ struct Filler {
 }
 
 impl Filler {
-    /// Calls `work` with the model over the images.
-    fn with_model<T>(&self, py: Python, work: impl FnOnce(Model) -> PyResult<T>) -> PyResult<T> {
+    /// Calls `work` with the model over the images, in sweep 0 or a later one.
+    fn with_model<T>(&self, py: Python, sweep: u16, work: impl FnOnce(Model) -> PyResult<T>) -> PyResult<T> {
         let images = self.images.bind(py).readonly();
         let model = Model {
             corpus: corpus_of(images.shape(), contiguous("images", images.as_slice())?)?,
+            frame: self.frame,
             window: &self.window,
             radius: self.radius,
             rule: self.rule,
+            sweep,
             path: self.path,
             account: &self.account,
         };
@@ -211,7 +271,7 @@ fn one_canvas<'a>(
     known: &'a PyReadonlyArray2<bool>,
     pixel: &PyReadonlyArray2<i32>,
 ) -> Result<(&'a [u8], &'a [bool], Pixel)> {
-    let extent = model.corpus.extent();
+    let extent = model.frame;
     check_shape("canvas", canvas.shape(), &[extent.height, extent.width, model.corpus.channels()])?;
     check_shape("known", known.shape(), &[extent.height, extent.width])?;
     check_shape("pixel", pixel.shape(), &[1, 2])?;
@@ -226,23 +286,29 @@ fn corpus_of<'a>(shape: &[usize], images: &'a [u8]) -> Result<Corpus<'a>> {
 #[pymethods]
 impl Filler {
     #[new]
-    #[pyo3(signature = (images, *, window, sigma, radius, epsilon, k_min, best_only, threads))]
+    #[pyo3(signature = (images, *, frame, window, sigma, radius, epsilon, k_min, best_only, compare, threads))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of one frozen configuration
     fn new(
         images: Bound<'_, PyArray4<u8>>,
+        frame: (usize, usize),
         window: usize,
         sigma: f64,
         radius: usize,
         epsilon: f64,
         k_min: usize,
         best_only: bool,
+        compare: bool,
         threads: usize,
     ) -> PyResult<Self> {
         let readonly = images.readonly();
-        let corpus = corpus_of(images.shape(), contiguous("images", readonly.as_slice())?)?;
+        corpus_of(images.shape(), contiguous("images", readonly.as_slice())?)?;
         let keep = if best_only { Keep::Best } else { Keep::All };
+        let frame = Extent::new(frame.0, frame.1);
+        require(frame.area() > 0, "frame", "at least 1×1", format!("{}×{}", frame.height, frame.width))?;
+        let window = Window::new(window, sigma, frame)?;
         Ok(Self {
-            window: Window::new(window, sigma, corpus.extent())?,
+            frame,
+            window: if compare { window } else { Window::empty() },
             radius,
             rule: Rule::new(epsilon, k_min, keep)?,
             threads,
@@ -252,9 +318,10 @@ impl Filler {
         })
     }
 
-    /// Fills `pixels` (P, 2) of a batch of canvases in place, with their traces, from `shortlists` (B, K) or, where
-    /// that is None, from all images.
-    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, samples, barred, shortlists))]
+    /// Fills `pixels` (P, 2) of a batch of canvases in place, with their traces: canvas b from the images
+    /// `ids[ends[b - 1]..ends[b]]` of `shortlists` = (ids, ends) or, where that is None, from all. In sweep 0 pixels
+    /// are filled, in later ones visited again.
+    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, sweep, samples, barred, shortlists))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of one batch
     fn fill(
         &self,
@@ -264,12 +331,13 @@ impl Filler {
         pixels: PyReadonlyArray2<i32>,
         known: PyReadonlyArray2<bool>,
         seed: u64,
+        sweep: u16,
         samples: PyReadonlyArray1<u64>,
         barred: PyReadonlyArray1<i32>,
-        shortlists: Option<PyReadonlyArray2<i32>>,
+        shortlists: Option<(PyReadonlyArray1<i32>, PyReadonlyArray1<i64>)>,
     ) -> PyResult<()> {
-        self.with_model(py, |model| {
-            let (extent, count) = (model.corpus.extent(), model.corpus.count());
+        self.with_model(py, sweep, |model| {
+            let (extent, count) = (model.frame, model.corpus.count());
             let (height, width) = (extent.height, extent.width);
             let batch = canvases.shape()[0];
             check_shape("canvases", canvases.shape(), &[batch, height, width, model.corpus.channels()])?;
@@ -324,12 +392,11 @@ impl Filler {
                 })
                 .collect();
             match shortlists {
-                Some(shortlists) => {
-                    let k = shortlists.shape()[1];
-                    check_shape("shortlists", shortlists.shape(), &[batch.len(), k])?;
-                    require(k >= 1, "shortlists", "at least one id long", k)?;
-                    let lists = contiguous("shortlists", shortlists.as_slice())?
-                        .chunks_exact(k)
+                Some((ids, ends)) => {
+                    let ids = contiguous("shortlists", ids.as_slice())?;
+                    check_shape("ends of shortlists", ends.shape(), &[batch.len()])?;
+                    let lists = cut(ids, contiguous("ends of shortlists", ends.as_slice())?)?
+                        .into_iter()
                         .zip(&barred)
                         .map(|(ids, barred)| {
                             let ids = sorted_ids(ids, count)?;
@@ -369,7 +436,7 @@ impl Filler {
         repeats: usize,
         prune: bool,
     ) -> PyResult<(Bound<'py, PyArray1<f64>>, usize)> {
-        let (seconds, size) = self.with_model(py, |model| {
+        let (seconds, size) = self.with_model(py, 0, |model| {
             let canvas = one_canvas(&model, &canvas, &known, &pixel)?;
             let ids = sorted_ids(contiguous("shortlist", shortlist.as_slice())?, model.corpus.count())?;
             run(py, 1, |_| Ok(model.time_scan(canvas, &ids, repeats, prune)))
@@ -386,7 +453,7 @@ impl Filler {
         pixel: PyReadonlyArray2<i32>,
         shortlist: Option<PyReadonlyArray1<i32>>,
     ) -> PyResult<PoolArrays<'py>> {
-        let pool = self.with_model(py, |model| {
+        let pool = self.with_model(py, 0, |model| {
             let (canvas, known, pixel) = one_canvas(&model, &canvas, &known, &pixel)?;
             let ids = shortlist
                 .as_ref()
@@ -409,5 +476,8 @@ impl Filler {
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::{draw_seed_images, fill_order, instruction_sets, shortlist, sliding_entropy, Filler};
+    use super::{
+        draw_seed_images, draw_seed_places, fill_order, instruction_sets, shortlist, sliding_entropy,
+        sweep_order, Filler,
+    };
 }

@@ -10,10 +10,26 @@ const ROUNDS: usize = 10;
 /// What a draw is for; draws of different streams are independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
-    /// Which pool member is copied into a pixel; position = flat pixel index.
-    Pixel,
+    /// Which pool member is copied into a pixel: when it is filled (sweep 0), or visited again in a later sweep;
+    /// position = flat pixel index.
+    Pixel { sweep: u16 },
     /// Which image a sample's seed patch comes from; position = 0.
     SeedImage,
+    /// Where in that image, if not where it goes; position = 0 for y, 1 for x.
+    SeedPlace,
+    /// In which order a sweep visits pixels: sample = the sweep's number, position = place in the order.
+    SweepOrder,
+}
+
+impl Stream {
+    fn word(self) -> u32 {
+        match self {
+            Self::Pixel { sweep } => u32::from(sweep) << 16,
+            Self::SeedImage => 1,
+            Self::SeedPlace => 2,
+            Self::SweepOrder => 3,
+        }
+    }
 }
 
 /// Random numbers of one sample of one run.
@@ -28,7 +44,7 @@ impl Keyed {
     pub fn index(self, stream: Stream, position: u32, len: usize) -> usize {
         let halves = |word: u64| [word as u32, (word >> 32) as u32];
         let [low, high] = halves(self.sample);
-        let block = philox([low, high, position, stream as u32], halves(self.seed));
+        let block = philox([low, high, position, stream.word()], halves(self.seed));
         let bits = u64::from(block[0]) | u64::from(block[1]) << 32;
         ((u128::from(bits) * len as u128) >> 64) as usize
     }
@@ -66,7 +82,7 @@ mod tests {
     fn indices_are_uniform() {
         let mut counts = [0_u32; 7];
         for sample in 0..7_000 {
-            counts[Keyed { seed: 1, sample }.index(Stream::Pixel, 5, 7)] += 1;
+            counts[Keyed { seed: 1, sample }.index(Stream::Pixel { sweep: 0 }, 5, 7)] += 1;
         }
         // Chi-squared with 6 degrees of freedom: 22.5 is exceeded once in a thousand.
         let chi: f64 = counts.iter().map(|&n| (f64::from(n) - 1000.0).powi(2) / 1000.0).sum();
@@ -76,12 +92,15 @@ mod tests {
     #[test]
     fn every_part_of_the_key_counts() {
         let draw = |seed, sample, stream, position| Keyed { seed, sample }.index(stream, position, 1 << 60);
-        let base = draw(1, 2, Stream::Pixel, 3);
-        assert_ne!(base, draw(2, 2, Stream::Pixel, 3));
-        assert_ne!(base, draw(1 | 1 << 40, 2, Stream::Pixel, 3));
-        assert_ne!(base, draw(1, 3, Stream::Pixel, 3));
-        assert_ne!(base, draw(1, 2 | 1 << 40, Stream::Pixel, 3));
-        assert_ne!(base, draw(1, 2, Stream::SeedImage, 3));
-        assert_ne!(base, draw(1, 2, Stream::Pixel, 4));
+        let pixel = Stream::Pixel { sweep: 0 };
+        let base = draw(1, 2, pixel, 3);
+        assert_ne!(base, draw(2, 2, pixel, 3));
+        assert_ne!(base, draw(1 | 1 << 40, 2, pixel, 3));
+        assert_ne!(base, draw(1, 3, pixel, 3));
+        assert_ne!(base, draw(1, 2 | 1 << 40, pixel, 3));
+        for other in [Stream::Pixel { sweep: 1 }, Stream::SeedImage, Stream::SeedPlace, Stream::SweepOrder] {
+            assert_ne!(base, draw(1, 2, other, 3));
+        }
+        assert_ne!(base, draw(1, 2, pixel, 4));
     }
 }

@@ -23,7 +23,7 @@ pub use probe::{Probe, Reach};
 use probe::Span;
 
 use crate::corpus::{Corpus, ImageId};
-use crate::geometry::Pixel;
+use crate::geometry::{Extent, Pixel};
 use crate::planes::{Lanes, LANES};
 use crate::pool::{Builder, Candidate, Keep};
 use crate::window::Taps;
@@ -33,23 +33,22 @@ fn square(byte: u8, value: i16) -> u64 {
     (difference * difference) as u64
 }
 
-/// The definition, in plain double precision: what every kernel is held to.
+/// The definition, in plain double precision: what every kernel is held to. The canvas is its bytes and its frame.
 pub fn reference(
     corpus: &Corpus,
     candidate: (ImageId, Pixel),
-    canvas: &[u8],
+    (canvas, frame): (&[u8], Extent),
     pixel: Pixel,
     taps: &Taps,
 ) -> f64 {
     let (image, source) = candidate;
-    let extent = corpus.extent();
     let mut start = 0;
     let mut sum = 0.0;
     for &(weight, end) in &taps.shells {
         let mut squares = 0;
         for &offset in &taps.offsets[start..end] {
-            let theirs = corpus.value(image, extent.step_clamped(source, offset));
-            let ours = &canvas[extent.flat(extent.step_clamped(pixel, offset)) * corpus.channels()..];
+            let theirs = corpus.value(image, corpus.extent().step_clamped(source, offset));
+            let ours = &canvas[frame.flat(frame.step_clamped(pixel, offset)) * corpus.channels()..];
             for (&theirs, &ours) in theirs.iter().zip(ours) {
                 squares += square(theirs, i16::from(ours));
             }

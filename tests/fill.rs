@@ -54,9 +54,11 @@ impl Scene {
     fn model(&self, path: Path) -> Model<'_> {
         Model {
             corpus: Corpus::new(&self.bytes, COUNT, EXTENT, CHANNELS).unwrap(),
+            frame: EXTENT,
             window: &self.window,
             radius: 2,
             rule: Rule::new(0.1, 3, Keep::Best).unwrap(),
+            sweep: 0,
             path,
             account: &self.account,
         }

@@ -39,7 +39,10 @@ pub struct Probe {
 /// Where a pixel's candidates lie and which part of them is looked at.
 #[derive(Debug, Clone, Copy)]
 pub struct Reach<'a> {
-    pub extent: Extent,
+    /// Frame of the canvases.
+    pub frame: Extent,
+    /// Frame of the sources; another one only where a source may lie anywhere in it.
+    pub source: Extent,
     pub channels: usize,
     /// Largest Chebyshev distance between a pixel and its source.
     pub radius: usize,
@@ -49,26 +52,26 @@ pub struct Reach<'a> {
 impl Reach<'_> {
     /// The part of the sources that a scan of `pixel` reads.
     pub fn region(&self, pixel: Pixel) -> Rect {
-        self.extent.square(pixel, self.radius.saturating_add(self.window.half()))
+        self.source.square(pixel, self.radius.saturating_add(self.window.half()))
     }
 }
 
 impl Probe {
     /// Prepares the scan of `pixel` under the mask `known`, over planes that hold `region` of each source.
     pub fn new(reach: &Reach, known: &[bool], pixel: Pixel, region: Rect) -> Self {
-        let Reach { extent, channels, radius, window } = *reach;
-        let taps = window.taps(extent, known, pixel);
+        let Reach { frame, source, channels, radius, window } = *reach;
+        let taps = window.taps(frame, known, pixel);
         let per_channel = |at: usize| (0..channels).map(move |channel| at * channels + channel);
         let canvas_bytes: Vec<usize> = taps
             .offsets
             .iter()
-            .flat_map(|&offset| per_channel(extent.flat(extent.step_clamped(pixel, offset))))
+            .flat_map(|&offset| per_channel(frame.flat(frame.step_clamped(pixel, offset))))
             .collect();
-        let sources: Vec<Pixel> = extent.square(pixel, radius).pixels().collect();
+        let sources: Vec<Pixel> = source.square(pixel, radius).pixels().collect();
         let mut lines = Vec::with_capacity(sources.len() * taps.offsets.len() * channels);
-        for &source in &sources {
+        for &position in &sources {
             for &offset in &taps.offsets {
-                let at = region.flat(extent.step_clamped(source, offset));
+                let at = region.flat(source.step_clamped(position, offset));
                 lines.extend(per_channel(at).map(|line| line as u32));
             }
         }

@@ -49,8 +49,13 @@ impl Case {
         let count = self.images.len() / (self.extent.area() * self.channels);
         let corpus = Corpus::new(&self.images, count, self.extent, self.channels).unwrap();
         let window = Window::new(self.side, self.sigma, self.extent).unwrap();
-        let reach =
-            Reach { extent: self.extent, channels: self.channels, radius: self.radius, window: &window };
+        let reach = Reach {
+            frame: self.extent,
+            source: self.extent,
+            channels: self.channels,
+            radius: self.radius,
+            window: &window,
+        };
         let region = reach.region(self.pixel);
         let probe = Probe::new(&reach, &self.known, self.pixel, region);
         let mut planes = Planes::default();
@@ -75,7 +80,7 @@ proptest! {
                     for (&source, row) in sums.live.iter().zip(&sums.rows) {
                         for (lane, &id) in ids.iter().enumerate() {
                             let at = probe.sources[source];
-                            let exact = reference(corpus, (id, at), &case.canvas, case.pixel, taps);
+                            let exact = reference(corpus, (id, at), (&case.canvas, case.extent), case.pixel, taps);
                             let scanned = f64::from(row[lane]) / probe.norm;
                             assert!((scanned - exact).abs() <= probe.slack() * exact, "{path:?} {scanned} {exact}");
                             assert_eq!(probe.settle(lines, lane, source, &context), exact);
@@ -102,7 +107,7 @@ proptest! {
             let mut expected = Builder::new(rule);
             for id in corpus.ids().filter(|&id| Some(id) != barred) {
                 let candidates = probe.sources.iter().map(|&source| Candidate {
-                    distance: reference(corpus, (id, source), &case.canvas, case.pixel, taps),
+                    distance: reference(corpus, (id, source), (&case.canvas, case.extent), case.pixel, taps),
                     image: id,
                     source,
                 });
