@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from npgen.architecture import Architecture
+from npgen.architecture import Architecture, Stack
 from npgen.corpus import Corpus
-from npgen.encoder import WEIGHTS, Encoder, load_encoder, resolve_device
+from npgen.encoder import SHIPPED, WEIGHTS, Encoder, load_encoder, resolve_device
 from npgen.pixels import PixelEncoder
 
 SMALL = ((8, 3, 2), (12, 3, 1))
+RESIDUAL = ((8, 5, 2), (8, 3, 1), (8, 3, 1, 2), (12, 3, 2), (12, 3, 1, 2))
 
 
 def random_encoder(channels=1, layers=SMALL, dim=16, seed=0, **options):
@@ -67,11 +69,14 @@ class TestEncode:
         np.testing.assert_array_equal(encoder.encode(images), encoder.encode(images, everything))
         np.testing.assert_array_equal(encoder.encode(images), encoder.encode(images, np.ones((3, 28, 28), bool)))
 
-    @pytest.mark.parametrize(("height", "width", "channels"), [(28, 28, 1), (32, 32, 3), (17, 23, 1)])
-    def test_a_row_depends_on_nothing_but_its_image(self, height, width, channels):
+    @pytest.mark.parametrize(
+        ("height", "width", "channels", "residual"),
+        [(28, 28, 1, False), (32, 32, 3, False), (17, 23, 1, False), (32, 32, 3, True)],
+    )
+    def test_a_row_depends_on_nothing_but_its_image(self, height, width, channels, residual):
         import torch
 
-        encoder = random_encoder(channels, shipped_layers(), 128)
+        encoder = random_encoder(channels, RESIDUAL if residual else shipped_layers(), 128)
         images, known = random_images(90, height, width, channels), random_masks(90, height, width)
         expected = encoder.encode(images, known, threads=1)
         order = np.random.default_rng(1).permutation(90)
@@ -117,7 +122,88 @@ class TestEncode:
             resolve_device("abacus")
 
 
+class TestArchitecture:
+    @pytest.mark.parametrize(
+        ("layer", "message"),
+        [
+            ((8, 3), "layers must be tuples of positive whole numbers .* got \\(8, 3\\)"),
+            ((8, 3, 1, 1, 1), "layers must be tuples of positive whole numbers"),
+            ((8, 3, 0), "layers must be tuples of positive whole numbers"),
+            ((8, 3, 1, 0), "layers must be tuples of positive whole numbers"),
+            ((8, 3.0, 1), "layers must be tuples of positive whole numbers"),
+            ((-8, 3, 1), "layers must be tuples of positive whole numbers"),
+            ((0, 3, 1, 1), "or \\(0, kernel, stride\\) for max-pooling, got \\(0, 3, 1, 1\\)"),
+            ((0, 2, 1), "layers must be of odd kernel side, got \\(0, 2, 1\\)"),
+            ((8, 3, 1, 3), "layers must be such that residual blocks lie within the stack, side by side, got"),
+        ],
+    )
+    def test_bad_layers(self, layer, message):
+        with pytest.raises(ValueError, match=message):
+            Architecture(1, ((8, 3, 2), layer), 1, 4)
+
+    def test_blocks_side_by_side(self):
+        allowed = "layers must be such that residual blocks lie within the stack, side by side, got"
+        with pytest.raises(ValueError, match=allowed):
+            Stack(8, ((8, 3, 1), (8, 3, 1, 2), (8, 3, 1, 2)))
+        assert Stack(8, ((8, 3, 1, 1), (8, 3, 1), (8, 3, 1, 2))).blocks == {0: 0, 2: 1}
+
+    def test_bad_numbers(self):
+        with pytest.raises(ValueError, match="channels must be 1 or 3, got 2"):
+            Architecture(2, SMALL, 1, 4)
+        with pytest.raises(ValueError, match="layers must be at least one"):
+            Architecture(1, (), 1, 4)
+        with pytest.raises(ValueError, match="pool must be a positive whole number, got 0"):
+            Architecture(1, SMALL, 0, 4)
+        with pytest.raises(ValueError, match="dim must be a positive whole number or None, got 0"):
+            Architecture(1, SMALL, 1, 0)
+
+    def test_projections_where_shapes_differ(self):
+        stack = Stack(4, ((8, 7, 2), (0, 3, 2), (8, 3, 1), (8, 3, 1, 2), (8, 3, 2), (8, 3, 1, 2), (16, 1, 1, 1)))
+        assert stack.widths == (4, 8, 8, 8, 8, 8, 8, 16)
+        assert stack.blocks == {3: 2, 5: 4, 6: 6}
+        assert [stack.projection(number) for number in range(7)] == [None] * 5 + [(8, 2), (8, 1)]
+
+    def test_shapes(self):
+        shapes = Architecture(3, ((8, 5, 2), (0, 3, 2), (12, 3, 1), (12, 3, 2, 2)), 2, None).shapes()
+        assert shapes == {
+            "mean": (3,),
+            "layer0.weight": (8, 4, 5, 5),
+            "layer0.bias": (8,),
+            "layer2.weight": (12, 8, 3, 3),
+            "layer2.bias": (12,),
+            "layer3.weight": (12, 12, 3, 3),
+            "layer3.bias": (12,),
+            "layer3.projection.weight": (12, 8, 1, 1),
+            "layer3.projection.bias": (12,),
+        }
+
+    def test_averages_as_embedding(self):
+        encoder = random_encoder(layers=RESIDUAL, dim=None)
+        assert encoder.dim == 2 * 2 * 12 == encoder.encode(random_images(2)).shape[1]
+
+    def test_json_round_trip(self):
+        for layers, dim in ((SMALL, 16), (RESIDUAL, 16), (((8, 7, 2), (0, 3, 2)), None)):
+            architecture = Architecture(3, layers, 2, dim)
+            again = Architecture.from_json(json.loads(json.dumps(dataclasses.asdict(architecture))))
+            assert again == architecture and again.shapes() == architecture.shapes()
+
+    def test_ids_stay(self):
+        shipped = Encoder.load(WEIGHTS / "mnist.safetensors", device="cpu")
+        assert shipped.id == "2c6b183b80cc46e5a75b9fabfc864892716225a8e6792fd7f559661c30c9e753"
+        zeros = {name: np.zeros(shape, np.float16) for name, shape in Architecture(1, SMALL, 2, 16).shapes().items()}
+        assert Encoder(Architecture(1, SMALL, 2, 16), zeros).id.startswith("fbd188b7a4a5d8a6")
+
+
 class TestFiles:
+    @pytest.mark.parametrize("layers", [SMALL, RESIDUAL, ((8, 7, 2), (0, 3, 2), (12, 3, 2, 1))])
+    def test_round_trip_of_layers(self, tmp_path, layers):
+        encoder = random_encoder(3, layers)
+        encoder.save(tmp_path / "a.safetensors")
+        loaded = Encoder.load(tmp_path / "a.safetensors", device="cpu")
+        assert loaded.id == encoder.id and loaded.architecture == encoder.architecture
+        images = random_images(3, 20, 15, 3)
+        np.testing.assert_array_equal(loaded.encode(images), encoder.encode(images))
+
     def test_round_trip(self, tmp_path):
         encoder = random_encoder(3, metadata={"recipe": {"epochs": 2}, "image_size": [32, 32]})
         encoder.save(tmp_path / "a.safetensors")
@@ -190,10 +276,11 @@ class TestFiles:
         for change, message in [
             ({"channels": 2}, "channels must be 1 or 3, got 2"),
             ({"layers": []}, "layers must be at least one"),
-            ({"layers": [[8, 3]]}, "layers must be triples of positive whole numbers"),
+            ({"layers": [[8, 3]]}, r"layers must be tuples of positive whole numbers .*, got \(8, 3\)"),
             ({"layers": [[8, 4, 1]]}, "layers must be of odd kernel side, got"),
+            ({"layers": [8, 4, 1]}, "architecture must be an object of channels, layers, pool and dim, got"),
             ({"pool": 0}, "pool must be a positive whole number, got 0"),
-            ({"dim": "wide"}, "dim must be a positive whole number, got 'wide'"),
+            ({"dim": "wide"}, "dim must be a positive whole number or None, got 'wide'"),
         ]:
             expect(message, header={**header, "architecture": {**header["architecture"], **change}})
         expect("encoder must be a safetensors file written by npgen, got", raw="{}")
@@ -309,6 +396,17 @@ class TestLoadEncoder:
         encoder = load_encoder("auto", corpus_of(random_images(2), name))
         assert encoder.id == load_encoder("mnist", corpus_of(random_images(2))).id
 
+    def test_auto_finds_the_one_for_its_name_and_shape(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("npgen.encoder.WEIGHTS", tmp_path)
+        monkeypatch.setitem(SHIPPED, "flags", ("banners", (32, 32, 3)))
+        own = random_encoder(3)
+        own.save(tmp_path / "banners.safetensors")
+        images = random_images(2, 32, 32, 3)
+        assert load_encoder("auto", corpus_of(images, "flags")).id == own.id
+        assert load_encoder("banners", corpus_of(images)).id == own.id
+        with pytest.raises(ValueError, match="corpus 'flags' has none"):
+            load_encoder("auto", corpus_of(random_images(2, 16, 16, 3), "flags"))
+
     def test_auto_prefers_the_one_in_the_folder(self, tmp_path):
         corpus = corpus_of(random_images(4), "mnist")
         corpus.save(tmp_path / "mnist")
@@ -338,7 +436,8 @@ class TestLoadEncoder:
 
     def test_errors(self, tmp_path):
         corpus = corpus_of(random_images(2))
-        message = 'encoder must be one of "auto", "pixels", "mnist" or the path of a .safetensors file, got'
+        names = ", ".join(f'"{name}"' for name in ("auto", "pixels", *sorted({name for name, _ in SHIPPED.values()})))
+        message = f"encoder must be one of {names} or the path of a .safetensors file, got"
         with pytest.raises(ValueError, match=message + " 'resnet'"):
             load_encoder("resnet", corpus)
         with pytest.raises(TypeError, match="encoder must be a name, a path or an Encoder, got int"):
@@ -352,19 +451,21 @@ class TestLoadEncoder:
 
 
 class TestShipped:
-    def test_file_and_its_description_agree(self):
-        path = WEIGHTS / "mnist.safetensors"
-        description = json.loads((WEIGHTS / "mnist.json").read_text())
+    @pytest.mark.parametrize(("name", "shape"), sorted(set(SHIPPED.values())))
+    def test_file_and_its_description_agree(self, name, shape):
+        path = WEIGHTS / f"{name}.safetensors"
+        description = json.loads(path.with_suffix(".json").read_text())
         encoder = Encoder.load(path, device="cpu")
-        assert path.stat().st_size <= 1_000_000
+        assert path.stat().st_size <= 4_000_000
         assert hashlib.sha256(path.read_bytes()).hexdigest() == description["sha256"]
         assert encoder.id == description["id"]
         assert encoder.metadata["recipe"] == description["recipe"]
         assert encoder.metadata["accuracy"] == description["accuracy"]
-        assert encoder.channels == 1 and 64 <= encoder.dim <= 128
+        assert encoder.metadata["image_size"] == list(shape[:2])
+        assert encoder.channels == shape[2] and 64 <= encoder.dim <= 128
 
     def test_accuracy(self, data_root: Path):
-        from npgen.simclr import knn_accuracy
+        from npgen.neighbours import knn_accuracy
 
         raw = Path(data_root) / "MNIST" / "raw"
 

@@ -14,12 +14,12 @@ import torch
 from torchvision.transforms import v2
 
 from npgen import simclr
-from npgen.augment import Augment, ring_masks
+from npgen.augment import Augment, _relight, ring_masks
 from npgen.corpus import Corpus
-from npgen.encoder import Encoder
-from npgen.pixels import PixelEncoder
+from npgen.encoder import Encoder, network_input
+from npgen.neighbours import knn_accuracy
 from npgen.recipe import Recipe
-from npgen.simclr import TrainingNetwork, knn_accuracy, nt_xent, train_encoder
+from npgen.simclr import TrainingNetwork, nt_xent, train_encoder
 
 TINY = Recipe(epochs=3, batch_size=8, layers=((6, 3, 2), (8, 3, 2)), dim=8, projection=8, seed_size=4)
 
@@ -126,6 +126,62 @@ class TestAugment:
         first, second = (Augment(recipe, seeded(3))(images) for _ in range(2))
         assert torch.equal(first, second)
 
+    def test_a_crop_shows_a_box_of_the_image(self):
+        recipe = Recipe(rotation=0, shear=0, zoom=0, shift=0, elastic=0, blur=0, crop=0.25)
+        strength = torch.linspace(0, 1, 2000)
+        affine = Augment(recipe, seeded()).at(strength).make_params([torch.zeros(2000)])["affine"]
+        sides, place = affine[:, [0, 1], [0, 1]], affine[:, :, 2]
+        assert not affine[:, [0, 1], [1, 0]].any()
+        assert (place.abs() + sides <= 1 + 1e-6).all()  # grids run from -1 to 1: the box lies in the image
+        area, aspect = sides.prod(1), sides[:, 0] / sides[:, 1]
+        least = torch.minimum(1 - 0.75 * strength, (4 / 3) ** (-strength / 2))  # the frame cuts long boxes
+        assert (area >= least - 1e-6).all() and (area <= 1).all()
+        assert area[strength > 0.9].min() < 0.32 and area[strength > 0.9].max() > 0.85
+        assert (aspect.log().abs() <= math.log(4 / 3) / 2 + 1e-6).all() and aspect.max() > 1.13
+        assert place[strength > 0.9].abs().max() > 0.4
+
+    def test_a_crop_is_a_zoom_into_its_box(self):
+        recipe = Recipe(rotation=0, shear=0, zoom=0, shift=0, elastic=0, blur=0, crop=0.25)
+        ramp = torch.linspace(0, 1, 64).expand(50, 1, 64, 64)
+        augment = Augment(recipe, seeded())
+        params = augment.make_params([torch.zeros(50)])
+        view = augment.transform(ramp, params)[:, 0, 32]
+        left, right = (params["affine"][:, 0, 2] + sign * params["affine"][:, 0, 0] for sign in (-1, 1))
+        torch.testing.assert_close(view[:, 0], (left + 1) / 2, atol=0.02, rtol=0)
+        torch.testing.assert_close(view[:, -1], (right + 1) / 2, atol=0.02, rtol=0)
+
+    def test_a_hue_turns_colours_around_grey(self):
+        images = torch.rand(30, 3, 6, 6, generator=seeded()) * 0.2 + 0.4  # far from where colours are cut off
+        recipe = Recipe(rotation=0, shear=0, zoom=0, shift=0, elastic=0, blur=0, hue=0.3)
+        views = Augment(recipe, seeded())(images)
+        luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+        torch.testing.assert_close(views.mean(1), images.mean(1))
+
+        def saturation(x):
+            colour = x - (x * luma).sum(1, keepdim=True)
+            return (colour - colour.mean(1, keepdim=True)).norm(dim=1)
+
+        torch.testing.assert_close(saturation(views), saturation(images))
+        assert (views - images).abs().amax((1, 2, 3)).median() > 0.05
+
+    def test_a_third_of_a_turn_swaps_channels(self):
+        images = torch.rand(4, 3, 6, 6, generator=seeded()) * 0.2 + 0.4
+        luma = (images * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+        views = _relight(images, torch.ones(4, 3), torch.full((4,), 2 * math.pi / 3), torch.zeros(4))
+        torch.testing.assert_close(views, luma + (images - luma).roll(1, 1))
+        torch.testing.assert_close(_relight(images, torch.ones(4, 3), torch.zeros(4), torch.zeros(4)), images)
+
+    def test_glyphs_draw_what_they_always_drew(self):
+        """Crops and hues that are off draw no random numbers: the shipped MNIST encoder can be trained again."""
+        generator = seeded()
+        params = Augment(Recipe(), generator).at(torch.linspace(0, 1, 4)).make_params([torch.zeros(4)])
+        sums = {name: value.double().sum().item() for name, value in params.items()}
+        expected = {"affine": 7.899049, "field": -0.839171, "blur": 0.560127, "light": 12, "hue": 0, "grey": 0}
+        assert sums == pytest.approx(expected, abs=1e-5)
+        torch.testing.assert_close(
+            torch.rand(3, generator=generator), torch.tensor([0.5537, 0.3953, 0.8571]), atol=1e-4, rtol=0
+        )
+
     def test_flip_mirrors(self):
         recipe = Recipe(rotation=0, shear=0, zoom=0, shift=0, elastic=0, blur=0, flip=1.0)
         images = torch.rand(3, 1, 8, 8, generator=seeded())
@@ -138,18 +194,62 @@ class TestAugment:
         torch.testing.assert_close(views[:, 0], views[:, 2])
 
 
-def test_folded_network_is_the_same_function():
+STACKS = {
+    "plain": ((8, 5, 2), (12, 3, 1)),
+    "residual": ((8, 5, 2), (8, 3, 1), (8, 3, 1, 2), (12, 3, 2), (12, 3, 1), (12, 3, 1, 2)),
+    "projected": ((8, 5, 1), (0, 3, 2), (8, 3, 1), (12, 3, 1, 2), (12, 1, 1), (12, 3, 2), (16, 1, 1, 3)),
+}
+
+
+@pytest.mark.parametrize("layers", STACKS.values(), ids=STACKS)
+def test_folded_network_is_the_same_function(layers):
     torch.manual_seed(0)
-    network = TrainingNetwork(Recipe(layers=((8, 5, 2), (12, 3, 1)), dim=6), 3)
-    inputs = torch.randn(64, 4, 16, 16)
+    recipe = Recipe(layers=layers, dim=6)
+    network = TrainingNetwork(recipe, 3)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)  # blocks begin as their shortcuts, which hides mistakes
+            torch.nn.init.normal_(module.bias, 0, 0.2)
+            module.momentum = 0.9
+    rng = np.random.default_rng(0)
+    # Patches of one colour: noise is all alike to a network that averages.
+    images = rng.integers(0, 256, (64, 2, 2, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    known = rng.random((64, 16, 16)) < 0.7
+    mean = torch.tensor([0.5, 0.25, 0.75])
+    inputs = network_input(torch.from_numpy(images), torch.from_numpy(known), mean)
     network(inputs)  # gives the normalisations something to remember
     network.eval()
     with torch.no_grad():
-        expected = network.output(network.pool(network.layers(inputs))).flatten(1)
-    encoder = Encoder(Recipe(layers=((8, 5, 2), (12, 3, 1)), dim=6).architecture(3), network.fold(torch.zeros(3)))
-    weights = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in encoder.tensors.items()}
-    got = encoder._forward(inputs, weights)
-    torch.testing.assert_close(got, torch.nn.functional.normalize(expected, dim=1), atol=5e-3, rtol=0)
+        expected = torch.nn.functional.normalize(network.embed(inputs), dim=1).numpy()
+    encoder = Encoder(recipe.architecture(3), network.fold(mean), device="cpu")
+    np.testing.assert_allclose(encoder.encode(images, known), expected, atol=5e-3)
+    assert np.ptp(expected, axis=0).min() > 0.2  # images differ by far more than the tolerance
+
+
+def test_blocks_begin_as_their_shortcuts():
+    network = TrainingNetwork(Recipe(layers=STACKS["residual"], dim=6), 3).eval()
+    x = torch.rand(2, 8, 6, 6)
+    assert torch.equal(network.layers[2](network.layers[1](x), x), x)
+
+
+@pytest.mark.parametrize("layers", STACKS.values(), ids=STACKS)
+def test_every_stack_learns_and_resumes(tmp_path, monkeypatch, layers):
+    recipe = Recipe(**{**TINY.__dict__, "layers": layers})
+    whole = train_encoder(random_corpus(), tmp_path / "whole.safetensors", recipe, "cpu", progress=False)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        Interrupt(patch, 5)
+        train_encoder(random_corpus(), tmp_path / "parts.safetensors", recipe, "cpu", progress=False)
+    parts = train_encoder(random_corpus(), tmp_path / "parts.safetensors", recipe, "cpu", progress=False)
+    assert parts.id == whole.id
+    assert Recipe.from_json(Encoder.load(tmp_path / "parts.safetensors").metadata["recipe"]) == recipe
+
+
+def test_read_only_images_train(tmp_path):
+    """A step takes images as a memory-mapped corpus gives them."""
+    corpus = random_corpus()
+    training = simclr._Training(corpus, TINY, torch.device("cpu"))
+    assert not corpus.images.flags.writeable
+    assert math.isfinite(training._step(corpus.images[:8], Augment(TINY, seeded())))
 
 
 class Interrupt:
@@ -336,52 +436,22 @@ class TestTrain:
         assert list(tmp_path.iterdir()) == []
 
 
-class TestAccuracy:
-    def test_against_a_slow_vote(self):
-        corpus = random_corpus(40, labels=True)
-        tests = random_corpus(9, seed=3).images
-        encoder = PixelEncoder(14, 12, 1)
-        known = np.zeros((14, 12), bool)
-        known[5:9, 4:8] = True
-        keys, queries = encoder.encode(corpus.images), encoder.encode(tests, known)
-        labels = np.arange(9) % 3
-        right = 0
-        for query, label in zip(queries, labels, strict=True):
-            nearest = np.argsort(-(keys @ query), kind="stable")[:7]
-            ballots = corpus.labels[nearest]
-            votes = [((ballots == c).sum(), (keys[nearest] @ query)[ballots == c].sum()) for c in range(3)]
-            right += int(max(range(3), key=lambda c: votes[c])) == label
-        assert knn_accuracy(encoder, corpus, tests, labels, squares=(4,), k=7) == {4: right / 9}
-
-    def test_a_whole_source_image_finds_itself(self):
-        corpus = random_corpus(20, labels=True)
-        encoder = PixelEncoder(14, 12, 1)
-        accuracy = knn_accuracy(encoder, corpus, corpus.images, corpus.labels, squares=(99,), k=1)
-        assert accuracy == {99: 1.0}
-
-    def test_bad_arguments(self):
-        corpus, encoder = random_corpus(20, labels=True), PixelEncoder(14, 12, 1)
-        images, labels = corpus.images, corpus.labels
-        with pytest.raises(ValueError, match="corpus must be one with labels, got 'tiny'"):
-            knn_accuracy(encoder, random_corpus(), images, labels)
-        with pytest.raises(ValueError, match="test_labels must be of length 20, at least 1, got 3"):
-            knn_accuracy(encoder, corpus, images, labels[:3])
-        with pytest.raises(ValueError, match=r"k must be in 1\.\.20, got 21"):
-            knn_accuracy(encoder, corpus, images, labels, k=21)
-        with pytest.raises(ValueError, match=r"squares must be sides of at least 1, got \(0,\)"):
-            knn_accuracy(encoder, corpus, images, labels, squares=(0,))
-
-
 class TestRecipe:
     def test_json_round_trip(self, tmp_path):
         (tmp_path / "recipe.json").write_text(json.dumps(TINY.to_json()))
         assert Recipe.load(tmp_path / "recipe.json") == TINY
         assert Recipe.from_json({"epochs": 2}) == Recipe(epochs=2)
+        residual = Recipe(layers=STACKS["residual"], crop=0.3, hue=0.1)
+        assert Recipe.from_json(json.loads(json.dumps(residual.to_json()))) == residual
 
     def test_for_corpus(self):
         grey, rgb = (SimpleNamespace(images=np.zeros((2, 8, 8, channels))) for channels in (1, 3))
         assert Recipe.for_corpus(grey) == Recipe() and Recipe().flip == 0
-        assert Recipe.for_corpus(rgb, epochs=2).flip == 0.5 and Recipe.for_corpus(rgb, epochs=2).epochs == 2
+        assert Recipe().crop == 1 and Recipe().hue == 0
+        photographs = Recipe.for_corpus(rgb, epochs=2)
+        assert (photographs.flip, photographs.crop, photographs.hue, photographs.epochs) == (0.5, 0.25, 0.1, 2)
+        shapes = photographs.architecture(3).shapes().values()
+        assert sum(math.prod(shape) for shape in shapes) < 2_000_000
 
     def test_unknown_names(self):
         with pytest.raises(ValueError, match=r"recipe must be an object of epochs, .* got \['epoch'\]"):
@@ -406,7 +476,13 @@ class TestRecipe:
             ({"learning_rate": math.nan}, "learning_rate must be a number above 0, got nan"),
             ({"shear": 90.0}, r"shear must be degrees in 0\.\.80, got 90.0"),
             ({"precision": "int8"}, 'precision must be "bfloat16" or "float32", got \'int8\''),
-            ({"dim": 0}, "dim must be a positive whole number, got 0"),
+            ({"dim": 0}, "dim must be a whole number of at least 1, got 0"),
+            ({"dim": None}, "dim must be a whole number of at least 1, got None"),
+            ({"crop": 0.0}, "crop must be above 0 and at most 1, got 0.0"),
+            ({"crop": 1.5}, "crop must be above 0 and at most 1, got 1.5"),
+            ({"crop": math.nan}, "crop must be above 0 and at most 1, got nan"),
+            ({"hue": -0.1}, "hue must be a number of at least 0, got -0.1"),
+            ({"layers": ((8, 3, 1, 2),)}, "layers must be such that residual blocks lie within the stack"),
         ],
     )
     def test_bad_values(self, change, message):

@@ -99,12 +99,20 @@ class Augment(v2.Transform):  # type: ignore[misc]
         linear = torch.stack(rows, 1) * torch.stack([zoom[:, 0] * mirror, zoom[:, 1]], 1)[:, None]  # (B, 2, 2)
         # Grids run from -1 to 1, so a share of the image counts double.
         shift = self._symmetric(count, 2, 1) * 2 * recipe.shift * strength[:, None, None]
+        if recipe.crop < 1:
+            # A crop shows a box of the moved image: its sides scale the map, its place shifts it.
+            area = 1 - _uniform(self.generator, count) * (1 - recipe.crop) * strength
+            aspect = torch.exp(self._symmetric(count) * math.log(4 / 3) / 2 * strength)
+            sides = torch.sqrt(torch.stack([area * aspect, area / aspect], 1)).clamp(max=1)  # (B, 2), width first
+            shift = shift + linear @ (self._symmetric(count, 2) * (1 - sides))[:, :, None]
+            linear = linear * sides[:, None]
         field = self._symmetric(count, 2, 4, 4) * 2 * recipe.elastic * strength[:, None, None, None]
         return {
             "affine": torch.cat([linear, shift], 2),  # (B, 2, 3)
             "field": field,  # (B, 2, 4, 4)
             "blur": _uniform(self.generator, count) * self._chosen(count, recipe.blur) * strength,
             "light": 1 + self._symmetric(count, 3) * recipe.colour,  # brightness, contrast, saturation
+            "hue": self._symmetric(count) * recipe.hue * 2 * math.pi if recipe.hue else torch.zeros(count),
             "grey": self._chosen(count, recipe.grey),
         }
 
@@ -119,8 +127,8 @@ class Augment(v2.Transform):  # type: ignore[misc]
         if self.recipe.blur > 0:
             soft = F.avg_pool2d(view, 3, stride=1, padding=1, count_include_pad=False)
             view = torch.lerp(view, soft, params["blur"][:, None, None, None])
-        if self.recipe.colour > 0 or self.recipe.grey > 0:
-            view = _relight(view, params["light"], params["grey"])
+        if self.recipe.colour > 0 or self.recipe.hue > 0 or self.recipe.grey > 0:
+            view = _relight(view, params["light"], params["hue"], params["grey"])
         return view
 
     def _symmetric(self, *shape: int) -> Tensor:
@@ -132,13 +140,17 @@ class Augment(v2.Transform):  # type: ignore[misc]
         return (_uniform(self.generator, count) < share).float()
 
 
-def _relight(view: Tensor, light: Tensor, grey: Tensor) -> Tensor:
+def _relight(view: Tensor, light: Tensor, hue: Tensor, grey: Tensor) -> Tensor:
     brightness, contrast, saturation = light[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
     view = view * brightness
     view = torch.lerp(view.mean((1, 2, 3), keepdim=True), view, contrast)
     if view.shape[1] == 3:
         luma = (view * view.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-        view = torch.lerp(luma, view, saturation * (1 - grey[:, None, None, None]))
+        colour = (view - luma) * saturation * (1 - grey[:, None, None, None])  # (B, 3, H, W)
+        # Rodrigues' rotation by `hue` around the grey axis k = (1, 1, 1) / √3: k × v is a difference of two channels.
+        cos, sin = torch.cos(hue)[:, None, None, None], torch.sin(hue)[:, None, None, None]
+        cross = (colour.roll(1, 1) - colour.roll(-1, 1)) / math.sqrt(3)
+        view = luma + cos * colour + sin * cross + (1 - cos) * colour.mean(1, keepdim=True)
     return view.clamp(0, 1)
 
 

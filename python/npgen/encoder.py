@@ -2,8 +2,8 @@
 
 Two encoders share one interface: `id`, `dim`, `encode(images, known)`.
 
-* `Encoder` is a small convolutional network, trained by `npgen.simclr`. It needs torch, which is imported on
-  first use.
+* `Encoder` is a convolutional network, trained by `npgen.simclr` or made of a public checkpoint by
+  `npgen.imported`. It needs torch, which is imported on first use.
 * `PixelEncoder` compares coarse pixels. It needs neither torch nor training, and works for every corpus.
 
 Both return L2-normalised rows, and a row depends on its own image and mask alone: not on the batch it came
@@ -100,7 +100,7 @@ class Encoder:
     @property
     def dim(self) -> int:
         """Width of the embedding, D."""
-        return self.architecture.dim
+        return self.architecture.width
 
     @property
     def channels(self) -> int:
@@ -164,12 +164,26 @@ class Encoder:
     def _forward(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
         import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 
-        for number, (_, kernel, stride) in enumerate(self.architecture.layers):
-            x = F.conv2d(x, weights[f"layer{number}.weight"], weights[f"layer{number}.bias"], stride, kernel // 2)
+        def convolve(name: str, x: torch.Tensor, stride: int, kernel: int = 1) -> torch.Tensor:
+            return F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride, kernel // 2)
+
+        stack = self.architecture.stack
+        entry = x  # of the residual block
+        for number, (width, kernel, stride, *_) in enumerate(stack.layers):
+            if number in stack.blocks.values():
+                entry = x
+            if not width:
+                x = F.max_pool2d(x, kernel, stride, kernel // 2)
+                continue
+            x = convolve(f"layer{number}", x, stride, kernel)
+            if number in stack.blocks:
+                projection = stack.projection(number)
+                x += convolve(f"layer{number}.projection", entry, projection[1]) if projection else entry
             x = x.relu_()
         x = F.adaptive_avg_pool2d(x, self.architecture.pool)
-        # A linear map, as a convolution: the library that sums the layers in a fixed order sums it, too.
-        x = F.conv2d(x, weights["output.weight"], weights["output.bias"])
+        if self.architecture.dim is not None:
+            # A linear map, as a convolution: the library that sums the layers in a fixed order sums it, too.
+            x = convolve("output", x, 1)
         return F.normalize(x.flatten(1), dim=1)
 
     def _load_weights(self, device: torch.device) -> dict[str, torch.Tensor]:
@@ -265,8 +279,8 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
     ----------
     spec
         "auto": the encoder trained into the corpus folder (`encoder.safetensors`), else a shipped one that
-        fits. "pixels": coarse pixels, for any corpus. "mnist": the shipped encoder of that name. A path: a
-        file that `npgen encoder train` wrote. An encoder: itself.
+        fits. "pixels": coarse pixels, for any corpus. A name in `SHIPPED`, as "mnist": the shipped encoder of
+        that name. A path: a file that `npgen encoder train` or `npgen encoder import` wrote. An encoder: itself.
     corpus
         The corpus; the encoder must take its images.
     device

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npgen.architecture import Architecture
+from npgen.architecture import Architecture, Layer
 from npgen.errors import invalid
 from npgen.files import read_json
 
@@ -44,6 +44,9 @@ class Recipe:
         Largest relative change of scale along each axis: 0.25 means from 1/1.25 to 1.25.
     shift
         Largest displacement along each axis, as a share of the image.
+    crop
+        Smallest share of the image's area that a view shows, at any place, in a box whose sides differ by up to
+        15 % (√4/3); 1 shows all of it.
     elastic
         Largest displacement of a random smooth field, as a share of the image.
     blur
@@ -52,6 +55,8 @@ class Recipe:
         Share of views that are mirrored left to right.
     colour
         Strength of random brightness, contrast and saturation, 0 to 1.
+    hue
+        Largest turn of the colours around the grey axis, as a share of a whole turn.
     grey
         Share of RGB views turned grey.
     full
@@ -78,7 +83,7 @@ class Recipe:
     learning_rate: float = 4e-3
     weight_decay: float = 1e-3
     warmup_epochs: float = 1.0
-    layers: tuple[tuple[int, int, int], ...] = (
+    layers: tuple[Layer, ...] = (
         (32, 5, 2),
         (32, 3, 1),
         (64, 3, 2),
@@ -93,10 +98,12 @@ class Recipe:
     shear: float = 15.0
     zoom: float = 0.2
     shift: float = 0.1
+    crop: float = 1.0
     elastic: float = 0.1
     blur: float = 0.3
     flip: float = 0.0
     colour: float = 0.0
+    hue: float = 0.0
     grey: float = 0.0
     full: float = 0.5
     seed_size: int = 8
@@ -106,10 +113,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check every number."""
-        self.architecture(1)
         for name, least in (
             ("epochs", 1),
             ("batch_size", 2),
+            ("dim", 1),
             ("projection", 1),
             ("seed_size", 1),
             ("seed", 0),
@@ -117,12 +124,15 @@ class Recipe:
             number = getattr(self, name)
             if type(number) is not int or number < least:
                 raise invalid(name, f"a whole number of at least {least}", number)
+        self.architecture(1)
         for name in ("blur", "flip", "colour", "grey", "full"):
             if not 0 <= getattr(self, name) <= 1:
                 raise invalid(name, "in 0..1", getattr(self, name))
-        for name in ("weight_decay", "warmup_epochs", "zoom", "shift", "elastic", "jitter"):
+        for name in ("weight_decay", "warmup_epochs", "zoom", "shift", "elastic", "hue", "jitter"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise invalid(name, "a number of at least 0", getattr(self, name))
+        if not 0 < self.crop <= 1:
+            raise invalid("crop", "above 0 and at most 1", self.crop)
         for name in ("temperature", "learning_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise invalid(name, "a number above 0", getattr(self, name))
@@ -151,7 +161,31 @@ class Recipe:
         if corpus.images.shape[3] == 1:
             return cls(**changes)
         # Mirroring, crops and other light leave a photograph what it is; it is seldom tilted, as glyphs are.
-        photographs = cls(rotation=5.0, shear=0.0, zoom=0.5, elastic=0.0, flip=0.5, colour=0.4, grey=0.2)
+        photographs = cls(
+            layers=(
+                (48, 5, 2),
+                (48, 3, 1),
+                (48, 3, 1, 2),
+                (128, 3, 2),
+                (128, 3, 1),
+                (128, 3, 1, 2),
+                (256, 3, 2),
+                (256, 3, 1),
+                (256, 3, 1, 2),
+            ),
+            pool=1,
+            rotation=5.0,
+            shear=0.0,
+            zoom=0.1,
+            shift=0.05,
+            crop=0.25,
+            elastic=0.0,
+            blur=0.0,
+            flip=0.5,
+            colour=0.4,
+            hue=0.1,
+            grey=0.2,
+        )
         return replace(photographs, **changes)
 
     @classmethod

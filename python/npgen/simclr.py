@@ -33,34 +33,17 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from npgen.augment import Augment, ring_masks
-from npgen.encoder import AnyEncoder, Encoder, network_input, resolve_device
+from npgen.encoder import Encoder, network_input, resolve_device
 from npgen.errors import invalid
 from npgen.files import replacing, sha256_file, write_json
+from npgen.layers import TrainingLayers
+from npgen.neighbours import knn_accuracy
 from npgen.recipe import Recipe
 
 if TYPE_CHECKING:
     from npgen.corpus import Corpus
 
 CHECKPOINT_VERSION = 1
-
-
-class _Layer(nn.Module):
-    """Convolution, batch normalisation, ReLU."""
-
-    def __init__(self, width: int, wider: int, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(width, wider, kernel, stride, kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(wider)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.convolution(x)))
-
-    def fold(self) -> tuple[Tensor, Tensor]:
-        """Give weight and bias of the one convolution that does the same as both in evaluation."""
-        mean, variance = self.norm.running_mean, self.norm.running_var
-        assert mean is not None and variance is not None  # BatchNorm2d tracks both unless told not to
-        gain = self.norm.weight / torch.sqrt(variance + self.norm.eps)
-        return self.convolution.weight * gain[:, None, None, None], self.norm.bias - mean * gain
 
 
 class TrainingNetwork(nn.Module):
@@ -76,14 +59,9 @@ class TrainingNetwork(nn.Module):
 
     def __init__(self, recipe: Recipe, channels: int) -> None:
         super().__init__()
-        layers = []
-        width = channels + 1
-        for wider, kernel, stride in recipe.layers:
-            layers.append(_Layer(width, wider, kernel, stride))
-            width = wider
-        self.layers = nn.Sequential(*layers)
+        self.layers = TrainingLayers(channels + 1, recipe.layers)
         self.pool = nn.AdaptiveAvgPool2d(recipe.pool)
-        self.output = nn.Conv2d(width, recipe.dim, recipe.pool)
+        self.output = nn.Conv2d(self.layers.stack.widths[-1], recipe.dim, recipe.pool)
         self.project = nn.Sequential(
             nn.BatchNorm1d(recipe.dim),
             nn.ReLU(),
@@ -94,16 +72,17 @@ class TrainingNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs (B, C + 1, H, W) to projections (B, projection)."""
-        embedding = self.output(self.pool(self.layers(x))).flatten(1)  # (B, D)
-        projection: Tensor = self.project(embedding)
+        projection: Tensor = self.project(self.embed(x))
         return projection
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map inputs (B, C + 1, H, W) to embeddings (B, D) of any length."""
+        embedding: Tensor = self.output(self.pool(self.layers(x))).flatten(1)
+        return embedding
 
     def fold(self, mean: Tensor) -> dict[str, NDArray[np.float16]]:
         """Fold the normalisations into the convolutions: the tensors of an `Encoder`."""
-        tensors = {"mean": mean}
-        for number, layer in enumerate(self.layers):
-            assert isinstance(layer, _Layer)
-            tensors[f"layer{number}.weight"], tensors[f"layer{number}.bias"] = layer.fold()
+        tensors = {"mean": mean, **self.layers.fold()}
         assert self.output.bias is not None
         tensors["output.weight"], tensors["output.bias"] = self.output.weight, self.output.bias
         return {name: tensor.detach().cpu().numpy().astype(np.float16) for name, tensor in tensors.items()}
@@ -222,80 +201,6 @@ def train_encoder(
     return encoder
 
 
-def knn_accuracy(
-    encoder: AnyEncoder,
-    corpus: Corpus,
-    test_images: NDArray[np.uint8],
-    test_labels: NDArray[np.int64],
-    squares: tuple[int, ...] = (28, 20, 16, 12, 8),
-    k: int = 20,
-) -> dict[int, float]:
-    """Measure how well a partial canvas finds source images of its class.
-
-    Each test image is hidden but for a centred square; its k nearest keys vote on its label, ties going to
-    the label of the greater summed similarity.
-
-    Parameters
-    ----------
-    encoder
-        The encoder to measure.
-    corpus
-        Labelled sources; all of them are keys, in full.
-    test_images
-        Images (n, H, W, C), uint8, none of them in the corpus.
-    test_labels
-        Labels (n,), integers.
-    squares
-        Sides of the known squares, pixels; a side beyond the frame shows the whole image.
-    k
-        How many keys vote; at most N.
-
-    Returns
-    -------
-    dict
-        Share of test images labelled right, for each side.
-
-    Raises
-    ------
-    ValueError
-        If the corpus has no labels, lengths differ, or k or a side is out of range.
-    """
-    if corpus.labels is None:
-        raise invalid("corpus", "one with labels", corpus.name)
-    if len(test_labels) != len(test_images) or len(test_images) == 0:
-        raise invalid("test_labels", f"of length {len(test_images)}, at least 1", len(test_labels))
-    if not 1 <= k <= len(corpus.images):
-        raise invalid("k", f"in 1..{len(corpus.images)}", k)
-    if any(side < 1 for side in squares):
-        raise invalid("squares", "sides of at least 1", squares)
-    keys = encoder.encode(corpus.images)  # (N, D)
-    height, width = corpus.images.shape[1:3]
-    chunk = max(1, 2**25 // len(keys))  # queries at a time: 128 MiB of similarities
-    accuracy = {}
-    for side in squares:
-        top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
-        known = np.zeros((height, width), np.bool_)
-        known[top : top + side, left : left + side] = True
-        right = 0
-        for start in range(0, len(test_images), chunk):
-            queries = encoder.encode(test_images[start : start + chunk], known)
-            voted = _vote(queries, keys, corpus.labels, k)
-            right += int((voted == test_labels[start : start + chunk]).sum())
-        accuracy[side] = right / len(test_images)
-    return accuracy
-
-
-def _vote(
-    queries: NDArray[np.float32], keys: NDArray[np.float32], labels: NDArray[np.int64], k: int
-) -> NDArray[np.int64]:
-    similarity, nearest = torch.from_numpy(queries @ keys.T).topk(k)  # (n, k) both
-    ballots = F.one_hot(torch.from_numpy(labels[nearest.numpy()]))  # (n, k, classes)
-    # Similarities lie in [-1, 1]: summed over k and divided by 4 k they stay below half a vote.
-    votes = ballots.sum(1) + (ballots * similarity[:, :, None]).sum(1) / (4 * k)
-    winners: NDArray[np.int64] = votes.argmax(1).numpy()
-    return winners
-
-
 class _Training:
     """A training between two epochs: everything a checkpoint holds."""
 
@@ -330,7 +235,7 @@ class _Training:
         for step in range(self.steps_per_epoch):
             chosen = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
             self._set_learning_rate(self.epoch * self.steps_per_epoch + step)
-            total += self._step(np.ascontiguousarray(self.corpus.images[chosen]), augment)
+            total += self._step(self.corpus.images[chosen], augment)
             bar.update()
             bar.set_postfix(epoch=self.epoch + 1, loss=f"{total / (step + 1):.3f}", refresh=False)
         self.epoch += 1
@@ -338,7 +243,7 @@ class _Training:
         self.seconds += time.monotonic() - began
 
     def _step(self, images: NDArray[np.uint8], augment: Augment) -> float:
-        pixels = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+        pixels = torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
         height, width = images.shape[1:3]
         known = ring_masks(2 * len(images), height, width, self.recipe, augment.generator)  # (2 B, H, W)
         # A small patch says most by where it is, a whole image little: the less known, the less a view moves.
