@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from npgen import classifier as module
-from npgen.classifier import Classifier, ClassifierRecipe, classifier_id, load_classifier
+from npgen.classifier import ClassifierRecipe, classifier_id, load_classifier
 from npgen.corpus import Corpus, load_corpus
-from npgen.scores import Moments
 
 
 def bars(count, *, shape=(12, 10, 1), classes=3, seed=0):
@@ -58,10 +57,8 @@ def test_learns_a_corpus_of_any_size(shape):
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-12)
     assert classifier.labels.tolist() == [0, 2, 4]
     assert (classifier.labels[probabilities.argmax(1)] == labels).mean() > 0.9
-    expected = Moments.of(classifier.predict(corpus.images)[1])
-    assert classifier.moments.count == len(corpus)
-    np.testing.assert_allclose(classifier.moments.product, expected.product, rtol=1e-9)
-    np.testing.assert_allclose(classifier.moments.total, expected.total, rtol=1e-9)
+    assert classifier.accuracy(Corpus.from_arrays(images, labels)) > 0.9
+    assert classifier.accuracy(Corpus.from_arrays(images)) is None
 
 
 def test_training_is_deterministic_and_leaves_torch_random_state_alone():
@@ -93,7 +90,6 @@ def test_trained_once_on_disk(tmp_path, monkeypatch):
     assert second is not first and second.metadata == first.metadata
     for ours, theirs in zip(first.predict(corpus.images), second.predict(corpus.images), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(first.moments.product, second.moments.product)
 
 
 def test_id_depends_on_recipe_and_corpus():
@@ -137,7 +133,7 @@ def test_damaged_file_is_refused_with_a_remedy(saved, tmp_path, damage):
         load_classifier(corpus, other, quiet=True)
         path.write_bytes((path.parent / f"{classifier_id(other, corpus)}.safetensors").read_bytes())
     else:
-        path.write_bytes(data.replace(b"network.output.bias", b"network.output.cute"))
+        path.write_bytes(data.replace(b"output.bias", b"output.cute"))
     with pytest.raises(ValueError, match=r"classifier file must be whole and of this corpus, got .*Delete it"):
         load_classifier(load_corpus(copy), recipe, quiet=True)
 
@@ -221,18 +217,29 @@ def test_variation_moves_whole_images_by_whole_pixels():
     assert len(shifts) > 10
 
 
-def test_moments_of_a_subset():
-    vectors = np.random.default_rng(0).normal(3, 2, (40, 5)).astype(np.float32)
-    mean, covariance = (Moments.of(vectors) - Moments.of(vectors[10:])).gaussian()
-    np.testing.assert_allclose(mean, vectors[:10].mean(0), rtol=1e-6)
-    np.testing.assert_allclose(covariance, np.cov(vectors[:10].astype(np.float64).T), rtol=1e-6)
+RESIDUAL = ((8, 3, 2), (8, 3, 1), (8, 3, 1, 2), (16, 3, 2))
 
 
-def test_load_refuses_moments_of_another_count(saved, tmp_path):
-    folder, recipe, name = saved
-    corpus = load_corpus(folder)
-    whole = Classifier.load(folder / name, recipe, corpus)
-    whole.moments = Moments(5, whole.moments.total, whole.moments.product)
-    whole.save(tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="moments must be of 96 vectors of width 64"):
-        Classifier.load(tmp_path / "other.safetensors", recipe, corpus)
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_residual_layers_learn_and_are_kept(tmp_path, precision):
+    corpus = corpus_of(shape=(12, 10, 3)).save(tmp_path / "corpus")
+    recipe = recipe_for(corpus, layers=RESIDUAL, precision=precision)
+    made = load_classifier(corpus, recipe, quiet=True, device="cpu")
+    native = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    assert made.metadata["bfloat16"] == (precision == "bfloat16" and native)
+    assert made.metadata["heldout_accuracy"] > 0.9
+    again = load_classifier(load_corpus(corpus.path), recipe, quiet=True)
+    for ours, theirs in zip(made.predict(corpus.images), again.predict(corpus.images), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_bfloat16_is_left_where_the_processor_emulates_it(monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    corpus = corpus_of(24, shape=(12, 10, 3))
+    made = load_classifier(corpus, recipe_for(corpus, precision="bfloat16", epochs=1), quiet=True, device="cpu")
+    assert made.metadata["bfloat16"] is False
+
+
+def test_impossible_layers_are_refused():
+    with pytest.raises(ValueError, match="layers must be of odd kernel side"):
+        ClassifierRecipe(layers=((8, 2, 1),), epochs=1, flip=0.0)

@@ -15,61 +15,7 @@ from npgen.config import Config
 from npgen.corpus import Corpus
 from npgen.evaluate import evaluate
 from npgen.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
-from npgen.scores import Moments, frechet_distance, inception_score
 from npgen.trace import Samples, Trace
-
-# --- Inception Score and Fréchet distance -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("classes", [2, 7])
-def test_inception_score_of_sure_and_even_classes_is_their_number(classes):
-    assert inception_score(np.tile(np.eye(classes), (3, 1))) == pytest.approx(classes, rel=1e-12)
-
-
-def test_inception_score_of_equal_rows_is_one():
-    assert inception_score(np.tile([0.7, 0.3, 0.0], (5, 1))) == pytest.approx(1, rel=1e-12)
-
-
-def test_inception_score_of_two_rows_by_hand():
-    rows = np.array([[0.9, 0.1], [0.4, 0.6]])
-    mean = [0.65, 0.35]
-    kl = [sum(p * np.log(p / q) for p, q in zip(row, mean, strict=True)) for row in rows]
-    assert inception_score(rows) == pytest.approx(np.exp(np.mean(kl)), rel=1e-12)
-
-
-def test_frechet_distance_of_diagonal_gaussians_is_the_closed_form():
-    mean1, mean2 = np.array([1.0, -2.0, 0.5]), np.array([0.0, 1.0, 0.5])
-    deviation1, deviation2 = np.array([1.0, 2.0, 0.0]), np.array([3.0, 0.5, 1.0])
-    expected = ((mean1 - mean2) ** 2).sum() + ((deviation1 - deviation2) ** 2).sum()
-    found = frechet_distance((mean1, np.diag(deviation1**2)), (mean2, np.diag(deviation2**2)))
-    assert found == pytest.approx(expected, rel=1e-12)
-
-
-def test_frechet_distance_does_not_depend_on_the_axes():
-    random = np.random.default_rng(0)
-    turn, _ = np.linalg.qr(random.normal(size=(6, 6)))
-    values1, values2 = random.uniform(0, 4, (2, 6))
-    expected = ((np.sqrt(values1) - np.sqrt(values2)) ** 2).sum()
-    zero = np.zeros(6)
-    found = frechet_distance((zero, turn * values1 @ turn.T), (zero, turn * values2 @ turn.T))
-    assert found == pytest.approx(expected, rel=1e-10)
-
-
-def test_frechet_distance_equals_scipys_matrix_root():
-    linalg = pytest.importorskip("scipy.linalg", reason="extra `eval` is not installed")
-    random = np.random.default_rng(1)
-    (mean1, one), (mean2, two) = ((random.normal(size=5), root @ root.T) for root in random.normal(size=(2, 5, 9)))
-    expected = ((mean1 - mean2) ** 2).sum() + np.trace(one + two - 2 * linalg.sqrtm(one @ two).real)
-    assert frechet_distance((mean1, one), (mean2, two)) == pytest.approx(expected, rel=1e-9)
-
-
-def test_frechet_distance_of_few_images_to_themselves_is_zero():
-    features = np.random.default_rng(2).normal(3, 5, (4, 64)).astype(np.float32)  # covariance of rank 3
-    gaussian = Moments.of(features).gaussian()
-    assert frechet_distance(gaussian, gaussian) == pytest.approx(0, abs=1e-6 * np.trace(gaussian[1]))
-    shifted = (gaussian[0] + 1, gaussian[1])
-    assert frechet_distance(gaussian, shifted) == pytest.approx(64, rel=1e-6)
-
 
 # --- Nearest training images --------------------------------------------------------------------------------------
 
@@ -290,8 +236,14 @@ def test_copies_are_found_out(corpus):
     samples, heldout, training = result.samples, result.heldout, result.training
     assert samples.n == heldout.n == training.n == result.given == 30
     assert result.reference_size == 60 and heldout.draws == training.draws == 1
-    assert 1 <= samples.inception_score <= 3 and 1 <= heldout.inception_score <= 3
-    assert samples.frechet >= 0 and samples.frechet_error > 0
+    for row in (samples, heldout, training):
+        assert 1 <= row.inception_score.value <= 3
+        assert row.frechet.value >= 0 and 0 <= row.precision.value <= 1 and 0 <= row.recall.value <= 1
+        for score in (row.inception_score, row.frechet, row.kid, row.precision, row.recall):
+            assert score.low <= score.value <= score.high
+    assert result.kernel_reference_size == 60
+    assert samples.regions == samples.class_purity == samples.sources_per_region == samples.largest_source == 1
+    assert samples.multi_image == samples.part_whole == 0
     assert samples.class_entropy == samples.image_id_entropy == 0
     assert samples.nearest_distance == samples.nearest_ratio == samples.anchor_distance == 0
     assert samples.near_copies == samples.anchor_nearest == samples.largest_share == 1
@@ -305,8 +257,9 @@ def test_noise_scores_worse_than_real_images(corpus):
     made = copies(corpus, range(30))
     noise = np.random.default_rng(7).integers(0, 256, made.images.shape, np.uint8)
     result = evaluate(dataclasses.replace(made, images=noise), corpus, quiet=True)
-    assert result.samples.frechet > 3 * max(result.heldout.frechet, result.training.frechet)
-    assert result.samples.inception_score < result.heldout.inception_score
+    assert result.samples.frechet.value > 3 * max(result.heldout.frechet.value, result.training.frechet.value)
+    assert result.samples.inception_score.value < result.heldout.inception_score.value
+    assert result.samples.kid.low > result.heldout.kid.high
     assert result.samples.nearest_ratio > 1.5
 
 
@@ -330,11 +283,11 @@ def test_table_and_json(corpus, tmp_path):
     assert "| distance to anchor, median | 0 | – | – |" in rows
     assert "| longest verbatim run of 144 pixels | 128, 128 | – | – |" in rows
     assert "the 50 training images that are not in the last column" in table
-    assert "in one split" in table and result.classifier_id in table and "Only the first" not in table
+    assert "in one split" in table and result.network_id in table and "Only the first" not in table
     result.save(tmp_path / "evaluation.json")
     stored = json.loads((tmp_path / "evaluation.json").read_text())
     assert stored["format"] == "npgen-evaluation"
-    assert stored["samples"]["frechet"] == result.samples.frechet
+    assert stored["samples"]["frechet"] == dataclasses.asdict(result.samples.frechet)
     assert stored["config"] == Config(window=5, seed_size=4).to_json()
     assert stored["training"]["anchor_distance"] is None
 
@@ -349,8 +302,8 @@ def test_heldout_given_and_without_labels(corpus):
     bare = Corpus.from_arrays(corpus.images, corpus.labels)
     heldout = Corpus.from_arrays(bars(12, 3)[0])
     result = evaluate(copies(bare, range(10)), bare, heldout=heldout, quiet=True)
-    assert result.heldout.n == 10 and result.classifier_accuracy is None
-    assert "not measured" in result.markdown()
+    assert result.heldout.n == 10 and result.network_accuracy is None
+    assert "accuracy" not in result.markdown()
 
 
 def test_images_that_are_all_alike_have_no_ratio():
@@ -358,7 +311,7 @@ def test_images_that_are_all_alike_have_no_ratio():
     flat = Corpus.from_arrays(images, labels)
     result = evaluate(copies(flat, range(4)), flat, heldout=Corpus.from_arrays(images[:6]), quiet=True)
     assert result.samples.nearest_ratio is None and result.samples.near_copies == 0
-    assert result.samples.frechet == pytest.approx(0, abs=1e-9)
+    assert result.samples.frechet.value == pytest.approx(0, abs=1e-9)
     assert "| … over held-out | – | – | – |" in result.markdown()
 
 
@@ -368,8 +321,8 @@ def refusals(corpus):
     larger = Corpus.from_arrays(np.zeros((5, 12, 13, 1), np.uint8))
     made, other = copies(corpus, range(5)), copies(unlabelled, range(5))
     wide = dataclasses.replace(made, images=np.zeros((5, 12, 13, 1), np.uint8))
-    one = Corpus.from_arrays(corpus.images[:1])
-    tiny = Corpus.from_arrays(corpus.images[:3], corpus.labels[:3])
+    one = Corpus.from_arrays(corpus.images[:3])
+    tiny = Corpus.from_arrays(corpus.images[:7], corpus.labels[:7])
     return {
         "no labels": (other, unlabelled, {}, r"corpus must be one with labels, got .*Build it with labels"),
         "no heldout": (
@@ -379,7 +332,7 @@ def refusals(corpus):
             r"corpus must be one with held-out images, got .*npgen corpus build … --holdout 0.1.*heldout=Corpus",
         ),
         "other corpus": (other, corpus, {}, r"corpus must be the one the samples were made from .*got 'bars"),
-        "one sample": (copies(corpus, [0]), corpus, {}, "samples must be at least 2, got 1"),
+        "few samples": (copies(corpus, range(3)), corpus, {}, "samples must be at least 4, got 3"),
         "shape": (wide, corpus, {}, r"samples must be images of shape \(12, 12, 1\), .*got \(12, 13, 1\)"),
         "heldout shape": (
             made,
@@ -393,12 +346,12 @@ def refusals(corpus):
             {"heldout": Corpus.from_arrays(corpus.images, corpus.labels)},
             "heldout must be of other images than the corpus",
         ),
-        "one heldout": (made, corpus, {"heldout": one}, "heldout must be at least 2 images, got 1"),
+        "few heldout": (made, corpus, {"heldout": one}, "heldout must be at least 4 images, got 3"),
         "tiny corpus": (
-            copies(tiny, range(3)),
+            copies(tiny, range(4)),
             tiny,
             {"heldout": corpus.heldout},
-            "corpus must be of at least 4 images, got 3",
+            "corpus must be of at least 8 images, got 7",
         ),
         "seed": (made, corpus, {"seed": -1}, "seed must be at least 0, got -1"),
     }
@@ -410,11 +363,11 @@ def refusals(corpus):
         "no labels",
         "no heldout",
         "other corpus",
-        "one sample",
+        "few samples",
         "shape",
         "heldout shape",
         "heldout is corpus",
-        "one heldout",
+        "few heldout",
         "tiny corpus",
         "seed",
     ],
@@ -424,6 +377,30 @@ def test_refused_before_any_training(corpus, case, monkeypatch):
     samples, given, options, message = refusals(corpus)[case]
     with pytest.raises(ValueError, match=message):
         evaluate(samples, given, **options)
+
+
+def test_the_command_writes_one_report_a_network(corpus, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from npgen import networks
+    from npgen.cli import app
+
+    monkeypatch.setattr(networks, "_registered", {})
+    networks.register_network("means", lambda _: networks.Network(lambda x: (x.mean((2, 3)), None), "means-1"))
+    stored = corpus.save(tmp_path / "corpus")
+    copies(corpus, range(12)).save(tmp_path / "run")
+    command = ["evaluate", str(tmp_path / "run"), "--corpus", str(stored.path), "-q"]
+    for options in ([], ["--network", "means"]):
+        result = CliRunner().invoke(app, command + options)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith("| | samples |")
+    written = {path.name for path in (tmp_path / "run").glob("evaluation*")}
+    assert written == {f"evaluation{end}" for end in (".json", ".md", "-means.json", "-means.md")}
+    assert json.loads((tmp_path / "run" / "evaluation-means.json").read_text())["network_id"] == "means-1"
+    refused = CliRunner().invoke(app, [*command, "--network", "inception"])
+    assert (
+        refused.exit_code == 1 and "npgen: weights must be given with network 'inception', got None" in refused.stderr
+    )
 
 
 def test_importing_it_does_not_import_torch():

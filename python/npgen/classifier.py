@@ -1,8 +1,7 @@
 """A small convolutional classifier of a corpus: the eyes that `npgen.evaluate` scores images with.
 
-It is trained once per corpus and recipe and kept in the corpus folder as `classifier/<id>.safetensors`, with
-the moments of its features over the whole corpus, which every Fréchet distance needs. The classifier of a
-corpus in memory is kept in memory.
+It is trained once per corpus and recipe and kept in the corpus folder as `classifier/<id>.safetensors`. The
+classifier of a corpus in memory is kept in memory.
 
 This module imports torch: import it only where a classifier is asked for.
 """
@@ -13,10 +12,9 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -28,14 +26,15 @@ from safetensors.numpy import save
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from npgen.architecture import Architecture, Layer
 from npgen.corpus import Corpus
 from npgen.encoder import resolve_device
 from npgen.errors import invalid
 from npgen.files import write_bytes
-from npgen.scores import Moments
+from npgen.layers import TrainingLayers
 
 FORMAT = "npgen-classifier"
-VERSION = 1
+VERSION = 2
 # Images per pass when nothing is learnt: large enough for speed, small enough for any memory.
 BATCH = 256
 
@@ -49,7 +48,8 @@ class ClassifierRecipe:
     Parameters
     ----------
     layers
-        Width, kernel side (odd) and stride of each convolution; batch normalisation and ReLU follow each.
+        Width, kernel side (odd) and stride of each convolution, and where residual blocks end, as in
+        `Architecture`; batch normalisation and ReLU follow each.
     side
         Images of a longer side are averaged down to this many pixels first.
     pool
@@ -68,11 +68,14 @@ class ClassifierRecipe:
         Largest random displacement along each axis, as a share of the image.
     flip
         Share of images mirrored left to right.
+    precision
+        "bfloat16" trains the layers in it where the processor has such instructions, "float32" never does.
+        Images are always classified in float32.
     seed
         Decides initial weights, order and augmentation.
     """
 
-    layers: tuple[tuple[int, int, int], ...]
+    layers: tuple[Layer, ...]
     epochs: int
     flip: float
     side: int = 64
@@ -82,7 +85,12 @@ class ClassifierRecipe:
     learning_rate: float = 4e-3
     weight_decay: float = 1e-2
     shift: float = 0.08
+    precision: Literal["bfloat16", "float32"] = "float32"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the layers as an encoder's are."""
+        Architecture(1, self.layers, self.pool, self.features)
 
     @classmethod
     def for_corpus(cls, corpus: Corpus) -> ClassifierRecipe:
@@ -101,8 +109,20 @@ class ClassifierRecipe:
         if corpus.images.shape[3] == 1:
             glyphs = ((16, 5, 2), (32, 3, 1), (32, 3, 2), (64, 3, 1), (64, 3, 2), (64, 3, 1))
             return cls(glyphs, epochs=_epochs(240_000, len(corpus)), flip=0.0)
-        photographs = ((32, 3, 1), (64, 3, 2), (64, 3, 1), (128, 3, 2), (128, 3, 1), (128, 3, 1))
-        return cls(photographs, epochs=_epochs(400_000, len(corpus)), flip=0.5)
+        photographs: tuple[Layer, ...] = (
+            *((32, 3, 1), (64, 3, 2), (64, 3, 1), (64, 3, 1, 2)),
+            *((128, 3, 2), (128, 3, 1), (128, 3, 1, 2)),
+            *((256, 3, 2), (256, 3, 1), (256, 3, 1, 2)),
+        )
+        return cls(
+            photographs,
+            epochs=_epochs(700_000, len(corpus)),
+            flip=0.5,
+            learning_rate=3e-3,
+            weight_decay=0.05,
+            shift=0.125,
+            precision="bfloat16",
+        )
 
 
 class Classifier:
@@ -116,24 +136,14 @@ class Classifier:
         How it was built and trained.
     labels
         (K,) label values that occur in the corpus, ascending: the columns of its probabilities.
-    moments
-        Of its features over all images of the corpus.
     metadata
         JSON-able facts, among them `heldout_accuracy`: None without labelled held-out images.
     """
 
-    def __init__(
-        self,
-        network: _Network,
-        recipe: ClassifierRecipe,
-        corpus: Corpus,
-        moments: Moments,
-        metadata: dict[str, Any],
-    ) -> None:
+    def __init__(self, network: _Network, recipe: ClassifierRecipe, corpus: Corpus, metadata: dict[str, Any]) -> None:
         self.id = classifier_id(recipe, corpus)
         self.recipe = recipe
         self.labels = labels_of(corpus)
-        self.moments = moments
         self.metadata = metadata
         self._network = network.eval()
 
@@ -159,22 +169,30 @@ class Classifier:
         """
         probabilities = np.empty((len(images), len(self.labels)), np.float64)
         features = np.empty((len(images), self.recipe.features), np.float32)
-
-        def keep(start: int, feature: Tensor, logit: Tensor) -> None:
-            rows = slice(start, start + len(feature))
-            features[rows] = feature.cpu().numpy()
-            probabilities[rows] = logit.cpu().double().softmax(1).numpy()
-
-        _scan(self._network, images, resolve_device(device), keep, quiet, "classify")
+        target = resolve_device(device)
+        network = self._network.to(target)
+        with torch.inference_mode(), tqdm(total=len(images), desc="classify", unit="image", disable=quiet) as bar:
+            for start in range(0, len(images), BATCH):
+                rows = slice(start, start + BATCH)
+                feature, logit = network(torch.from_numpy(np.array(images[rows])).to(target))
+                features[rows] = feature.cpu().numpy()
+                probabilities[rows] = logit.cpu().double().softmax(1).numpy()
+                bar.update(len(feature))
         return probabilities, features
+
+    def accuracy(self, corpus: Corpus, *, device: str = "auto", quiet: bool = True) -> float | None:
+        """Return the share of a corpus's images that are classified right, or None if it has no labels."""
+        if corpus.labels is None:
+            return None
+        probabilities, _ = self.predict(corpus.images, device=device, quiet=quiet)
+        return float((self.labels[probabilities.argmax(1)] == corpus.labels).mean())
 
     def save(self, path: Path) -> None:
         """Write the classifier as one safetensors file, all of it or nothing."""
         state = self._network.cpu().state_dict()
         # safetensors writes an array's memory as it lies there, and training leaves channels last.
-        tensors = {f"network.{name}": tensor.contiguous().numpy() for name, tensor in state.items()}
-        tensors["moments.total"], tensors["moments.product"] = self.moments.total, self.moments.product
-        header = {"format": FORMAT, "version": VERSION, "count": self.moments.count, **self.metadata}
+        tensors = {name: tensor.contiguous().numpy() for name, tensor in state.items()}
+        header = {"format": FORMAT, "version": VERSION, **self.metadata}
         write_bytes(path, save(tensors, metadata={"npgen": json.dumps(header, sort_keys=True)}))
 
     @classmethod
@@ -207,20 +225,15 @@ class Classifier:
                 if header.get(key) != value:
                     raise invalid(key, repr(value), header.get(key))
             network = _Network(recipe, corpus.images.shape[3], len(labels_of(corpus)))
-            width = recipe.features
-            moments = Moments(header["count"], tensors.pop("moments.total"), tensors.pop("moments.product"))
-            if moments.count != len(corpus) or moments.product.shape != (width, width):
-                raise invalid("moments", f"of {len(corpus)} vectors of width {width}", moments.product.shape)
-            state = {name.removeprefix("network."): torch.from_numpy(tensors[name]) for name in tensors}
-            network.load_state_dict(state)
+            network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
         except (SafetensorError, ValueError, KeyError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())  # torch's takes several lines
             raise ValueError(
                 f"classifier file must be whole and of this corpus, got {str(path)!r} ({reason}). "
                 "Delete it, and the next evaluation trains it anew"
             ) from error
-        metadata = {key: value for key, value in header.items() if key not in ("format", "version", "count")}
-        return cls(network, recipe, corpus, moments, metadata)
+        metadata = {key: value for key, value in header.items() if key not in ("format", "version")}
+        return cls(network, recipe, corpus, metadata)
 
 
 def load_classifier(
@@ -312,14 +325,10 @@ class _Network(nn.Module):
 
     def __init__(self, recipe: ClassifierRecipe, channels: int, classes: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for wider, kernel, stride in recipe.layers:
-            layers += [nn.Conv2d(channels, wider, kernel, stride, kernel // 2, bias=False)]
-            layers += [nn.BatchNorm2d(wider), nn.ReLU()]
-            channels = wider
         self.side = recipe.side
-        self.layers = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(recipe.pool), nn.Flatten())
-        self.features = nn.Linear(channels * recipe.pool**2, recipe.features)
+        self.layers = TrainingLayers(channels, recipe.layers)
+        self.pool = nn.AdaptiveAvgPool2d(recipe.pool)
+        self.features = nn.Linear(recipe.layers[-1][0] * recipe.pool**2, recipe.features)
         self.output = nn.Linear(recipe.features, classes)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -328,7 +337,7 @@ class _Network(nn.Module):
         height, width = x.shape[2:]
         if max(height, width) > self.side:
             x = F.adaptive_avg_pool2d(x, (min(height, self.side), min(width, self.side)))
-        features = F.relu(self.features(self.layers(x)))
+        features = F.relu(self.features(self.pool(self.layers(x)).flatten(1)))
         return features, self.output(features)
 
 
@@ -342,6 +351,9 @@ def _train(corpus: Corpus, recipe: ClassifierRecipe, device_name: str, quiet: bo
         torch.manual_seed(recipe.seed)
         network = _Network(recipe, corpus.images.shape[3], len(labels))
     network.to(device).to(memory_format=torch.channels_last)
+    # Processors that lack such instructions emulate bfloat16, ten times slower than float32.
+    native = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512"
+    half = recipe.precision == "bfloat16" and native
     random = np.random.default_rng(recipe.seed)
     size = min(recipe.batch_size, len(corpus))
     steps = len(corpus) // size  # of an epoch; what is left over waits for another order
@@ -355,25 +367,27 @@ def _train(corpus: Corpus, recipe: ClassifierRecipe, device_name: str, quiet: bo
             for step in range(steps):
                 chosen = np.sort(order[step * size : (step + 1) * size])  # reads a memory map forwards
                 batch = torch.from_numpy(_vary(corpus.images[chosen], recipe, random)).to(device)
-                _, logits = network(batch)
-                loss = F.cross_entropy(logits, torch.from_numpy(targets[chosen]).to(device))
+                with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                    _, logits = network(batch)
+                loss = F.cross_entropy(logits.float(), torch.from_numpy(targets[chosen]).to(device))
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
                 bar.update()
-    network.eval()
-    moments = _moments(network, corpus.images, device, quiet)
-    accuracy = _heldout_accuracy(network, corpus, labels, device, quiet)
-    metadata = {
-        **_identity(recipe, corpus),
+    seconds = time.monotonic() - began
+    classifier = Classifier(network, recipe, corpus, _identity(recipe, corpus))
+    heldout = corpus.heldout
+    classifier.metadata |= {
         "corpus": corpus.name,
-        "heldout_accuracy": accuracy,
-        "heldout_hash": None if corpus.heldout is None else corpus.heldout.hash,
-        "seconds": round(time.monotonic() - began, 1),
+        "heldout_accuracy": None if heldout is None else classifier.accuracy(heldout, device=device_name, quiet=quiet),
+        "heldout_hash": None if heldout is None else heldout.hash,
+        "seconds": round(seconds, 1),
+        "threads": torch.get_num_threads(),
         "device": str(device),
+        "bfloat16": half,
     }
-    return Classifier(network.cpu(), recipe, corpus, moments, metadata)
+    return classifier
 
 
 def _vary(images: NDArray[np.uint8], recipe: ClassifierRecipe, random: np.random.Generator) -> NDArray[np.uint8]:
@@ -387,48 +401,3 @@ def _vary(images: NDArray[np.uint8], recipe: ClassifierRecipe, random: np.random
     at_rows, at_columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
     varied: NDArray[np.uint8] = images[np.arange(count)[:, None, None], at_rows[:, :, None], at_columns[:, None, :]]
     return varied
-
-
-def _scan(
-    network: _Network,
-    images: NDArray[np.uint8],
-    device: torch.device,
-    take: Callable[[int, Tensor, Tensor], None],
-    quiet: bool,
-    what: str,
-) -> None:
-    """Call `take(start, features, logits)` for one batch after the other."""
-    network.to(device)
-    with torch.inference_mode(), tqdm(total=len(images), desc=what, unit="image", disable=quiet) as bar:
-        for start in range(0, len(images), BATCH):
-            pixels = torch.from_numpy(np.array(images[start : start + BATCH])).to(device)
-            take(start, *network(pixels))
-            bar.update(len(pixels))
-
-
-def _moments(network: _Network, images: NDArray[np.uint8], device: torch.device, quiet: bool) -> Moments:
-    width = network.output.in_features
-    moments = Moments(0, np.zeros(width), np.zeros((width, width)))
-
-    def add(_: int, features: Tensor, __: Tensor) -> None:
-        nonlocal moments
-        moments = moments + Moments.of(features.cpu().numpy())
-
-    _scan(network, images, device, add, quiet, "features")
-    return moments
-
-
-def _heldout_accuracy(
-    network: _Network, corpus: Corpus, labels: NDArray[np.int64], device: torch.device, quiet: bool
-) -> float | None:
-    heldout = corpus.heldout
-    if heldout is None or heldout.labels is None:
-        return None
-    truth, right = heldout.labels, 0
-
-    def count(start: int, _: Tensor, logits: Tensor) -> None:
-        nonlocal right
-        right += int((labels[logits.argmax(1).cpu().numpy()] == truth[start : start + len(logits)]).sum())
-
-    _scan(network, heldout.images, device, count, quiet, "held-out accuracy")
-    return right / len(truth)

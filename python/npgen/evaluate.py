@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,182 +12,32 @@ from numpy.typing import NDArray
 from npgen.corpus import Corpus
 from npgen.entropy import WINDOW, entropy
 from npgen.errors import invalid
-from npgen.files import write_json
+from npgen.evaluation import NEAR_COPY, VERSION, Evaluation, Scores
+from npgen.features import Outputs, corpus_outputs, outputs_of
+from npgen.networks import Network, NetworkRequest, load_network
 from npgen.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
-from npgen.scores import Moments, frechet_distance, inception_score
+from npgen.partwhole import part_whole
+from npgen.scores import (
+    Estimate,
+    FrechetReference,
+    KernelReference,
+    Moments,
+    NeighbourReference,
+    estimate,
+    groups_of,
+    inception_score,
+    without_each,
+)
 from npgen.trace import Samples
 
-# Class probabilities (n, K) and features (n, F) of a set of images.
-_Output = tuple[NDArray[np.float64], NDArray[np.float32]]
+__all__ = ["VERSION", "Evaluation", "Scores", "evaluate"]
 
-FORMAT = "npgen-evaluation"
-VERSION = 1
-# An image closer to a training image than this share of the held-out images' median is called a near copy.
-NEAR_COPY = 0.5
-RESAMPLES = 20
 # Scores of real images are means over up to so many sets of n images: one set alone is a noisy yardstick.
 DRAWS = 10
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One row of the table: the scores of one set of images. None where a score makes no sense.
-
-    Attributes
-    ----------
-    n
-        Number of images of a set.
-    draws
-        Number of disjoint sets; Inception Score and Fréchet distance are means over them, all else is measured on
-        the first.
-    inception_score, inception_score_error
-        exp of the mean KL divergence of the class probabilities from their mean, over all images in one
-        split: at least 1, at most the number of classes. The error is the standard deviation of one set's
-        score: over the sets if there are several, else by bootstrap.
-    frechet, frechet_error
-        Fréchet distance of the Gaussians of the images' and the reference's classifier features; error as
-        above.
-    class_entropy, image_id_entropy
-        Mean sliding-window entropies of class and image-ID maps, nats.
-    nearest_distance
-        Median over images of the L2 distance to the nearest training image, grey levels.
-    nearest_ratio
-        The same over that of the held-out images.
-    near_copies
-        Share of images closer than `NEAR_COPY` times the held-out images' median.
-    anchor_distance
-        Median L2 distance to the anchor image, grey levels.
-    anchor_nearest
-        Share of images that no training image is nearer to than the anchor.
-    largest_share
-        Median over samples of the largest share of pixels from one source image.
-    longest_run
-        Median and maximum over samples of the longest verbatim run in fill order, pixels.
-    largest_region
-        Median and maximum over samples of the largest 4-connected verbatim region, pixels.
-    """
-
-    n: int
-    draws: int
-    inception_score: float
-    inception_score_error: float
-    frechet: float
-    frechet_error: float
-    nearest_distance: float
-    nearest_ratio: float | None
-    near_copies: float
-    class_entropy: float | None = None
-    image_id_entropy: float | None = None
-    anchor_distance: float | None = None
-    anchor_nearest: float | None = None
-    largest_share: float | None = None
-    longest_run: tuple[float, int] | None = None
-    largest_region: tuple[float, int] | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `evaluate` found.
-
-    Attributes
-    ----------
-    samples, heldout, training
-        Scores of the samples, of real held-out images and of real training images.
-    given
-        How many samples there were; `samples.n` of them, the first ones, were scored.
-    reference_size
-        How many training images the Fréchet distances refer to.
-    pixels
-        Pixels of an image, H·W.
-    corpus_name, corpus_hash
-        The corpus.
-    classifier_id, classifier_accuracy
-        The classifier, and its accuracy on the corpus's held-out images, or None if it has none.
-    model, config
-        How the samples were made.
-    seed
-        Decides which real images were drawn.
-    """
-
-    samples: Scores
-    heldout: Scores
-    training: Scores
-    given: int
-    reference_size: int
-    pixels: int
-    corpus_name: str
-    corpus_hash: str
-    classifier_id: str
-    classifier_accuracy: float | None
-    model: str
-    config: dict[str, Any]
-    seed: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON-able values."""
-        return {"format": FORMAT, "version": VERSION, "near_copy_bar": NEAR_COPY, **asdict(self)}
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything as a JSON file, atomically.
-
-        Parameters
-        ----------
-        path
-            File to write or replace.
-        """
-        write_json(path, self.to_json())
-
-    def markdown(self) -> str:
-        """Lay the scores out as a Markdown table, one line a score, with notes on what they mean."""
-        rows = (self.samples, self.heldout, self.training)
-        lines = ["| | samples | real held-out | real training |", "|---|--:|--:|--:|"]
-        for label, cell in self._lines():
-            lines.append(f"| {label} | {' | '.join(_cell(cell, row) for row in rows)} |")
-        return "\n".join([*lines, "", *self._notes()])
-
-    def _lines(self) -> list[tuple[str, Callable[[Scores], str | None]]]:
-        held_out, training = self.heldout, self.training
-        return [
-            ("images", lambda row: str(row.n) if row.draws == 1 else f"{row.draws} × {row.n}"),
-            ("Inception Score", lambda row: f"{row.inception_score:.2f} ± {row.inception_score_error:.2f}"),
-            ("… over held-out", lambda row: f"{row.inception_score / held_out.inception_score:.3f}"),
-            ("Fréchet distance", lambda row: f"{row.frechet:.2f} ± {row.frechet_error:.2f}"),
-            ("… over training", lambda row: _ratio(row.frechet, training.frechet)),
-            ("class entropy, nats", lambda row: _number(row.class_entropy, ".2f")),
-            ("image-ID entropy, nats", lambda row: _number(row.image_id_entropy, ".2f")),
-            ("distance to nearest training image, median", lambda row: f"{row.nearest_distance:.0f}"),
-            ("… over held-out", lambda row: _number(row.nearest_ratio, ".2f")),
-            (f"near copies (ratio below {NEAR_COPY})", lambda row: f"{row.near_copies:.1%}"),
-            ("distance to anchor, median", lambda row: _number(row.anchor_distance, ".0f")),
-            ("anchor is the nearest training image", lambda row: _number(row.anchor_nearest, ".1%")),
-            ("largest share of one source, median", lambda row: _number(row.largest_share, ".1%")),
-            (f"longest verbatim run of {self.pixels} pixels", lambda row: _median_max(row.longest_run)),
-            (f"largest verbatim region of {self.pixels} pixels", lambda row: _median_max(row.largest_region)),
-        ]
-
-    def _notes(self) -> list[str]:
-        accuracy = self.classifier_accuracy
-        measured = "not measured" if accuracy is None else f"{accuracy:.2%}"
-        notes = [
-            f"Corpus {self.corpus_name}; real images drawn by seed {self.seed}.",
-            f"Inception Score and Fréchet distance in classifier {self.classifier_id} of that corpus "
-            f"(accuracy on held-out images {measured}), not in Inception-v3: compare within this table only. "
-            "Inception Score over all images of a set in one split. Real columns are means over disjoint sets. "
-            "± is the standard deviation of one set's score: over the sets, where there is one by bootstrap "
-            f"({RESAMPLES} resamples).",
-            f"Fréchet distance of sets of {self.samples.n} images to one reference for all columns: the "
-            f"{self.reference_size} training images that are not in the last column. It falls as n grows.",
-            "Distances in pixels, L2, grey levels, of the first set; a training image is not compared with itself.",
-            "Verbatim: copied from one image at one displacement. Runs are consecutive in fill order, "
-            "regions are connected; the seed patch does not count. Median, maximum.",
-        ]
-        if self.given > self.samples.n:
-            notes.insert(
-                0,
-                f"Only the first {self.samples.n} of {self.given} samples are scored: there are no more "
-                "held-out images, or not twice as many training images.",
-            )
-        return [f"- {note}" for note in notes]
+# A covariance needs two images when the jackknife leaves some out.
+FEWEST = 4
+# KID refers to at most so many images: its error for these is one for all rows, and their pairs take time.
+KERNEL_IMAGES = 10_000
 
 
 def evaluate(
@@ -196,34 +45,42 @@ def evaluate(
     corpus: Corpus,
     *,
     heldout: Corpus | None = None,
+    network: str | Network = "corpus",
+    weights: str | os.PathLike[str] | None = None,
     seed: int = 0,
     device: str = "auto",
     quiet: bool = False,
 ) -> Evaluation:
     """Score samples, and sets of as many real held-out and real training images.
 
-    Inception Score and Fréchet distance live in a small classifier of the corpus, which is trained on first
-    use and kept in the corpus folder.
+    Inception Score, Fréchet distance, KID, precision and recall live in the features of a network: by default a small
+    classifier of the corpus, which is trained on first use. It and what it says of the corpus are kept in the corpus
+    folder.
 
-    The Fréchet distance compares each set with one reference: all training images but those drawn for the
-    training sets. So no set meets its own images there, and all have the same n and thus the same bias. The
-    classifier was trained on the training images and never saw the held-out ones: the training sets score what
-    a copier of whole training images would, the held-out sets add what the classifier fails to generalise. The
-    scores of one set of real images vary a lot, those of the Fréchet distance by a third at n = 1,000, so that
-    the real columns are means over up to 10 disjoint sets.
+    One reference serves all three rows: all training images but those drawn for the training sets. So no set meets its
+    own images there, and all have the same n and thus the same bias. The corpus's classifier was trained on the
+    training images and never saw the held-out ones: the training sets score what a copier of whole training images
+    would, the held-out sets add what the classifier fails to generalise. The scores of one set of real images vary a
+    lot, those of the Fréchet distance by a third at n = 1,000, so that the real rows are means over up to 10 disjoint
+    sets. KID refers to up to 10,000 images of the reference, precision and recall to n.
 
     Parameters
     ----------
     samples
-        At least 2 samples.
+        At least 4 samples.
     corpus
-        The labelled corpus they were made from.
+        The corpus they were made from; with labels if the network is "corpus".
     heldout
         Real images that are not in the corpus; None takes `corpus.heldout`.
+    network
+        "corpus" for the corpus's classifier, "inception", the name of one that `register_network` made known, or a
+        network itself.
+    weights
+        The network's weights: a local file, for "inception" that of torch-fidelity. Nothing is ever downloaded.
     seed
-        Decides which real images are drawn.
+        Decides which real images are drawn, and the groups of the jackknife.
     device
-        Torch device for the classifier; "auto" takes an accelerator if there is one.
+        Torch device for the network; "auto" takes an accelerator if there is one.
     quiet
         Show no progress.
 
@@ -236,52 +93,67 @@ def evaluate(
     Raises
     ------
     ValueError
-        If there are fewer than 2 samples or held-out images, the corpus has no labels or is another one than
-        the samples', or shapes differ.
+        If there are fewer than 4 samples or held-out images, the corpus has no labels where the network needs them or
+        is another one than the samples', shapes differ, or the network is unknown or lacks its weights.
+    FileNotFoundError
+        If there is no such file of weights.
+    ModuleNotFoundError
+        If the network needs a package that is not installed.
     """
-    from npgen.classifier import labels_of, load_classifier
-
-    labels_of(corpus)  # raises if there are none
     heldout = _check(samples, corpus, heldout, seed)
-    classifier = load_classifier(corpus, device=device, quiet=quiet)
+    name, eyes = _network(network, corpus, weights, device, quiet)
     n = min(len(samples), len(heldout), len(corpus) // 2)
     given, samples = len(samples), samples[:n]
     draws = max(1, min(DRAWS, len(heldout) // n, len(corpus) // (2 * n)))
     unseen_ids = _draw(len(heldout), (draws, n), seed, 0)
     seen_ids = _draw(len(corpus), (draws, n), seed, 1)
 
-    def outputs(images: NDArray[np.uint8], sets: NDArray[np.int64]) -> list[_Output]:
-        return [classifier.predict(images[ids], device=device) for ids in sets]
-
-    made = outputs(samples.images, np.arange(n)[None])
-    unseen, seen = outputs(heldout.images, unseen_ids), outputs(corpus.images, seen_ids)
-    reference = classifier.moments
-    for _, features in seen:
-        reference = reference - Moments.of(features)
-    classified = [_classifier_scores(sets, reference, seed) for sets in (made, unseen, seen)]
+    unseen, seen = (corpus_outputs(eyes, images, quiet=quiet) for images in (heldout, corpus))
+    made = outputs_of(eyes, samples.images, quiet=quiet, what="features of samples")
+    rest = np.ones(len(corpus), np.bool_)
+    rest[seen_ids] = False
+    reference = Moments.of(seen.features, rest)
+    kernel_ids, neighbour_ids = (
+        np.flatnonzero(rest)[_draw(reference.count, (1, size), seed, 3)[0]]
+        for size in (min(KERNEL_IMAGES, reference.count), n)
+    )
+    network_scores = _NetworkScores(
+        FrechetReference(reference.gaussian()),
+        KernelReference(seen.features[kernel_ids]),
+        NeighbourReference(seen.features[neighbour_ids]),
+    )
+    groups = groups_of(n, seed)
+    rows: list[dict[str, Any]] = [
+        network_scores.of(sets, groups)
+        for sets in ([made], [unseen[ids] for ids in unseen_ids], [seen[ids] for ids in seen_ids])
+    ]
 
     queries = np.concatenate([samples.images, heldout.images[unseen_ids[0]], corpus.images[seen_ids[0]]])
     excluded = np.concatenate([np.full(2 * n, -1), seen_ids[0]])
     _, squared = nearest_sources(queries, corpus.images, excluded=excluded, quiet=quiet)
     nearest = np.sqrt(squared).reshape(3, n)
     bar = float(np.median(nearest[1]))
-    rows: list[dict[str, Any]] = [
-        {"n": n, **scores, **_nearest_scores(distances, bar)}
-        for scores, distances in zip(classified, nearest, strict=True)
-    ]
+    for row, distances in zip(rows, nearest, strict=True):
+        row |= {"n": n, **_nearest_scores(distances, bar)}
     return Evaluation(
         samples=Scores(**rows[0], **_sample_scores(samples, corpus, squared[:n])),
         heldout=Scores(**rows[1]),
         training=Scores(**rows[2]),
         given=given,
         reference_size=reference.count,
+        kernel_reference_size=len(kernel_ids),
         pixels=samples.images[0, :, :, 0].size,
         corpus_name=corpus.name,
         corpus_hash=corpus.hash,
-        classifier_id=classifier.id,
-        classifier_accuracy=classifier.metadata["heldout_accuracy"],
+        heldout_name=heldout.name,
+        heldout_hash=heldout.hash,
+        network=name,
+        network_id=eyes.id,
+        network_accuracy=_accuracy(eyes, unseen, heldout),
         model=samples.model,
         config=samples.config.to_json(),
+        model_seed=samples.seed,
+        first=samples.first,
         seed=seed,
     )
 
@@ -290,8 +162,8 @@ def _check(samples: Samples, corpus: Corpus, heldout: Corpus | None, seed: int) 
     """Return the held-out images, or raise before anything is trained."""
     if seed < 0:
         raise invalid("seed", "at least 0", seed)
-    if len(samples.images) < 2:
-        raise invalid("samples", "at least 2", len(samples.images))
+    if len(samples.images) < FEWEST:
+        raise invalid("samples", f"at least {FEWEST}", len(samples.images))
     samples.check_corpus(corpus)
     shape = corpus.images.shape[1:]
     if samples.images.shape[1:] != shape:
@@ -306,11 +178,22 @@ def _check(samples: Samples, corpus: Corpus, heldout: Corpus | None, seed: int) 
         raise invalid("heldout", f"images of shape {shape}, as the corpus has", heldout.images.shape[1:])
     if heldout.hash == corpus.hash:
         raise invalid("heldout", "of other images than the corpus", heldout)
-    if len(heldout) < 2:
-        raise invalid("heldout", "at least 2 images", len(heldout))
-    if len(corpus) < 4:  # two drawn, two to refer to
-        raise invalid("corpus", "of at least 4 images", len(corpus))
+    if len(heldout) < FEWEST:
+        raise invalid("heldout", f"at least {FEWEST} images", len(heldout))
+    if len(corpus) < 2 * FEWEST:  # as many drawn as referred to
+        raise invalid("corpus", f"of at least {2 * FEWEST} images", len(corpus))
     return heldout
+
+
+def _network(
+    network: str | Network, corpus: Corpus, weights: str | os.PathLike[str] | None, device: str, quiet: bool
+) -> tuple[str, Network]:
+    if not isinstance(network, Network):
+        path = None if weights is None else Path(weights)
+        return network, load_network(network, NetworkRequest(corpus, path, device, quiet))
+    if weights is not None:
+        raise invalid("weights", "given with the name of a network, not with a network", str(weights))
+    return network.id or "unnamed", network
 
 
 def _draw(count: int, shape: tuple[int, int], seed: int, stream: int) -> NDArray[np.int64]:
@@ -318,28 +201,44 @@ def _draw(count: int, shape: tuple[int, int], seed: int, stream: int) -> NDArray
     return np.sort(np.random.default_rng([seed, stream]).choice(count, shape, replace=False), axis=1)
 
 
-def _classifier_scores(sets: list[_Output], reference: Moments, seed: int) -> dict[str, float | int]:
-    target = reference.gaussian()
+class _NetworkScores:
+    """The scores that are made from features, to one reference."""
 
-    def both(probabilities: NDArray[np.float64], features: NDArray[np.float32]) -> tuple[float, float]:
-        distance = frechet_distance(Moments.of(features).gaussian(), target)
-        return inception_score(probabilities), distance
+    def __init__(self, gaussian: FrechetReference, kernel: KernelReference, neighbours: NeighbourReference) -> None:
+        self.gaussian, self.kernel, self.neighbours = gaussian, kernel, neighbours
 
-    scores = [both(*output) for output in sets]
-    varied = scores
-    if len(sets) == 1:
-        probabilities, features = sets[0]
-        random = np.random.default_rng([seed, 2])
-        resamples = random.integers(len(features), size=(RESAMPLES, len(features)))
-        varied = [both(probabilities[chosen], features[chosen]) for chosen in resamples]
-    (score, distance), (score_error, distance_error) = np.mean(scores, 0), np.std(varied, 0, ddof=1)
-    return {
-        "draws": len(sets),
-        "inception_score": float(score),
-        "inception_score_error": float(score_error),
-        "frechet": float(distance),
-        "frechet_error": float(distance_error),
-    }
+    def of(self, sets: list[Outputs], groups: NDArray[np.int64]) -> dict[str, Estimate | int | None]:
+        """Score disjoint sets of n images each, whose groups (n,) the jackknife leaves out."""
+        scores: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
+        for outputs in sets:
+            for name, score in self._of_one(outputs, groups).items():
+                scores.setdefault(name, []).append(score)
+        estimates = {name: estimate(*zip(*pairs, strict=True)) for name, pairs in scores.items()}
+        return {"draws": len(sets), "inception_score": None, **estimates}
+
+    def _of_one(self, outputs: Outputs, groups: NDArray[np.int64]) -> dict[str, tuple[float, NDArray[np.float64]]]:
+        features, probabilities = outputs.features, outputs.probabilities
+
+        def frechet(keep: NDArray[np.bool_] | None = None) -> float:
+            return self.gaussian.distance(Moments.of(features, keep).gaussian())
+
+        precision, recall = self.neighbours.precision_recall(features, groups)
+        scores = {
+            "frechet": (frechet(), without_each(frechet, groups)),
+            "kid": self.kernel.kid(features, groups),
+            "precision": precision,
+            "recall": recall,
+        }
+        if probabilities is not None:
+            left_out = without_each(lambda keep: inception_score(probabilities[keep]), groups)
+            scores["inception_score"] = inception_score(probabilities), left_out
+        return scores
+
+
+def _accuracy(network: Network, outputs: Outputs, corpus: Corpus) -> float | None:
+    if network.labels is None or outputs.probabilities is None or corpus.labels is None:
+        return None
+    return float((network.labels[outputs.probabilities.argmax(1)] == corpus.labels).mean())
 
 
 def _nearest_scores(distances: NDArray[np.float64], heldout_median: float) -> dict[str, float | None]:
@@ -355,6 +254,7 @@ def _sample_scores(samples: Samples, corpus: Corpus, nearest: NDArray[np.int64])
     to_anchor = distances_to(samples.images, corpus.images, samples.anchor)
     entropies = entropy(samples, corpus, min(WINDOW, *samples.images.shape[1:3]))
     runs, regions = longest_runs(samples.trace, samples.config.window), largest_regions(samples.trace)
+    parts = {} if corpus.labels is None else part_whole(samples, corpus).summary()
     return {
         "class_entropy": entropies.mean_class,
         "image_id_entropy": entropies.mean_image_id,
@@ -363,20 +263,5 @@ def _sample_scores(samples: Samples, corpus: Corpus, nearest: NDArray[np.int64])
         "largest_share": float(np.median(largest_shares(samples.trace))),
         "longest_run": (float(np.median(runs)), int(runs.max())),
         "largest_region": (float(np.median(regions)), int(regions.max())),
+        **parts,
     }
-
-
-def _cell(write: Callable[[Scores], str | None], row: Scores) -> str:
-    return write(row) or "–"
-
-
-def _ratio(value: float, real: float) -> str | None:
-    return f"{value / real:.2f}" if real else None
-
-
-def _number(value: float | None, form: str) -> str | None:
-    return None if value is None else format(value, form)
-
-
-def _median_max(value: tuple[float, int] | None) -> str | None:
-    return None if value is None else f"{value[0]:.0f}, {value[1]}"

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from npgen import _core
 from npgen.errors import invalid
+from npgen.regions import connected_regions
 from npgen.trace import Trace
 
 # Pixel values are taken from −128 to 127. A dot product of so many of them is a whole number of at most 2²⁴,
@@ -222,30 +223,8 @@ def largest_regions(trace: Trace) -> NDArray[np.int64]:
     for start in range(0, count, step):
         rows = np.arange(start, min(start + step, count))
         drawn = trace.pool_size[rows] > 0
-        addresses = _addresses(trace, rows)
-        number = np.arange(drawn.size).reshape(drawn.shape)
-        pairs = []
-        for here, there in (
-            ((slice(None), slice(1, None)), (slice(None), slice(None, -1))),
-            ((slice(None), slice(None), slice(1, None)), (slice(None), slice(None), slice(None, -1))),
-        ):
-            joined = (addresses[here] == addresses[there]).all(-1) & drawn[here] & drawn[there]
-            pairs.append(np.stack([number[here][joined], number[there][joined]]))
-        regions = _components(drawn.size, *np.concatenate(pairs, axis=1))
+        regions = connected_regions(_addresses(trace, rows), drawn).reshape(-1)
         sizes = np.bincount(regions[drawn.reshape(-1)], minlength=drawn.size)
         # A region bears the number of its first pixel, which lies in the sample itself.
         largest[rows] = sizes.reshape(len(rows), height * width).max(1)
     return largest
-
-
-def _components(count: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Name each node of a graph of edges a[i]–b[i] after the lowest node that it is connected with."""
-    lowest = np.arange(count)
-    while True:
-        left, right = lowest[a], lowest[b]
-        if np.array_equal(left, right):
-            return lowest
-        # Hook the higher of two roots under the lower one, then let every node point to its root again.
-        np.minimum.at(lowest, np.maximum(left, right), np.minimum(left, right))
-        while not np.array_equal(root := lowest[lowest], lowest):
-            lowest = root

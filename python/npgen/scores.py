@@ -1,16 +1,126 @@
-"""Inception Score and Fréchet distance, whatever network the probabilities and features come from."""
+"""Scores of sets of images, whatever network their probabilities and features come from.
+
+The definitions are those of torch-fidelity, which the tests hold these functions against; they are written anew
+because it computes them in ways that a table with intervals can't use. Its Inception Score wants logits, which not
+every network gives. Its Fréchet distance takes eigenvalues of an unsymmetric product of float32 statistics, which are
+complex where images are fewer than features. Its KID is the mean over random subsets, where the whole sets give the
+same expectation with less noise. Its precision and recall give no count for an image, which intervals are made from.
+Here all is in float64, deterministic, and in blocks that fit memory.
+
+Intervals are those of a delete-a-group jackknife (Shao and Wu, 1989): the images are dealt to `GROUPS` groups, and the
+score is taken again without each of them. A bootstrap would draw images twice, which narrows the Gaussians and thins
+the neighbourhoods: resamples of 1,000 images have a larger Fréchet distance than 1,000 other images, and vary more.
+Deviations of the jackknife are right where images differ from the reference. For a Fréchet distance or KID that is all
+chance, as those of real images are, they are up to √2 too large: safe, not sharp. MNIST, 20 sets of 1,000 training
+images: Fréchet distance 0.88, standard deviation over the sets 0.32, by jackknife 0.45, by bootstrap 0.54 about 1.72;
+Inception Score 0.040, 0.041, 0.046.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+# Groups that the jackknife leaves out one by one.
+GROUPS = 20
+# Precision and recall: an image is among others if it is nearer to one of them than that one's third neighbour.
+NEIGHBOURS = 3
+# Rows of a block of distances or kernel values: 80 MiB for 10,000 columns.
+ROWS = 1024
+
+Gaussian = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score and its 95 % confidence interval.
+
+    Attributes
+    ----------
+    value
+        The score, or the mean of the scores of several sets.
+    low, high
+        The interval of the score that is expected of a set of so many images.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def estimate(values: Sequence[float], left_out: Sequence[NDArray[np.float64]]) -> Estimate:
+    """Make an estimate from one or more disjoint sets.
+
+    The variance of one set's score is (g − 1) / g Σ (θ_j − θ̄)², where θ_j is the score without group j, averaged over
+    the sets. The interval is that of Student's t, of as many degrees of freedom as there are differences.
+
+    Parameters
+    ----------
+    values
+        Score of each set.
+    left_out
+        Scores of each set without each of its groups, (g,).
+
+    Returns
+    -------
+    Estimate
+        Mean and interval.
+    """
+    variance = np.mean([(len(scores) - 1) * scores.var() for scores in left_out])
+    freedom = sum(len(scores) - 1 for scores in left_out)
+    mean = float(np.mean(values))
+    margin = _student(freedom) * math.sqrt(variance / len(values))
+    return Estimate(mean, mean - margin, mean + margin)
+
+
+def _student(freedom: int) -> float:
+    """97.5 % quantile of Student's t: Fisher's expansion about the normal one, to 1 % from 3 degrees on."""
+    z, n = 1.959964, freedom
+    return (
+        z
+        + (z**3 + z) / (4 * n)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
+    )
+
+
+def groups_of(count: int, seed: int) -> NDArray[np.int64]:
+    """Deal `count` images to `GROUPS` groups as even as can be; of fewer images, each is its own.
+
+    Returns
+    -------
+    ndarray
+        (count,) number of each image's group.
+    """
+    dealt: NDArray[np.int64] = np.random.default_rng([seed, 2]).permutation(count) % min(GROUPS, count)
+    return dealt
+
+
+def without_each(score: Callable[[NDArray[np.bool_]], float], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Take the score of the images kept, once without each group.
+
+    Parameters
+    ----------
+    score
+        Maps a mask of images to keep (n,) to a score.
+    groups
+        (n,) group of each image.
+
+    Returns
+    -------
+    ndarray
+        (g,) float64.
+    """
+    return np.array([score(groups != group) for group in range(groups.max() + 1)])
+
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, sum and sum of products of feature vectors: from them follow the Gaussians of any subset.
+    """Count, sum and sum of products of feature vectors.
 
     Attributes
     ----------
@@ -27,27 +137,26 @@ class Moments:
     product: NDArray[np.float64]
 
     @classmethod
-    def of(cls, features: NDArray[np.float32]) -> Moments:
-        """Add up feature vectors (n, F)."""
-        exact = features.astype(np.float64)
-        return cls(len(exact), exact.sum(0), exact.T @ exact)
+    def of(cls, features: NDArray[np.float32], keep: NDArray[np.bool_] | None = None) -> Moments:
+        """Add up feature vectors (n, F), or those that a mask (n,) keeps, some at a time."""
+        width = features.shape[1]
+        count, total, product = 0, np.zeros(width), np.zeros((width, width))
+        for start in range(0, len(features), ROWS):
+            rows = features[start : start + ROWS]
+            exact = (rows if keep is None else rows[keep[start : start + ROWS]]).astype(np.float64)
+            count += len(exact)
+            total += exact.sum(0)
+            product += exact.T @ exact
+        return cls(count, total, product)
 
-    def __add__(self, other: Moments) -> Moments:
-        """Moments of both sets together."""
-        return Moments(self.count + other.count, self.total + other.total, self.product + other.product)
-
-    def __sub__(self, other: Moments) -> Moments:
-        """Moments of what is left without a subset."""
-        return Moments(self.count - other.count, self.total - other.total, self.product - other.product)
-
-    def gaussian(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def gaussian(self) -> Gaussian:
         """Mean (F,) and unbiased covariance (F, F); needs a count of 2 or more."""
         mean = self.total / self.count
         return mean, (self.product - np.outer(mean, self.total)) / (self.count - 1)
 
 
-def inception_score(probabilities: NDArray[np.float64]) -> float:
-    """Inception Score, in one split.
+def inception_score(probabilities: NDArray[np.floating]) -> float:
+    """Inception Score of Salimans et al., 2016, in one split.
 
     Parameters
     ----------
@@ -59,18 +168,16 @@ def inception_score(probabilities: NDArray[np.float64]) -> float:
     float
         exp of the mean over images of KL(p(class | image) ‖ p(class)): 1 to K.
     """
-    mean = probabilities.mean(0)
-    positive = probabilities > 0  # 0 · log 0 is 0; the mean is positive where any probability is
-    logs = np.log(probabilities, where=positive, out=np.zeros_like(probabilities))
+    exact = probabilities.astype(np.float64)
+    mean = exact.mean(0)
+    positive = exact > 0  # 0 · log 0 is 0; the mean is positive where any probability is
+    logs = np.log(exact, where=positive, out=np.zeros_like(exact))
     log_mean = np.log(mean, where=mean > 0, out=np.zeros_like(mean))
-    return float(np.exp((probabilities * (logs - log_mean)).sum(1).mean()))
+    return float(np.exp((exact * (logs - log_mean)).sum(1).mean()))
 
 
-def frechet_distance(
-    first: tuple[NDArray[np.float64], NDArray[np.float64]],
-    second: tuple[NDArray[np.float64], NDArray[np.float64]],
-) -> float:
-    """Fréchet distance of two Gaussians: ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁^½ Σ₂ Σ₁^½)^½).
+def frechet_distance(first: Gaussian, second: Gaussian) -> float:
+    """Fréchet distance of two Gaussians (Heusel et al., 2017): ‖μ₁ − μ₂‖² + tr(Σ₁ + Σ₂ − 2 (Σ₁^½ Σ₂ Σ₁^½)^½).
 
     Parameters
     ----------
@@ -82,15 +189,164 @@ def frechet_distance(
     float
         At least 0.
     """
-    (mean1, covariance1), (mean2, covariance2) = first, second
-    # The trace of that root is the sum of singular values of Σ₁^½ Σ₂^½, which squares no rounding error.
-    overlap = np.linalg.svd(_root(covariance1) @ _root(covariance2), compute_uv=False).sum()
-    difference = mean1 - mean2
-    distance = difference @ difference + np.trace(covariance1) + np.trace(covariance2) - 2 * overlap
-    return max(0.0, float(distance))
+    return FrechetReference(second).distance(first)
+
+
+class FrechetReference:
+    """A Gaussian that others are compared with; its matrix root is taken once.
+
+    Parameters
+    ----------
+    gaussian
+        Mean (F,) and covariance (F, F), float64.
+    """
+
+    def __init__(self, gaussian: Gaussian) -> None:
+        self.mean, covariance = gaussian
+        self.trace = float(np.trace(covariance))
+        self.root = _root(covariance)
+
+    def distance(self, gaussian: Gaussian) -> float:
+        """Return the Fréchet distance of a Gaussian to the reference."""
+        mean, covariance = gaussian
+        # The trace of that root is the sum of singular values of Σ₁^½ Σ₂^½, which squares no rounding error.
+        overlap = np.linalg.svd(_root(covariance) @ self.root, compute_uv=False).sum()
+        difference = mean - self.mean
+        return max(0.0, float(difference @ difference + np.trace(covariance) + self.trace - 2 * overlap))
 
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     values, vectors = np.linalg.eigh(covariance)
     root: NDArray[np.float64] = (vectors * np.sqrt(values.clip(0))) @ vectors.T  # below 0 by rounding alone
     return root
+
+
+class KernelReference:
+    """Features that others are compared with by the kernel (x·y / F + 1)³.
+
+    Parameters
+    ----------
+    features
+        (m, F) float32, of at least 2 images.
+    """
+
+    def __init__(self, features: NDArray[np.float32]) -> None:
+        self.features = features.astype(np.float64)
+        one_group = np.zeros(len(features), np.int64)
+        total = _kernel_sums(self.features, self.features, one_group, own=True).sum()
+        self.mean = float(total / (len(features) * (len(features) - 1)))
+
+    def kid(self, features: NDArray[np.float32], groups: NDArray[np.int64]) -> tuple[float, NDArray[np.float64]]:
+        """Kernel distance of Bińkowski et al., 2018: unbiased MMD² in the kernel (x·y / F + 1)³ over all pairs.
+
+        Parameters
+        ----------
+        features
+            (n, F) float32, of at least 4 images.
+        groups
+            (n,) group of each image.
+
+        Returns
+        -------
+        value, left_out
+            The distance, and (g,) the distances without each group.
+        """
+        exact = features.astype(np.float64)
+        n, m = len(exact), len(self.features)
+        sizes = np.bincount(groups)
+        inside = _sum_rows(_kernel_sums(exact, exact, groups, own=True), groups)  # (g, g)
+        across = _sum_rows(_kernel_sums(exact, self.features, np.zeros(m, np.int64)), groups)[:, 0]  # (g,)
+
+        def distance(
+            within: NDArray[np.float64], between: NDArray[np.float64], count: NDArray[np.int64]
+        ) -> NDArray[np.float64]:
+            inner: NDArray[np.float64] = within / (count * (count - 1))
+            return inner + self.mean - 2 * between / (count * m)
+
+        whole = distance(inside.sum(), across.sum(), np.array(n))
+        kept = inside.sum() - inside.sum(0) - inside.sum(1) + inside.diagonal()
+        return float(whole), distance(kept, across.sum() - across, n - sizes)
+
+
+class NeighbourReference:
+    """Features that others are compared with by their neighbourhoods.
+
+    Parameters
+    ----------
+    features
+        (m, F) float32, of at least 2 images.
+    """
+
+    def __init__(self, features: NDArray[np.float32]) -> None:
+        self.features = features.astype(np.float64)
+        self.squared_radii = _squared_radii(self.features)  # (m,)
+
+    def precision_recall(
+        self, features: NDArray[np.float32], groups: NDArray[np.int64]
+    ) -> tuple[tuple[float, NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
+        """Precision and recall of Kynkäänniemi et al., 2019, with `NEIGHBOURS` neighbours.
+
+        Parameters
+        ----------
+        features
+            (n, F) float32, of at least 2 images.
+        groups
+            (n,) group of each image.
+
+        Returns
+        -------
+        precision, recall
+            Value and (g,) values without each group, each. Recall is without the neighbourhoods of a group's
+            images; those of the others stay as they are.
+        """
+        exact = features.astype(np.float64)
+        squared_radii = _squared_radii(exact)
+        count = groups.max() + 1
+        precise = np.zeros(len(exact), np.bool_)
+        reached = np.zeros((len(self.features), count), np.bool_)  # by which groups each reference image is
+        order = np.argsort(groups, kind="stable")
+        starts = np.searchsorted(groups[order], np.arange(count))
+        for start in range(0, len(self.features), ROWS):
+            rows = slice(start, start + ROWS)
+            squared = _squared_distances(self.features[rows], exact)
+            precise |= (squared <= self.squared_radii[rows, None]).any(0)
+            reached[rows] = np.logical_or.reduceat((squared <= squared_radii)[:, order], starts, axis=1)
+        shares = without_each(lambda keep: float(precise[keep].mean()), groups)
+        others = reached.sum(1)[:, None] - reached  # (m, g) how many of the other groups reach it
+        return (float(precise.mean()), shares), (float(reached.any(1).mean()), (others > 0).mean(0))
+
+
+def _kernel_sums(
+    a: NDArray[np.float64], b: NDArray[np.float64], groups: NDArray[np.int64], own: bool = False
+) -> NDArray[np.float64]:
+    """Sum the kernel of each a over the b of each group, (n, g); `own` leaves out an image with itself."""
+    members = np.eye(groups.max() + 1)[groups]  # (m, g)
+    sums = np.empty((len(a), members.shape[1]))
+    for start in range(0, len(a), ROWS):
+        kernel = (a[start : start + ROWS] @ b.T / a.shape[1] + 1) ** 3
+        if own:
+            kernel[np.arange(len(kernel)), np.arange(start, start + len(kernel))] = 0
+        sums[start : start + ROWS] = kernel @ members
+    return sums
+
+
+def _sum_rows(sums: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    result: NDArray[np.float64] = np.eye(groups.max() + 1)[groups].T @ sums
+    return result
+
+
+def _squared_radii(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared distance of each image (n,) to its `NEIGHBOURS`-th neighbour, or to the last one if they are fewer."""
+    rank = min(NEIGHBOURS, len(features) - 1)  # the image itself is rank 0
+    radii = np.empty(len(features))
+    for start in range(0, len(features), ROWS):
+        squared = _squared_distances(features[start : start + ROWS], features)
+        squared[np.arange(len(squared)), np.arange(start, start + len(squared))] = 0
+        radii[start : start + ROWS] = np.partition(squared, rank, axis=1)[:, rank]
+    return radii
+
+
+def _squared_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms = (a**2).sum(1)[:, None] + (b**2).sum(1)
+    result: NDArray[np.float64] = (norms - 2 * (a @ b.T)).clip(0)
+    return result
