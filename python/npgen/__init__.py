@@ -8,6 +8,7 @@ been chosen, and corpus and trace give the image back byte for byte.
 
 from importlib.metadata import version
 
+from npgen.ablate import Ablation, ablate
 from npgen.config import Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.data import BuildOptions, build_corpus
@@ -16,12 +17,16 @@ from npgen.encoder import Encoder, load_encoder
 from npgen.entropy import Entropies, entropy, entropy_map
 from npgen.evaluate import Evaluation, evaluate
 from npgen.generate import FillOrder, Pool, candidate_pool, fill_order, generate
+from npgen.networks import Network, NetworkRequest, register_network
+from npgen.partwhole import PartWhole, part_whole
 from npgen.pixels import PixelEncoder
+from npgen.sweep import Sweep, sweep
 from npgen.trace import Samples, Trace, load_samples
 
 __version__ = version("npgen")
 
 __all__ = [
+    "Ablation",
     "BuildOptions",
     "Config",
     "Corpus",
@@ -29,10 +34,15 @@ __all__ = [
     "Entropies",
     "Evaluation",
     "FillOrder",
+    "Network",
+    "NetworkRequest",
+    "PartWhole",
     "PixelEncoder",
     "Pool",
     "Samples",
+    "Sweep",
     "Trace",
+    "ablate",
     "build_corpus",
     "candidate_pool",
     "embed",
@@ -44,4 +54,7 @@ __all__ = [
     "load_corpus",
     "load_encoder",
     "load_samples",
+    "part_whole",
+    "register_network",
+    "sweep",
 ]

@@ -6,10 +6,12 @@ from numpy.typing import NDArray
 __all__ = [
     "Filler",
     "draw_seed_images",
+    "draw_seed_places",
     "fill_order",
     "instruction_sets",
     "shortlist",
     "sliding_entropy",
+    "sweep_order",
 ]
 
 def fill_order(known: NDArray[np.bool_], window: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
@@ -22,7 +24,9 @@ def shortlist(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
 def sliding_entropy(labels: NDArray[np.int64], window: int) -> NDArray[np.float64]: ...
 def instruction_sets() -> list[str]: ...
+def sweep_order(pixels: NDArray[np.int32], seed: int, sweep: int) -> NDArray[np.int32]: ...
 def draw_seed_images(seed: int, samples: NDArray[np.uint64], count: int) -> NDArray[np.int32]: ...
+def draw_seed_places(seed: int, samples: NDArray[np.uint64], height: int, width: int) -> NDArray[np.int32]: ...
 
 @final
 class Filler:
@@ -30,12 +34,14 @@ class Filler:
         cls,
         images: NDArray[np.uint8],
         *,
+        frame: tuple[int, int],
         window: int,
         sigma: float,
         radius: int,
         epsilon: float,
         k_min: int,
         best_only: bool,
+        compare: bool,
         threads: int,
     ) -> Filler: ...
     def fill(
@@ -52,9 +58,10 @@ class Filler:
         pixels: NDArray[np.int32],
         known: NDArray[np.bool_],
         seed: int,
+        sweep: int,
         samples: NDArray[np.uint64],
         barred: NDArray[np.int32],
-        shortlists: NDArray[np.int32] | None,
+        shortlists: tuple[NDArray[np.int32], NDArray[np.int64]] | None,
     ) -> None: ...
     def candidate_pool(
         self,

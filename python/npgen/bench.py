@@ -148,10 +148,13 @@ def run_bench(
     encoder = encoder or _own_encoder(source)
     task = Task(SCAN, os.fspath(corpus), encoder, config, most, seconds, batch_size)
     load_encoder(encoder, source)
-    for model in MODELS.values():
-        _Run(source, model, config, 0, 1)  # complains about what does not fit
+    labelled = source.labels is not None
+    possible = [name for name in SECTIONS if name not in MODELS or MODELS[name].semantics != "label" or labelled]
+    for section in possible:
+        if section in MODELS:
+            _Run(source, MODELS[section], config, 0, 1)  # complains about what does not fit
     rows = []
-    for section in only or SECTIONS:
+    for section in only or possible:
         for each in _variants(dataclasses.replace(task, section=section)):
             say(f"measuring {each}")
             rows += _in_a_process(each)

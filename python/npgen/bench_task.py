@@ -65,7 +65,7 @@ class Task:
     @property
     def has_anchors(self) -> bool:
         """Whether this is a model that looks up its anchor's like."""
-        return self.section in MODELS and MODELS[self.section].semantics
+        return self.section in MODELS and MODELS[self.section].semantics == "embedding"
 
     def to_json(self) -> dict[str, Any]:
         """Return all attributes as JSON-able values."""

@@ -122,7 +122,7 @@ def measure_model(task: Task) -> list[Row]:
     corpus = load_corpus(task.corpus)
     run: Any = _Run(corpus, parts, task.config, SEED, task.threads)
     what = f"{task.section}, anchor weight {task.config.anchor_weight:g}" if task.has_anchors else task.section
-    if parts.semantics:
+    if parts.semantics == "embedding":
         run.use_encoder(load_encoder(task.encoder, corpus), False)
     bar = tqdm(disable=True)
 
@@ -140,13 +140,13 @@ def measure_model(task: Task) -> list[Row]:
         run.fill(samples, bar)
         return time.perf_counter() - start
 
-    if parts.semantics:
+    if parts.semantics == "embedding":
         batch(0, 1)  # loads weights
     fill, shortlist = _Clocked(run.filler, "fill"), _Clocked(run, "_shortlists")
     encode = _Clocked(run.encoder, "encode")
     run._shortlists = shortlist._shortlists
     run.filler = fill
-    run.encoder = encode if parts.semantics else None
+    run.encoder = encode if parts.semantics == "embedding" else None
     before = fill.terms()
     times: list[float] = []
     while sum(times) < task.seconds:

@@ -22,7 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 corpus_app = typer.Typer(help="Make and check corpora.", no_args_is_help=True)
-encoder_app = typer.Typer(help="Train and check encoders.", no_args_is_help=True)
+encoder_app = typer.Typer(help="Train, import and check encoders.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(encoder_app, name="encoder")
 
@@ -83,6 +83,7 @@ def generate(
     epsilon: Annotated[float | None, typer.Option(help="Pool: within (1 + ε) of the nearest.")] = None,
     k_min: Annotated[int | None, typer.Option(help="Pool: at least this many.")] = None,
     shortlist: Annotated[int | None, typer.Option(help="Length K of the shortlist.")] = None,
+    semantic: Annotated[str | None, typer.Option(help="topk, or threshold: within (1 + ε) of the nearest.")] = None,
     candidates: Annotated[str | None, typer.Option(help="best or all positions of an image.")] = None,
     anchor_weight: Annotated[float | None, typer.Option(help="Weight β of the anchor in the query.")] = None,
     seed_size: Annotated[int | None, typer.Option(help="Side s of the seed patch.")] = None,
@@ -91,6 +92,10 @@ def generate(
     ] = None,
     exclude_seed_image: Annotated[
         bool | None, typer.Option("--exclude-seed-image/--include-seed-image", help="Bar the seed's image.")
+    ] = None,
+    sweeps: Annotated[int | None, typer.Option(help="Visit all drawn pixels again so many times.")] = None,
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(help="Height and width of the samples, for a model without locality.")
     ] = None,
     stage_pixels: Annotated[int | None, typer.Option(help="Pixels filled per query; default a ring.")] = None,
 ) -> None:
@@ -239,6 +244,92 @@ def encoder_train(
     typer.echo(str(target))
 
 
+@encoder_app.command("import")
+@_complain
+def encoder_import(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A ResNet-18, 34, 50, 101 or 152 of torch.save, in any wrapping, or .safetensors.")
+    ],
+    corpus: Annotated[
+        str | None, typer.Option(help="Corpus that is to use it; grey ones can use networks for colour, too.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; by default encoder.safetensors in the corpus's folder.")
+    ] = None,
+    normalisation: Annotated[
+        str | None,
+        typer.Option(help="cifar10, imagenet or none: what its images went through; by default as the stem suggests."),
+    ] = None,
+    mean: Annotated[str | None, typer.Option(help="The normalisation's mean, as in 0.49,0.48,0.45.")] = None,
+    std: Annotated[str | None, typer.Option(help="The normalisation's standard deviation, likewise.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Which network of the file, if there are several.")] = None,
+) -> None:
+    """Make an encoder of a public SimCLR checkpoint. To it, unknown pixels are of the normalisation's mean."""
+    from npgen.corpus import load_corpus
+    from npgen.files import refuse_existing
+    from npgen.imported import Normalisation, import_encoder
+
+    source = load_corpus(corpus) if corpus is not None else None
+    target = out or (source.path / "encoder.safetensors" if source is not None and source.path is not None else None)
+    if target is None or target.suffix != ".safetensors":
+        raise invalid("out", "a path that ends in .safetensors, or corpus given", target and str(target))
+    refuse_existing(target)
+    if (mean is None) != (std is None) or (mean is not None and normalisation is not None):
+        raise ValueError("mean and std must be given both, and without normalisation")
+    given: str | Normalisation | None = normalisation
+    if mean is not None and std is not None:
+        given = Normalisation(_numbers("mean", mean), _numbers("std", std))
+    channels = source.images.shape[3] if source is not None else None
+    encoder = import_encoder(checkpoint, channels=channels, normalisation=given, prefix=prefix, device="cpu")
+    encoder.save(target)
+    facts = encoder.metadata["imported"]
+    typer.echo(f"{encoder!r}")
+    typer.echo(f"{facts['family']}, {facts['stem']} stem, normalisation by mean {facts['mean']}, std {facts['std']}")
+    typer.echo(str(target))
+
+
+def _numbers(name: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError as error:
+        raise invalid(name, "numbers with commas between them", text) from error
+
+
+@encoder_app.command("check")
+@_complain
+def encoder_check(
+    encoder: Annotated[
+        str, typer.Argument(help="auto, pixels, the name of a shipped encoder, or a .safetensors file.")
+    ],
+    corpus: CorpusName,
+    heldout: Annotated[
+        str | None, typer.Option(help="Corpus of labelled images kept apart, where CORPUS has none.")
+    ] = None,
+    square: Annotated[
+        list[int] | None,
+        typer.Option(help="Side of a known square, pixels; may be given several times. By default a series."),
+    ] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Measure how often the 20 nearest images of a partial canvas vote for its class."""
+    from npgen.corpus import load_corpus
+    from npgen.encoder import load_encoder
+    from npgen.neighbours import knn_accuracy
+
+    source = load_corpus(corpus)
+    apart = load_corpus(heldout) if heldout is not None else source.heldout
+    if apart is None or apart.labels is None:
+        raise invalid("heldout", "a corpus of labelled images, as there are none beside the corpus", heldout)
+    phi = load_encoder(encoder, source, device)
+    squares = tuple(square) if square else None
+    accuracy = knn_accuracy(phi, source, apart.images, apart.labels, squares, progress=not quiet)
+    typer.echo(f"{phi!r}: {len(source)} keys, {len(apart)} held-out images\n")
+    typer.echo("| known square | 20-NN accuracy |\n|---:|---:|")
+    for side, share in accuracy.items():
+        typer.echo(f"| {side} | {share:.4f} |")
+
+
 @app.command()
 @_complain
 def embed(
@@ -270,11 +361,20 @@ def evaluate(
     heldout: Annotated[
         str | None, typer.Option(help="Corpus of real images kept apart, where the run's corpus has none.")
     ] = None,
+    network: Annotated[
+        str, typer.Option(help="Network to score in: corpus, the corpus's own classifier, or inception.")
+    ] = "corpus",
+    weights: Annotated[
+        Path | None, typer.Option(help="File of the network's weights; inception needs torch-fidelity's.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides which real images are drawn.")] = 0,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Score samples beside as many real images; writes evaluation.json and evaluation.md into the run."""
+    """Score samples beside as many real images; writes evaluation.json and evaluation.md into the run.
+
+    In another network than the corpus's, the files are called evaluation-NETWORK.
+    """
     from npgen.corpus import load_corpus
     from npgen.evaluate import evaluate as score
     from npgen.files import write_bytes
@@ -283,10 +383,117 @@ def evaluate(
     samples = load_samples(run)
     source = load_corpus(corpus or samples.corpus_name)
     apart = load_corpus(heldout) if heldout is not None else None
-    evaluation = score(samples, source, heldout=apart, seed=seed, device=device, quiet=quiet)
-    evaluation.save(run / "evaluation.json")
-    write_bytes(run / "evaluation.md", f"{evaluation.markdown()}\n".encode())
+    evaluation = score(
+        samples, source, heldout=apart, network=network, weights=weights, seed=seed, device=device, quiet=quiet
+    )
+    name = "evaluation" if network == "corpus" else f"evaluation-{network}"
+    evaluation.save(run / f"{name}.json")
+    write_bytes(run / f"{name}.md", f"{evaluation.markdown()}\n".encode())
     typer.echo(evaluation.markdown())
+
+
+@app.command()
+@_complain
+def ablate(
+    corpus: CorpusName,
+    out: Annotated[Path, typer.Option(help="Folder to make, or that of an earlier call, which is gone on with.")],
+    n: Annotated[int, typer.Option("-n", help="Samples of each model.")] = 1000,
+    n_texture: Annotated[int, typer.Option(help="Samples of texture, at most; it takes long.")] = 100,
+    models: Annotated[str | None, typer.Option(help="Names with commas between them; by default all.")] = None,
+    config: Annotated[Path | None, typer.Option(help="JSON file of settings.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all draws, and of the real images drawn.")] = 0,
+    heldout: Annotated[
+        str | None, typer.Option(help="Corpus of real images kept apart, where the corpus has none.")
+    ] = None,
+    network: Annotated[str, typer.Option(help="What scores live in: corpus (its classifier) or inception.")] = "corpus",
+    weights: Annotated[Path | None, typer.Option(help="File of the network's weights, where it needs one.")] = None,
+    encoder: EncoderName = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    device: Device = "auto",
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare all models on the same seeds: a table (Tables 1 and 2 of the paper) and a picture (Figure 2)."""
+    from npgen.ablate import ablate as run
+    from npgen.corpus import load_corpus
+
+    ablation = run(
+        load_corpus(corpus),
+        out,
+        n,
+        models.split(",") if models is not None else None,
+        _settings(config, {}),
+        seed,
+        counts={"texture": n_texture},
+        heldout=load_corpus(heldout) if heldout is not None else None,
+        network=network,
+        weights=weights,
+        encoder=encoder,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+        quiet=quiet,
+    )
+    typer.echo(ablation.markdown())
+    typer.echo(str(out / "panel.png"))
+
+
+@app.command()
+@_complain
+def sweep(
+    corpus: CorpusName,
+    out: Annotated[Path, typer.Option(help="Folder to make, or that of an earlier sweep, which is gone on with.")],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE,…", help="Values of a setting. May be given several times."),
+    ] = None,
+    images: Annotated[str | None, typer.Option(help="Numbers of source images, with commas between them.")] = None,
+    product: Annotated[
+        bool, typer.Option("--product/--one-at-a-time", help="All combinations, or one change to the base at a time.")
+    ] = False,
+    n: Annotated[int, typer.Option("-n", help="Samples at each setting.")] = 500,
+    model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = "full",
+    config: Annotated[Path | None, typer.Option(help="JSON file of the base settings.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all draws, and of the images drawn.")] = 0,
+    heldout: Annotated[
+        str | None, typer.Option(help="Corpus of real images kept apart, where the corpus has none.")
+    ] = None,
+    keep: Annotated[bool, typer.Option(help="Keep the samples as run folders.")] = False,
+    network: Annotated[str, typer.Option(help="What scores live in: corpus (its classifier) or inception.")] = "corpus",
+    weights: Annotated[Path | None, typer.Option(help="File of the network's weights, where it needs one.")] = None,
+    encoder: EncoderName = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    device: Device = "auto",
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what settings do: quality, entropies, pools and time over a grid, in tables and plots."""
+    from npgen.corpus import load_corpus
+    from npgen.sweep import parse_grid
+    from npgen.sweep import sweep as run
+
+    axes = list(sets or ()) + ([f"images={images}"] if images is not None else [])
+    swept = run(
+        load_corpus(corpus),
+        out,
+        parse_grid(axes),
+        n,
+        _settings(config, {}),
+        model,
+        seed,
+        product=product,
+        keep=keep,
+        heldout=load_corpus(heldout) if heldout is not None else None,
+        network=network,
+        weights=weights,
+        encoder=encoder,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+        quiet=quiet,
+    )
+    typer.echo(swept.markdown())
+    typer.echo(str(out / "results.csv"))
 
 
 @app.command()

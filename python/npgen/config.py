@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from npgen.errors import invalid
 
 Candidates = Literal["best", "all"]
+Semantic = Literal["topk", "threshold"]
+Semantics = Literal["embedding", "label"]
 
 # Efros and Leung's ratio of window side to the Gaussian's standard deviation.
 WINDOW_PER_SIGMA = 6.4
@@ -26,19 +28,26 @@ class Model:
     Attributes
     ----------
     semantics
-        Sources come from a shortlist of images of like meaning (H in the paper); else from all images.
+        Sources come from a shortlist of images of like meaning (H in the paper): of near "embedding", or of the same
+        "label" as the seed's image. None: from all images.
     locality
         Sources lie near the pixel they serve (NS in the paper); else anywhere in the frame.
+    low_level
+        Sources look like what is known around the pixel (L in the paper); else all positions of all sources are
+        equally good.
     """
 
-    semantics: bool
+    semantics: Semantics | None
     locality: bool
+    low_level: bool
 
 
 MODELS: dict[str, Model] = {
-    "full": Model(semantics=True, locality=True),
-    "local": Model(semantics=False, locality=True),
-    "texture": Model(semantics=False, locality=False),
+    "full": Model(semantics="embedding", locality=True, low_level=True),
+    "local": Model(semantics=None, locality=True, low_level=True),
+    "texture": Model(semantics=None, locality=False, low_level=True),
+    "semantic": Model(semantics="embedding", locality=True, low_level=False),
+    "class": Model(semantics="label", locality=True, low_level=True),
 }
 
 
@@ -77,7 +86,10 @@ class Config:
     k_min
         The pool holds at least this many candidates (if there are as many).
     shortlist
-        Length K of the shortlist of images of like meaning.
+        Length K of the shortlist of images of like meaning; with the semantic "threshold", its least length.
+    semantic
+        "topk": the shortlist is the K images of nearest meaning. "threshold": all images whose embedding is within
+        (1 + ε) of the nearest one's distance from the query (the paper's text), and never fewer than K.
     candidates
         "best": of each image only its nearest position; "all": every position.
     anchor_weight
@@ -88,6 +100,12 @@ class Config:
         Upper left corner (y, x) of the seed patch; None means the centre.
     exclude_seed_image
         Bar the image that the seed patch comes from, which would match itself at distance 0.
+    sweeps
+        How many times the filled pixels are visited again, in a random order, each drawn anew with its whole window
+        known: Gibbs sampling. At most 1,000.
+    size
+        Height and width of the samples in pixels; None means the corpus's. Only a model without locality takes
+        another size; its seed patches come from anywhere in their images.
     stage_pixels
         At most so many pixels are filled between two queries; None means a whole ring.
 
@@ -103,11 +121,14 @@ class Config:
     epsilon: float = 0.1
     k_min: int = 1
     shortlist: int = 100
+    semantic: Semantic = "topk"
     candidates: Candidates = "best"
     anchor_weight: float = 0.5
     seed_size: int = 8
     seed_at: tuple[int, int] | None = None
     exclude_seed_image: bool = True
+    sweeps: int = 0
+    size: tuple[int, int] | None = None
     stage_pixels: int | None = None
 
     def __post_init__(self) -> None:
@@ -121,12 +142,21 @@ class Config:
         self._whole("shortlist", 1, "at least 1")
         if self.candidates not in get_args(Candidates):
             raise invalid("candidates", "'best' or 'all'", self.candidates)
+        if self.semantic not in get_args(Semantic):
+            raise invalid("semantic", "'topk' or 'threshold'", self.semantic)
         self._number("anchor_weight", "in 0…1", lambda value: 0 <= value <= 1)
         self._whole("seed_size", 1, "at least 1")
         if self.seed_at is not None:
-            object.__setattr__(self, "seed_at", _corner(self.seed_at))
+            object.__setattr__(self, "seed_at", _pair("seed_at", "(y, x)", self.seed_at))
         if not isinstance(self.exclude_seed_image, bool):
             raise TypeError(f"exclude_seed_image must be True or False, got {self.exclude_seed_image!r}")
+        self._whole("sweeps", 0, "in 0…1000")
+        if self.sweeps > 1000:
+            raise invalid("sweeps", "in 0…1000", self.sweeps)
+        if self.size is not None:
+            object.__setattr__(self, "size", _pair("size", "(height, width)", self.size))
+            if min(self.size) < 1:
+                raise invalid("size", "at least 1 along each side", self.size)
         if self.stage_pixels is not None:
             self._whole("stage_pixels", 1, "at least 1 or None")
 
@@ -220,7 +250,7 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _corner(value: Any) -> tuple[int, int]:
+def _pair(name: str, meaning: str, value: Any) -> tuple[int, int]:
     if not isinstance(value, tuple | list) or len(value) != 2 or not all(map(_is_whole, value)):
-        raise TypeError(f"seed_at must be two whole numbers (y, x) or None, got {value!r}")
+        raise TypeError(f"{name} must be two whole numbers {meaning} or None, got {value!r}")
     return int(value[0]), int(value[1])

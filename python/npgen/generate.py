@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -20,6 +21,9 @@ from npgen.encoder import AnyEncoder, load_encoder
 from npgen.errors import invalid
 from npgen.memory import MemoryBudget
 from npgen.trace import Samples
+
+# Ids of the images that may serve each canvas of a batch, one canvas after another, and where each one's end.
+Shortlists = tuple[NDArray[np.int32], NDArray[np.int64]]
 
 # Without queries a stage may be cut anywhere: this many pixels between two steps of the progress bar.
 SLICE = 16
@@ -172,7 +176,8 @@ def generate(
         Number of samples.
     model
         "full": semantics, locality and low level; "local": no semantics; "texture": no locality either, the
-        algorithm of Efros and Leung (1999) on a corpus.
+        algorithm of Efros and Leung (1999) on a corpus; "semantic": no low level, a uniform draw from the shortlist;
+        "class": as "full", with the label of the seed's image in place of its meaning.
     config
         Settings; None means the defaults.
     seed
@@ -180,7 +185,8 @@ def generate(
     first
         Index of the first sample: ``generate(..., n=1, first=17)`` is sample 17 of a larger run.
     encoder
-        What images mean: "auto", "pixels", the name of a shipped encoder, a file, or an encoder. Used by "full" alone.
+        What images mean: "auto", "pixels", the name of a shipped encoder, a file, or an encoder. Used by "full" and
+        "semantic" alone.
     batch_size
         Canvases grown side by side.
     device
@@ -217,11 +223,11 @@ def generate(
     run = _Run(corpus, parts, config, int(seed), threads, apart=memory is not None)
     with MemoryBudget(memory) as budget:
         budget.watch(corpus.images)
-        if parts.semantics:
+        if parts.semantics == "embedding":
             run.use_encoder(load_encoder(encoder, corpus, device), progress)
             budget.watch(run.keys)
         samples = Samples.empty(
-            (n, *corpus.images.shape[1:]),
+            (n, *run.shape, corpus.images.shape[3]),
             model=model,
             config=config,
             seed=int(seed),
@@ -229,7 +235,7 @@ def generate(
             corpus=corpus,
             encoder_id=run.encoder.id if run.encoder else None,
         )
-        pixels = len(run.order.pixels)
+        pixels = len(run.order.pixels) * (1 + config.sweeps)
         with tqdm(total=n * pixels, unit="px", unit_scale=True, disable=not progress) as bar:
             for start in range(0, n, batch_size):
                 run.fill(samples[start : start + batch_size], bar)
@@ -250,19 +256,30 @@ class _Run:
     ) -> None:
         self.corpus, self.model, self.config = corpus, model, config
         self.seed, self.threads = seed, threads
-        self.shape: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
+        source: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
+        self.shape = source if config.size is None else config.size
+        if self.shape != source and model.locality:
+            allowed = f"{source} or None, the corpus's own, for a model with locality"
+            raise invalid("size", allowed, config.size)
         config.check_shape(*self.shape)
+        if config.seed_size > min(source):
+            raise invalid("seed_size", f"in 1..={min(source)} (the corpus's images)", config.seed_size)
         others = len(corpus) - config.exclude_seed_image
         if others < 1:
             raise invalid("corpus", "at least 2 images, as the seed's own is barred", len(corpus))
-        if model.semantics and config.shortlist > others:
+        if model.semantics == "embedding" and config.shortlist > others:
             barred = ", the seed's own barred" if config.exclude_seed_image else ""
             raise invalid("shortlist", f"in 1..={others} (the corpus's images{barred})", config.shortlist)
         self.rect = config.seed_rect(*self.shape)
         self.order = fill_order(*self.shape, self.rect, config.window)
-        # Nothing in the frame is farther than its longer side.
-        radius = config.locality if model.locality else max(self.shape)
-        self.make_filler = partial(_filler, config=config, radius=radius, threads=threads)
+        # Nothing in either frame is farther than the longest side.
+        radius = config.locality if model.locality else max(*self.shape, *source)
+        self.make_filler = partial(
+            _filler, config=config, radius=radius, threads=threads, frame=self.shape, low_level=model.low_level
+        )
+        # Patches stay where they come from, where there is such a place.
+        self.seed_room = None if self.shape == source else tuple(side - config.seed_size + 1 for side in source)
+        self.members = _members(corpus) if model.semantics == "label" else {}
         self.filler = self.make_filler(corpus.images)
         # Whether a stage's images are read apart, not through the memory map, whose pages come in large pieces.
         self.apart = apart and isinstance(corpus.images, np.memmap)
@@ -276,27 +293,49 @@ class _Run:
         """Fill the canvases of one batch, in place."""
         indices = np.arange(batch.first, batch.first + len(batch), dtype=np.uint64)
         batch.anchor[:] = _core.draw_seed_images(self.seed, indices, len(self.corpus))
-        batch.place_seed(self.corpus, self.rect)
+        batch.place_seed(self.corpus, self.rect, self._seed_corners(indices))
         barred = batch.anchor if self.config.exclude_seed_image else np.full_like(batch.anchor, -1)
-        queries = _Queries(self, batch) if self.encoder is not None else None
+        retrieve = self._retrieval(batch, barred)
         known = known_rect(self.shape, self.rect)
-        for start, end in pairwise(self._cuts()):
-            pixels = self.order.pixels[start:end]  # (P, 2)
-            shortlists = None if queries is None else self._shortlists(queries(known), barred)  # (B, K)
-            stage = {"pixels": pixels, "known": known, "samples": indices, "barred": barred}
-            if self.apart and shortlists is not None:
-                self._fill_apart(batch, shortlists, **stage)
-            else:
-                self._fill(batch, shortlists, **stage)
-            known[pixels[:, 0], pixels[:, 1]] = True
-            bar.update(len(batch) * len(pixels))
+        for sweep in range(1 + self.config.sweeps):
+            order = self.order.pixels if sweep == 0 else _core.sweep_order(self.order.pixels, self.seed, sweep)
+            for start, end in pairwise(self._cuts(sweep)):
+                pixels = order[start:end]  # (P, 2)
+                stage = {"pixels": pixels, "known": known, "sweep": sweep, "samples": indices, "barred": barred}
+                shortlists = retrieve(known)
+                if self.apart and shortlists is not None:
+                    self._fill_apart(batch, shortlists, **stage)
+                else:
+                    self._fill(batch, shortlists, **stage)
+                known[pixels[:, 0], pixels[:, 1]] = True
+                bar.update(len(batch) * len(pixels))
 
-    def _fill(self, batch: Samples, shortlists: NDArray[np.int32] | None, **stage: NDArray[Any]) -> None:
+    def _seed_corners(self, indices: NDArray[np.uint64]) -> NDArray[np.int32] | None:
+        if self.seed_room is None:
+            return None
+        return _core.draw_seed_places(self.seed, indices, *self.seed_room)
+
+    def _retrieval(self, batch: Samples, barred: NDArray[np.int32]) -> Callable[[NDArray[np.bool_]], Shortlists | None]:
+        """How a batch's canvases, known so far as a mask says, come to the images that may serve them."""
+        if self.encoder is not None:
+            queries = _Queries(self, batch)
+            return lambda known: self._shortlists(queries(known), barred)
+        if self.model.semantics == "label":
+            assert self.corpus.labels is not None
+            like = [self.members[label] for label in self.corpus.labels[batch.anchor].tolist()]
+            lists = [ids[ids != bar] for ids, bar in zip(like, barred, strict=True)]
+            if any(len(ids) == 0 for ids in lists):
+                raise invalid("corpus", "at least 2 images of each label, as the seed's own is barred", "1 of a label")
+            shortlists = np.concatenate(lists), np.cumsum([len(ids) for ids in lists])
+            return lambda known: shortlists
+        return lambda known: None
+
+    def _fill(self, batch: Samples, shortlists: Shortlists | None, **stage: Any) -> None:
         self.filler.fill(batch.images, batch.trace.arrays(), seed=self.seed, shortlists=shortlists, **stage)
 
-    def _fill_apart(self, batch: Samples, shortlists: NDArray[np.int32], **stage: NDArray[Any]) -> None:
+    def _fill_apart(self, batch: Samples, shortlists: Shortlists, **stage: Any) -> None:
         """Fill from a copy of the shortlisted images, which is all of the corpus that is then in memory."""
-        ids, local = np.unique(shortlists, return_inverse=True)  # ascending, so that ties fall as they would
+        ids, local = np.unique(shortlists[0], return_inverse=True)  # ascending, so that ties fall as they would
         images = npy.read_rows(self.corpus.images, ids)
         # The trace in terms of the copy: −1 for images that are not in it.
         found = np.searchsorted(ids, batch.trace.image_id).clip(max=len(ids) - 1)
@@ -305,27 +344,51 @@ class _Run:
             batch.images,
             (local_trace, *batch.trace.arrays()[1:]),
             seed=self.seed,
-            shortlists=local.reshape(shortlists.shape).astype(np.int32),
+            shortlists=(local.astype(np.int32), shortlists[1]),
             # No barred image is on its canvas's shortlist.
             **(stage | {"barred": np.full_like(stage["barred"], -1)}),
         )
         y, x = stage["pixels"].T
         batch.trace.image_id[:, y, x] = ids[local_trace[:, y, x]]
 
-    def _cuts(self) -> list[int]:
-        """Where calls of the core begin and end in the fill order: rings, cut further where asked."""
-        stages: list[int] = self.order.stages.tolist()
-        if self.model.semantics and self.config.anchor_weight == 1:
-            return [0, len(self.order.pixels)]  # the anchor's like are the same throughout
+    def _cuts(self, sweep: int) -> list[int]:
+        """Where calls of the core begin and end in the fill order: rings or a whole sweep, cut further where asked."""
+        whole = [0, len(self.order.pixels)]
+        if self.model.semantics == "label" or (self.model.semantics and self.config.anchor_weight == 1):
+            return whole  # the anchor's like are the same throughout
+        stages: list[int] = self.order.stages.tolist() if sweep == 0 else whole
         longest = self.config.stage_pixels if self.model.semantics else SLICE
         if longest is None:
             return stages
         cuts = [range(start, end, longest) for start, end in pairwise(stages)]
         return [cut for stage in cuts for cut in stage] + stages[-1:]
 
-    def _shortlists(self, queries: NDArray[np.float32], barred: NDArray[np.int32]) -> NDArray[np.int32]:
-        ids, _ = _core.shortlist(self.keys, queries, self.config.shortlist, barred, self.threads or 0)
-        return ids
+    def _shortlists(self, queries: NDArray[np.float32], barred: NDArray[np.int32]) -> Shortlists:
+        ids, products = _core.shortlist(self.keys, queries, self.config.shortlist, barred, self.threads or 0)  # (B, K)
+        if self.config.semantic == "topk":
+            return ids.ravel(), np.arange(1, len(ids) + 1) * ids.shape[1]
+        lists = [
+            self._within(query, barred[b : b + 1], ids[b], products[b]) for b, query in enumerate(queries[:, None])
+        ]
+        return np.concatenate(lists), np.cumsum([len(ids) for ids in lists])
+
+    def _within(
+        self,
+        query: NDArray[np.float32],
+        barred: NDArray[np.int32],
+        ids: NDArray[np.int32],
+        products: NDArray[np.float32],
+    ) -> NDArray[np.int32]:
+        """All images within (1 + ε) of the nearest's distance, at least those given: more until one lies beyond."""
+        # Embeddings have length 1: d² = 2 − 2·product.
+        squared = np.maximum(2 - 2 * products.astype(np.float64), 0)
+        limit = (1 + self.config.epsilon) ** 2 * squared[0]
+        others = len(self.keys) - int(barred[0] >= 0)
+        while squared[-1] <= limit and len(ids) < others:
+            length = min(2 * len(ids), others)
+            found, more = _core.shortlist(self.keys, query, length, barred, self.threads or 0)
+            ids, squared = found[0], np.maximum(2 - 2 * more[0].astype(np.float64), 0)
+        return ids[: max(self.config.shortlist, int(np.searchsorted(squared, limit, side="right")))]
 
 
 class _Queries:
@@ -357,15 +420,32 @@ class _Queries:
         return (mixed / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
 
 
-def _filler(images: NDArray[np.uint8], config: Config, radius: int, threads: int | None) -> _core.Filler:
+def _members(corpus: Corpus) -> dict[int, NDArray[np.int32]]:
+    """Ids of the images of each label, ascending."""
+    if corpus.labels is None:
+        raise invalid("corpus", "one with labels, for the model 'class'", corpus.name)
+    return {int(label): np.flatnonzero(corpus.labels == label).astype(np.int32) for label in np.unique(corpus.labels)}
+
+
+def _filler(
+    images: NDArray[np.uint8],
+    config: Config,
+    radius: int,
+    threads: int | None,
+    frame: tuple[int, int] | None = None,
+    low_level: bool = True,
+) -> _core.Filler:
     return _core.Filler(
         images,
+        frame=frame or images.shape[1:3],
+        compare=low_level,
         window=config.window,
         sigma=config.gaussian_sigma,
         radius=radius,
         epsilon=config.epsilon,
         k_min=config.k_min,
-        best_only=config.candidates == "best",
+        # Where nothing is compared, no position of an image is better than another.
+        best_only=config.candidates == "best" and low_level,
         threads=threads or 0,
     )
 

@@ -146,14 +146,18 @@ class Samples:
             first=self.first + start,
         )
 
-    def place_seed(self, corpus: Corpus, rect: tuple[int, int, int, int]) -> None:
-        """Copy each anchor's rectangle (y, x, height, width) to the same place, and say so in the trace."""
+    def place_seed(
+        self, corpus: Corpus, rect: tuple[int, int, int, int], corners: NDArray[np.int32] | None = None
+    ) -> None:
+        """Copy a patch of each anchor to `rect` = (y, x, height, width): from `corners` (n, 2) or the same place."""
         y, x, height, width = rect
+        if corners is None:
+            corners = np.tile(np.array([y, x], np.int32), (len(self), 1))
         inside = (slice(None), slice(y, y + height), slice(x, x + width))
-        self.images[inside] = corpus.images[self.anchor][inside]
         self.trace.image_id[inside] = self.anchor[:, None, None]
-        self.trace.y[inside] = np.arange(y, y + height)[:, None]
-        self.trace.x[inside] = np.arange(x, x + width)
+        self.trace.y[inside] = corners[:, 0, None, None] + np.arange(height)[:, None]
+        self.trace.x[inside] = corners[:, 1, None, None] + np.arange(width)
+        self.images[inside] = corpus.images[self.trace.image_id[inside], self.trace.y[inside], self.trace.x[inside]]
 
     def replay(self, corpus: Corpus) -> NDArray[np.uint8]:
         """Rebuild the images from the corpus and the trace alone.
