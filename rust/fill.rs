@@ -24,7 +24,7 @@ const STREAM_IMAGES: usize = 4 * LANES;
 
 /// Parts that a stream over all images is cut into for each thread: enough to even out their speeds, few enough for
 /// merging their pools to cost little.
-const FOLDS: usize = 4;
+const PARTS: usize = 4;
 
 /// Probes that one task prepares.
 const PROBES: usize = 16;
@@ -74,6 +74,29 @@ struct View<'a> {
     pixels: &'a [u8],
     barred: Option<ImageId>,
     bound: f64,
+}
+
+/// A share of a stream over all images: what it has found for each canvas, and its buffers. Kept from pixel to pixel: where
+/// nearly all is background, ties make pools of thousands, and giving these back to the system each time has threads wait
+/// for each other's page faults.
+#[derive(Debug, Default)]
+struct Part {
+    pools: Vec<Builder>,
+    planes: Planes,
+    scratch: Scratch,
+}
+
+impl Part {
+    fn several() -> Vec<Self> {
+        (0..PARTS * rayon::current_num_threads()).map(|_| Self::default()).collect()
+    }
+}
+
+/// The pool of canvas `index` over all parts, in order, made in `pool`'s memory.
+fn merged<'p>(pool: &'p mut Builder, parts: &[Part], index: usize) -> &'p [Candidate] {
+    pool.begin(f64::INFINITY);
+    parts.iter().for_each(|part| pool.merge(&part.pools[index]));
+    pool.finish()
 }
 
 /// A canvas in the making, with its trace. All slices are row-major over the frame.
@@ -179,7 +202,15 @@ impl<'a> Model<'a> {
             ssd::offer_group(self.path, probe, planes.group(group), canvas, &mut pool, scratch);
             pool
         };
-        let empty = || Builder::new(self.rule).within(view.bound);
+        let empty = || {
+            let mut pool = Builder::new(self.rule);
+            pool.begin(view.bound);
+            pool
+        };
+        let merge = |mut pool: Builder, other: Builder| {
+            pool.merge(&other);
+            pool
+        };
         if rayon::current_num_threads() > 1 && probe.terms(planes.ids().len()) >= SPLIT_TERMS {
             (0..planes.groups())
                 .into_par_iter()
@@ -191,7 +222,7 @@ impl<'a> Model<'a> {
                     self.account.settle(&mut scratch);
                     pool
                 })
-                .reduce(empty, Builder::merge)
+                .reduce(empty, merge)
         } else {
             (0..planes.groups()).fold(empty(), |pool, group| scan(pool, scratch, group))
         }
@@ -213,8 +244,8 @@ impl<'a> Model<'a> {
             for probe in &probes {
                 check(cancel)?;
                 let view = self.view(probe, canvas, |image| ids.binary_search(&image).is_ok());
-                let pool = self.pool(probe, planes, view, scratch);
-                self.write(canvas, probe.pixel(), &pool.finish());
+                let mut pool = self.pool(probe, planes, view, scratch);
+                self.write(canvas, probe.pixel(), pool.finish());
             }
             self.account.settle(scratch);
             Ok(())
@@ -238,48 +269,47 @@ impl<'a> Model<'a> {
         canvases: &mut [Canvas],
         cancel: &AtomicBool,
     ) -> Result<()> {
+        let mut parts = Part::several();
+        let mut pools = vec![Builder::new(self.rule); canvases.len()];
         for probe in self.probes(pixels, known, None) {
             let views: Vec<View> =
-                canvases.iter().map(|canvas| self.view(&probe, canvas, |_| true)).collect();
-            let pools = self.pools_over_all(&probe, &views, cancel)?;
-            let write = |(canvas, pool): (&mut Canvas, Builder)| {
-                self.write(canvas, probe.pixel(), &pool.finish());
+                canvases.par_iter().map(|canvas| self.view(&probe, canvas, |_| true)).collect();
+            self.scan_all(&probe, &views, &mut parts, cancel)?;
+            let write = |(index, (canvas, pool)): (usize, (&mut Canvas, &mut Builder))| {
+                self.write(canvas, probe.pixel(), merged(pool, &parts, index));
             };
-            canvases.par_iter_mut().zip(pools).for_each(write);
+            canvases.par_iter_mut().zip(&mut pools).enumerate().for_each(write);
         }
         Ok(())
     }
 
-    /// One pool a canvas, over all images: each image's window is gathered once for the whole batch.
-    fn pools_over_all(&self, probe: &Probe, views: &[View], cancel: &AtomicBool) -> Result<Vec<Builder>> {
+    /// Scans all images, each part its share of them: each image's window is gathered once for the whole batch.
+    fn scan_all(&self, probe: &Probe, views: &[View], parts: &mut [Part], cancel: &AtomicBool) -> Result<()> {
         let count = self.corpus.count();
-        let empty =
-            || views.iter().map(|view| Builder::new(self.rule).within(view.bound)).collect::<Vec<_>>();
-        let stream = |(mut pools, mut planes, mut scratch): (Vec<Builder>, Planes, Scratch), chunk: usize| {
-            check(cancel)?;
-            let first = chunk * STREAM_IMAGES;
-            let ids = first..(first + STREAM_IMAGES).min(count);
-            planes.gather(&self.corpus, ids.map(|id| ImageId(id as u32)), probe.region());
-            for (view, pool) in views.iter().zip(&mut pools) {
-                for group in 0..planes.groups() {
-                    let canvas = (view.pixels, view.barred);
-                    ssd::offer_group(self.path, probe, planes.group(group), canvas, pool, &mut scratch);
+        let chunks = count.div_ceil(STREAM_IMAGES);
+        let share = chunks.div_ceil(parts.len());
+        let stream = |(index, part): (usize, &mut Part)| {
+            let Part { pools, planes, scratch } = part;
+            pools.resize(views.len(), Builder::new(self.rule));
+            for (view, pool) in views.iter().zip(&mut *pools) {
+                pool.begin(view.bound);
+            }
+            for chunk in index * share..((index + 1) * share).min(chunks) {
+                check(cancel)?;
+                let first = chunk * STREAM_IMAGES;
+                let ids = first..(first + STREAM_IMAGES).min(count);
+                planes.gather(&self.corpus, ids.map(|id| ImageId(id as u32)), probe.region());
+                for (view, pool) in views.iter().zip(&mut *pools) {
+                    for group in 0..planes.groups() {
+                        let canvas = (view.pixels, view.barred);
+                        ssd::offer_group(self.path, probe, planes.group(group), canvas, pool, scratch);
+                    }
                 }
             }
-            self.account.settle(&mut scratch);
-            Ok((pools, planes, scratch))
+            self.account.settle(scratch);
+            Ok(())
         };
-        // Where nearly all is background, ties make pools of thousands: canvases are merged side by side, too.
-        let merge = |a: Vec<Builder>, b: Vec<Builder>| {
-            Ok(a.into_par_iter().zip(b).map(|(a, b)| a.merge(b)).collect())
-        };
-        let chunks = count.div_ceil(STREAM_IMAGES);
-        (0..chunks)
-            .into_par_iter()
-            .with_min_len(chunks.div_ceil(FOLDS * rayon::current_num_threads()))
-            .try_fold(|| (empty(), Planes::default(), Scratch::default()), stream)
-            .map(|part| part.map(|(pools, _, _)| pools))
-            .try_reduce(empty, merge)
+        parts.par_iter_mut().with_max_len(1).enumerate().try_for_each(stream)
     }
 
     /// The pool of one pixel of one canvas: over `shortlist` (ascending ids), or over every image.
@@ -294,15 +324,21 @@ impl<'a> Model<'a> {
         let reach = self.reach();
         let probe = Probe::new(&reach, known, pixel, reach.region(pixel));
         let view = View { pixels: canvas, barred: None, bound: f64::INFINITY };
-        let pool = match shortlist {
+        let mut pool = match shortlist {
             Some(ids) => {
                 let mut planes = Planes::default();
                 planes.gather(&self.corpus, ids.iter().copied(), probe.region());
                 self.pool(&probe, &planes, view, &mut Scratch::default())
             }
-            None => self.pools_over_all(&probe, &[view], cancel)?.remove(0),
+            None => {
+                let mut parts = Part::several();
+                self.scan_all(&probe, &[view], &mut parts, cancel)?;
+                let mut pool = Builder::new(self.rule);
+                merged(&mut pool, &parts, 0);
+                pool
+            }
         };
-        Ok(pool.finish())
+        Ok(pool.finish().to_vec())
     }
 
     /// Seconds of each of `repeats` scans of one pixel over the images `ids`, gathered beforehand whole, as for a stage,

@@ -76,7 +76,7 @@ impl Builder {
         self.rule.keep
     }
 
-    /// Candidates farther than this can't enter any more. Infinite, unless it began [`within`](Self::within) a bound,
+    /// Candidates farther than this can't enter any more. Infinite, unless it [began](Self::begin) with a bound,
     /// while there are fewer than `k_min`.
     pub fn bound(&self) -> f64 {
         if self.nearest.len() < self.rule.k_min {
@@ -91,9 +91,11 @@ impl Builder {
         (self.rule.k_min == 1).then_some(1.0 + self.rule.epsilon)
     }
 
-    /// A pool that takes nothing beyond `bound`, which must not be below the finished pool's.
-    pub fn within(self, bound: f64) -> Self {
-        Self { ceiling: bound.min(self.ceiling), ..self }
+    /// Begins anew, in the memory it has, and takes nothing beyond `bound`, which must not be below the finished pool's.
+    pub fn begin(&mut self, bound: f64) {
+        self.nearest.clear();
+        self.candidates.clear();
+        self.ceiling = bound;
     }
 
     /// How many more candidates the bound waits for.
@@ -113,26 +115,24 @@ impl Builder {
         }
     }
 
-    /// Takes all that another builder of the same rule holds.
-    pub fn merge(mut self, other: Self) -> Self {
-        for candidate in other.candidates {
+    /// Offers all that another builder of the same rule holds.
+    pub fn merge(&mut self, other: &Self) {
+        for &candidate in &other.candidates {
             self.offer(candidate);
         }
-        self
     }
 
     /// The pool, in order. Empty only if nothing was offered.
-    pub fn finish(mut self) -> Vec<Candidate> {
+    pub fn finish(&mut self) -> &[Candidate] {
         let bound = self.bound();
         self.candidates.retain(|candidate| candidate.distance <= bound);
         self.candidates.sort_unstable_by(Candidate::order);
-        let near = match self.candidates.first() {
-            Some(first) => (1.0 + self.rule.epsilon) * first.distance,
-            None => return self.candidates,
-        };
-        let within = self.candidates.partition_point(|candidate| candidate.distance <= near);
-        self.candidates.truncate(within.max(self.rule.k_min));
-        self.candidates
+        if let Some(first) = self.candidates.first() {
+            let near = (1.0 + self.rule.epsilon) * first.distance;
+            let within = self.candidates.partition_point(|candidate| candidate.distance <= near);
+            self.candidates.truncate(within.max(self.rule.k_min));
+        }
+        &self.candidates
     }
 }
 
@@ -175,8 +175,14 @@ mod tests {
                 part.iter().for_each(|&c| builder.offer(c));
                 builder
             };
-            prop_assert_eq!(&fill(&all).finish(), &expected);
-            prop_assert_eq!(&fill(&all[split..]).merge(fill(&all[..split])).finish(), &expected);
+            let mut whole = fill(&all);
+            prop_assert_eq!(whole.finish(), &expected);
+            let mut merged = fill(&all[split..]);
+            merged.merge(&fill(&all[..split]));
+            prop_assert_eq!(merged.finish(), &expected);
+            merged.begin(f64::INFINITY);
+            merged.merge(&whole);
+            prop_assert_eq!(merged.finish(), &expected);
         }
     }
 

@@ -120,7 +120,8 @@ proptest! {
             let bound = if ceiling { expected.bound() } else { f64::INFINITY };
             let expected = expected.finish();
             for path in Path::available() {
-                let mut pool = Builder::new(rule).within(bound);
+                let mut pool = Builder::new(rule);
+                pool.begin(bound);
                 for group in 0..planes.groups() {
                     let canvas = (&case.canvas[..], barred);
                     offer_group(path, probe, planes.group(group), canvas, &mut pool, &mut Scratch::default());
