@@ -57,6 +57,7 @@ fn fills(criterion: &mut Criterion) {
         window: &window,
         radius: 2,
         rule: Rule::new(0.1, 1, Keep::Best).unwrap(),
+        quota: None,
         sweep: 0,
         path: Path::best(),
         account: &Account::default(),

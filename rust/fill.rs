@@ -42,6 +42,8 @@ pub struct Model<'a> {
     /// Largest Chebyshev distance between a pixel and its source.
     pub radius: usize,
     pub rule: Rule,
+    /// How many of the pixels that a window sees may come from one image.
+    pub quota: Option<usize>,
     /// 0 while canvases are filled, then the number of the sweep that visits them again.
     pub sweep: u16,
     pub path: Path,
@@ -67,12 +69,12 @@ impl Account {
     }
 }
 
-/// What a scan needs to know of a canvas: its bytes, the image that must not serve it, and a bound that its pool is
-/// known not to pass.
-#[derive(Debug, Clone, Copy)]
+/// What a scan needs to know of a canvas: its bytes, the images that must not serve the pixel, and a bound that its pool
+/// is known not to pass.
+#[derive(Debug)]
 struct View<'a> {
     pixels: &'a [u8],
-    barred: Option<ImageId>,
+    barred: Vec<ImageId>,
     bound: f64,
 }
 
@@ -167,6 +169,7 @@ impl<'a> Model<'a> {
     /// What a scan needs of a canvas. The bound comes from the sources of the pixel's four neighbours, moved along with
     /// it: what served next door mostly serves well here. Only images that `serves` accepts are candidates.
     fn view<'c>(&self, probe: &Probe, canvas: &'c Canvas, serves: impl Fn(ImageId) -> bool) -> View<'c> {
+        let barred = self.barred(probe, canvas);
         let mut pool = Builder::new(self.rule);
         let mut seen: Vec<(ImageId, Pixel)> = Vec::with_capacity(4);
         for (dy, dx) in [(-1, 0), (0, -1), (0, 1), (1, 0)] {
@@ -184,7 +187,7 @@ impl<'a> Model<'a> {
             let one_each = self.rule.keep() == Keep::Best;
             let again = seen.iter().any(|&(i, q)| i == image && (one_each || q == source));
             let known = probe.taps().offsets.contains(&offset);
-            if candidate && known && !again && Some(image) != canvas.barred && serves(image) {
+            if candidate && known && !again && !barred.contains(&image) && serves(image) {
                 seen.push((image, source));
                 let candidate = (image, source);
                 let bytes = (&*canvas.pixels, self.frame);
@@ -192,13 +195,26 @@ impl<'a> Model<'a> {
                 pool.offer(Candidate { distance, image, source });
             }
         }
-        View { pixels: canvas.pixels, barred: canvas.barred, bound: pool.bound() }
+        View { pixels: canvas.pixels, barred, bound: pool.bound() }
+    }
+
+    /// Images that must not serve a pixel: the canvas's own, and those that have served as much of its window as they may.
+    fn barred(&self, probe: &Probe, canvas: &Canvas) -> Vec<ImageId> {
+        let mut barred: Vec<ImageId> = canvas.barred.into_iter().collect();
+        let Some(quota) = self.quota else { return barred };
+        let tap = |&offset: &Offset| self.frame.step(probe.pixel(), offset);
+        let source = |tap: Pixel| u32::try_from(canvas.trace.image_id[self.frame.flat(tap)]).ok();
+        let mut sources: Vec<u32> = probe.taps().offsets.iter().filter_map(tap).filter_map(source).collect();
+        sources.sort_unstable();
+        let spent = sources.chunk_by(|a, b| a == b).filter(|same| same.len() >= quota);
+        barred.extend(spent.map(|same| ImageId(same[0])));
+        barred
     }
 
     /// The pool of a pixel over already gathered images.
-    fn pool(&self, probe: &Probe, planes: &Planes, view: View, scratch: &mut Scratch) -> Builder {
+    fn pool(&self, probe: &Probe, planes: &Planes, view: &View, scratch: &mut Scratch) -> Builder {
         let scan = |mut pool: Builder, scratch: &mut Scratch, group: usize| {
-            let canvas = (view.pixels, view.barred);
+            let canvas = (view.pixels, &view.barred[..]);
             ssd::offer_group(self.path, probe, planes.group(group), canvas, &mut pool, scratch);
             pool
         };
@@ -244,7 +260,7 @@ impl<'a> Model<'a> {
             for probe in &probes {
                 check(cancel)?;
                 let view = self.view(probe, canvas, |image| ids.binary_search(&image).is_ok());
-                let mut pool = self.pool(probe, planes, view, scratch);
+                let mut pool = self.pool(probe, planes, &view, scratch);
                 self.write(canvas, probe.pixel(), pool.finish());
             }
             self.account.settle(scratch);
@@ -301,7 +317,7 @@ impl<'a> Model<'a> {
                 planes.gather(&self.corpus, ids.map(|id| ImageId(id as u32)), probe.region());
                 for (view, pool) in views.iter().zip(&mut *pools) {
                     for group in 0..planes.groups() {
-                        let canvas = (view.pixels, view.barred);
+                        let canvas = (view.pixels, &view.barred[..]);
                         ssd::offer_group(self.path, probe, planes.group(group), canvas, pool, scratch);
                     }
                 }
@@ -323,12 +339,12 @@ impl<'a> Model<'a> {
     ) -> Result<Vec<Candidate>> {
         let reach = self.reach();
         let probe = Probe::new(&reach, known, pixel, reach.region(pixel));
-        let view = View { pixels: canvas, barred: None, bound: f64::INFINITY };
+        let view = View { pixels: canvas, barred: Vec::new(), bound: f64::INFINITY };
         let mut pool = match shortlist {
             Some(ids) => {
                 let mut planes = Planes::default();
                 planes.gather(&self.corpus, ids.iter().copied(), probe.region());
-                self.pool(&probe, &planes, view, &mut Scratch::default())
+                self.pool(&probe, &planes, &view, &mut Scratch::default())
             }
             None => {
                 let mut parts = Part::several();
@@ -355,13 +371,13 @@ impl<'a> Model<'a> {
         let probe = Probe::new(&reach, known, pixel, frame);
         let mut planes = Planes::default();
         planes.gather(&self.corpus, ids.iter().copied(), frame);
-        let view = View { pixels: canvas, barred: None, bound: f64::INFINITY };
+        let view = View { pixels: canvas, barred: Vec::new(), bound: f64::INFINITY };
         let mut scratch = Scratch::default();
         let mut size = 0;
         let mut once = || {
             let start = Instant::now();
             if pooled {
-                size = self.pool(&probe, &planes, view, &mut scratch).finish().len();
+                size = self.pool(&probe, &planes, &view, &mut scratch).finish().len();
             } else {
                 for group in 0..planes.groups() {
                     black_box(ssd::scan_plainly(

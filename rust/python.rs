@@ -241,6 +241,7 @@ struct Filler {
     window: Window,
     radius: usize,
     rule: Rule,
+    quota: Option<usize>,
     threads: usize,
     path: Path,
     account: Account,
@@ -256,6 +257,7 @@ impl Filler {
             window: &self.window,
             radius: self.radius,
             rule: self.rule,
+            quota: self.quota,
             sweep,
             path: self.path,
             account: &self.account,
@@ -286,7 +288,7 @@ fn corpus_of<'a>(shape: &[usize], images: &'a [u8]) -> Result<Corpus<'a>> {
 #[pymethods]
 impl Filler {
     #[new]
-    #[pyo3(signature = (images, *, frame, window, sigma, radius, epsilon, k_min, best_only, compare, threads))]
+    #[pyo3(signature = (images, *, frame, window, sigma, radius, epsilon, k_min, best_only, quota, compare, threads))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of one frozen configuration
     fn new(
         images: Bound<'_, PyArray4<u8>>,
@@ -297,6 +299,7 @@ impl Filler {
         epsilon: f64,
         k_min: usize,
         best_only: bool,
+        quota: Option<usize>,
         compare: bool,
         threads: usize,
     ) -> PyResult<Self> {
@@ -305,12 +308,14 @@ impl Filler {
         let keep = if best_only { Keep::Best } else { Keep::All };
         let frame = Extent::new(frame.0, frame.1);
         require(frame.area() > 0, "frame", "at least 1×1", format!("{}×{}", frame.height, frame.width))?;
+        require(quota != Some(0), "quota", "at least 1 or None", 0)?;
         let window = Window::new(window, sigma, frame)?;
         Ok(Self {
             frame,
             window: if compare { window } else { Window::empty() },
             radius,
             rule: Rule::new(epsilon, k_min, keep)?,
+            quota,
             threads,
             path: Path::chosen()?,
             account: Account::default(),
@@ -391,6 +396,16 @@ impl Filler {
                     trace,
                 })
                 .collect();
+            // So many images can have served all that they may of a window.
+            let spent = self.quota.map_or(0, |quota| ((2 * self.window.half() + 1).pow(2) - 1) / quota);
+            let enough = |name, useful: usize| {
+                require(
+                    useful > spent,
+                    name,
+                    format!("more than {spent} images beside the barred one"),
+                    useful,
+                )
+            };
             match shortlists {
                 Some((ids, ends)) => {
                     let ids = contiguous("shortlists", ids.as_slice())?;
@@ -400,8 +415,7 @@ impl Filler {
                         .zip(&barred)
                         .map(|(ids, barred)| {
                             let ids = sorted_ids(ids, count)?;
-                            let useful = ids.iter().any(|&id| Some(id) != *barred);
-                            require(useful, "shortlists", "more than the barred image", "nothing else")?;
+                            enough("shortlists", ids.iter().filter(|&&id| Some(id) != *barred).count())?;
                             Ok(ids)
                         })
                         .collect::<Result<Vec<_>>>()?;
@@ -410,8 +424,7 @@ impl Filler {
                     })
                 }
                 None => {
-                    let useful = count > 1 || barred.iter().all(Option::is_none);
-                    require(useful, "corpus", "more than the barred image", "nothing else")?;
+                    enough("corpus", count - usize::from(barred.iter().any(Option::is_some)))?;
                     run(py, self.threads, |cancel| model.fill_from_all(&pixels, known, &mut batch, cancel))
                 }
             }

@@ -266,23 +266,22 @@ pub fn scan_plainly(path: Path, probe: &Probe, group: &[Lanes], canvas: &[u8], s
 
 /// Scans one group of images around one pixel of one canvas and offers the near ones to the pool.
 ///
-/// A canvas is its bytes and the image, if any, that must not serve it.
+/// `ids` ascend. A canvas is its bytes and the images that must not serve the pixel.
 pub fn offer_group(
     path: Path,
     probe: &Probe,
     (group, ids): (&[Lanes], &[ImageId]),
-    (canvas, barred): (&[u8], Option<ImageId>),
+    (canvas, barred): (&[u8], &[ImageId]),
     pool: &mut Builder,
     scratch: &mut Scratch,
 ) {
     let Scratch { context, sums, done, total } = scratch;
     probe.context(canvas, context);
-    // Lanes past the last image and the barred image are as far as can be.
+    // Lanes past the last image and barred images are as far as can be.
     let mut floor = [f32::INFINITY; LANES];
-    for (floor, &id) in floor.iter_mut().zip(ids) {
-        if Some(id) != barred {
-            *floor = 0.0;
-        }
+    floor[..ids.len()].fill(0.0);
+    for lane in barred.iter().filter_map(|id| ids.binary_search(id).ok()) {
+        floor[lane] = f32::INFINITY;
     }
     let slack = 1.0 + probe.slack();
     let scale = probe.norm * slack * slack;

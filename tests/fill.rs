@@ -26,6 +26,7 @@ struct Scene {
     window: Window,
     known: Vec<bool>,
     order: FillOrder,
+    quota: Option<usize>,
     account: Account,
 }
 
@@ -38,7 +39,7 @@ struct Outcome {
 }
 
 impl Scene {
-    fn new() -> Self {
+    fn new(quota: Option<usize>) -> Self {
         let mut known = vec![false; EXTENT.area()];
         let seed = Rect { y: 4, x: 4, height: 4, width: 4 };
         seed.pixels().for_each(|pixel| known[EXTENT.flat(pixel)] = true);
@@ -47,6 +48,7 @@ impl Scene {
             window: Window::new(7, 1.2, EXTENT).unwrap(),
             order: fill_order(EXTENT, &known, 7).unwrap(),
             known,
+            quota,
             account: Account::default(),
         }
     }
@@ -58,6 +60,7 @@ impl Scene {
             window: &self.window,
             radius: 2,
             rule: Rule::new(0.1, 3, Keep::Best).unwrap(),
+            quota: self.quota,
             sweep: 0,
             path,
             account: &self.account,
@@ -103,7 +106,11 @@ impl Scene {
 
 #[test]
 fn threads_batches_paths_and_routes_agree() {
-    let scene = Scene::new();
+    check_agreement(&Scene::new(None));
+    check_agreement(&Scene::new(Some(2)));
+}
+
+fn check_agreement(scene: &Scene) {
     let everything: Vec<ImageId> = (0..COUNT as u32).map(ImageId).collect();
     let lists = vec![everything; 3];
     let best = Path::best();
@@ -121,8 +128,32 @@ fn threads_batches_paths_and_routes_agree() {
 }
 
 #[test]
+fn no_image_serves_more_of_a_window_than_its_quota() {
+    let quota = 2;
+    let scene = Scene::new(Some(quota));
+    let outcome = scene.fill((Path::best(), 2, 3), None, false).unwrap();
+    let free = Scene::new(None).fill((Path::best(), 2, 3), None, false).unwrap();
+    for (image_id, free_id) in outcome.ids.iter().zip(&free.ids) {
+        let fewest = |image_id: &[i32]| {
+            let mut known = scene.known.clone();
+            let mut fewest = true;
+            for &pixel in &scene.order.pixels {
+                let taps = scene.window.taps(EXTENT, &known, pixel);
+                let own = image_id[EXTENT.flat(pixel)];
+                let seen = taps.offsets.iter().filter_map(|&offset| EXTENT.step(pixel, offset));
+                fewest &= seen.filter(|&tap| image_id[EXTENT.flat(tap)] == own).count() < quota;
+                known[EXTENT.flat(pixel)] = true;
+            }
+            fewest
+        };
+        assert!(fewest(&image_id[0]));
+        assert!(!fewest(&free_id[0]));
+    }
+}
+
+#[test]
 fn a_raised_flag_ends_the_work() {
-    let scene = Scene::new();
+    let scene = Scene::new(None);
     let lists = vec![vec![ImageId(5)]; 2];
     assert_eq!(scene.fill((Path::best(), 2, 2), None, true), Err(Error::Interrupted));
     assert_eq!(scene.fill((Path::best(), 2, 2), Some(&lists), true), Err(Error::Interrupted));

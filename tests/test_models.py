@@ -67,6 +67,84 @@ def test_a_threshold_s_shortlist_is_what_lies_within_it(digits):
     np.testing.assert_array_equal(fewest.trace.pool_size[:, 8, 3], np.maximum(expected, 20) * 25)
 
 
+def windows(config, shape):
+    """The windows of all pixels, as masks of the frame without their centres."""
+    half = config.window // 2
+    rows, columns = np.indices(shape)
+    for y, x in np.ndindex(shape):
+        near = (abs(rows - y) <= half) & (abs(columns - x) <= half)
+        near[y, x] = False
+        yield (y, x), near
+
+
+@pytest.mark.parametrize("model", ["full", "local", "texture", "class"])
+@pytest.mark.parametrize("quota", [2, 5])
+def test_no_image_serves_more_of_a_window_than_its_quota(colours, model, quota):
+    config = with_(quota=quota)
+    samples = run(colours, model=model, config=config)
+    order = npgen.fill_order(12, 12, config.seed_rect(12, 12), config.window).pixels
+    masks = dict(windows(config, (12, 12)))
+    for ids in samples.trace.image_id:
+        known = samples.trace.pool_size[0] == 0
+        for y, x in order:
+            assert (ids == ids[y, x])[masks[y, x] & known].sum() < quota
+            known[y, x] = True
+    free = run(colours, model=model)
+    assert npgen.entropy(samples, colours).mean_image_id > npgen.entropy(free, colours).mean_image_id + 0.1
+    np.testing.assert_array_equal(samples.replay(colours), samples.images)
+    for options in [{"threads": 1}, {"batch_size": 1}, {"batch_size": 4, "threads": 2}]:
+        assert equal(run(colours, model=model, config=config, **options), samples)
+
+
+def test_a_quota_s_pool_is_that_of_the_images_left(colours):
+    config = with_(quota=3, sweeps=2, candidates="all", epsilon=0.5)
+    samples = run(colours, model="local", config=config)
+    y, x = npgen._core.sweep_order(
+        npgen.fill_order(12, 12, config.seed_rect(12, 12), config.window).pixels, 3, config.sweeps
+    )[-1]
+    window = dict(windows(config, (12, 12)))[y, x]
+    for image, ids, sizes, anchor in zip(
+        samples.images, samples.trace.image_id, samples.trace.pool_size, samples.anchor, strict=True
+    ):
+        served, counts = np.unique(ids[window], return_counts=True)
+        left = np.setdiff1d(np.arange(len(colours)), [*served[counts >= 3], anchor])
+        pool = npgen.candidate_pool(colours, image, np.ones((12, 12), bool), (y, x), config, left)
+        assert len(pool) == sizes[y, x]
+        assert ids[y, x] in pool.image_id
+
+
+def test_bad_quotas_are_refused(colours):
+    with pytest.raises(ValueError, match="quota must be at least 1 or None, got 0"):
+        with_(quota=0)
+    with pytest.raises(TypeError, match="quota must be a whole number, got 1.5"):
+        with_(quota=1.5)
+    with pytest.raises(ValueError, match="quota must be at least 2 for a choice of 20 images, got 1"):
+        run(colours, config=with_(quota=1))
+    with pytest.raises(ValueError, match="quota must be None for a model that looks at no window, got 5"):
+        run(colours, model="semantic", config=with_(quota=5))
+    few = npgen.Corpus.from_arrays(colours.images[:60], np.repeat([0, 1], [50, 10]))
+    with pytest.raises(
+        ValueError, match=r"corpus must be at least 14 images of each label, as others use up .* got '10 of"
+    ):
+        run(few, 40, model="class", config=with_(quota=2))
+    filler = npgen.generate.__globals__["_filler"](colours.images[:9], with_(quota=3), 2, None)
+    batch = npgen.Samples.empty(
+        (1, 12, 12, 3), model="local", config=with_(), seed=0, first=0, corpus=colours, encoder_id=None
+    )
+    with pytest.raises(ValueError, match="corpus must be more than 8 images beside the barred one, got 8"):
+        filler.fill(
+            batch.images,
+            batch.trace.arrays(),
+            pixels=np.array([[3, 3]], np.int32),
+            known=np.ones((12, 12), bool),
+            seed=0,
+            sweep=0,
+            samples=np.zeros(1, np.uint64),
+            barred=np.zeros(1, np.int32),
+            shortlists=None,
+        )
+
+
 @pytest.mark.parametrize("model", ["full", "local", "texture", "class"])
 def test_sweeps_draw_every_pixel_but_the_seed_s_anew(colours, model):
     filled, swept = run(colours, model=model), run(colours, model=model, config=with_(sweeps=1))

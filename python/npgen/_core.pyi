@@ -41,6 +41,7 @@ class Filler:
         epsilon: float,
         k_min: int,
         best_only: bool,
+        quota: int | None,
         compare: bool,
         threads: int,
     ) -> Filler: ...

@@ -82,6 +82,7 @@ def generate(
     locality: Annotated[int | None, typer.Option(help="Largest distance R of pixel and source.")] = None,
     epsilon: Annotated[float | None, typer.Option(help="Pool: within (1 + ε) of the nearest.")] = None,
     k_min: Annotated[int | None, typer.Option(help="Pool: at least this many.")] = None,
+    quota: Annotated[int | None, typer.Option(help="Pixels of a window that may come from one image.")] = None,
     shortlist: Annotated[int | None, typer.Option(help="Length K of the shortlist.")] = None,
     semantic: Annotated[str | None, typer.Option(help="topk, or threshold: within (1 + ε) of the nearest.")] = None,
     candidates: Annotated[str | None, typer.Option(help="best or all positions of an image.")] = None,

@@ -85,6 +85,10 @@ class Config:
         Tolerance ε: the pool holds candidates within (1 + ε) of the nearest.
     k_min
         The pool holds at least this many candidates (if there are as many).
+    quota
+        At most this many of the known pixels that a window sees may come from one image: what has served so many has
+        no more to offer to that pixel. Bounds how much is copied in one piece, and with it the image-ID entropy from
+        below. None sets no limit.
     shortlist
         Length K of the shortlist of images of like meaning; with the semantic "threshold", its least length.
     semantic
@@ -120,6 +124,7 @@ class Config:
     locality: int = 2
     epsilon: float = 0.1
     k_min: int = 1
+    quota: int | None = None
     shortlist: int = 100
     semantic: Semantic = "topk"
     candidates: Candidates = "best"
@@ -139,6 +144,8 @@ class Config:
         self._whole("locality", 0, "at least 0")
         self._number("epsilon", "a number ≥ 0", lambda value: value >= 0)
         self._whole("k_min", 1, "at least 1")
+        if self.quota is not None:
+            self._whole("quota", 1, "at least 1 or None")
         self._whole("shortlist", 1, "at least 1")
         if self.candidates not in get_args(Candidates):
             raise invalid("candidates", "'best' or 'all'", self.candidates)
@@ -176,6 +183,11 @@ class Config:
         if not math.isfinite(number) or not holds(number):
             raise invalid(name, allowed, value)
         object.__setattr__(self, name, number)
+
+    @property
+    def spent(self) -> int:
+        """How many images at most can have used up their quota in one window."""
+        return 0 if self.quota is None else (self.window**2 - 1) // self.quota
 
     @property
     def gaussian_sigma(self) -> float:

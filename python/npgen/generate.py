@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -270,6 +271,13 @@ class _Run:
         if model.semantics == "embedding" and config.shortlist > others:
             barred = ", the seed's own barred" if config.exclude_seed_image else ""
             raise invalid("shortlist", f"in 1..={others} (the corpus's images{barred})", config.shortlist)
+        if config.quota is not None and not model.low_level:
+            raise invalid("quota", "None for a model that looks at no window", config.quota)
+        self.members = _members(corpus) if model.semantics == "label" else {}
+        choice = config.shortlist if model.semantics == "embedding" else others
+        if choice <= config.spent:
+            allowed = f"at least {math.ceil(config.window**2 / choice)} for a choice of {choice} images"
+            raise invalid("quota", allowed, config.quota)
         self.rect = config.seed_rect(*self.shape)
         self.order = fill_order(*self.shape, self.rect, config.window)
         # Nothing in either frame is farther than the longest side.
@@ -279,7 +287,6 @@ class _Run:
         )
         # Patches stay where they come from, where there is such a place.
         self.seed_room = None if self.shape == source else tuple(side - config.seed_size + 1 for side in source)
-        self.members = _members(corpus) if model.semantics == "label" else {}
         self.filler = self.make_filler(corpus.images)
         # Whether a stage's images are read apart, not through the memory map, whose pages come in large pieces.
         self.apart = apart and isinstance(corpus.images, np.memmap)
@@ -324,8 +331,11 @@ class _Run:
             assert self.corpus.labels is not None
             like = [self.members[label] for label in self.corpus.labels[batch.anchor].tolist()]
             lists = [ids[ids != bar] for ids, bar in zip(like, barred, strict=True)]
-            if any(len(ids) == 0 for ids in lists):
-                raise invalid("corpus", "at least 2 images of each label, as the seed's own is barred", "1 of a label")
+            fewest = min(map(len, lists))
+            if fewest <= self.config.spent:
+                why = "the seed's own is barred" if self.config.quota is None else "others use up their quota"
+                allowed = f"at least {self.config.spent + 2} images of each label, as {why}"
+                raise invalid("corpus", allowed, f"{fewest + 1} of a label")
             shortlists = np.concatenate(lists), np.cumsum([len(ids) for ids in lists])
             return lambda known: shortlists
         return lambda known: None
@@ -446,6 +456,7 @@ def _filler(
         k_min=config.k_min,
         # Where nothing is compared, no position of an image is better than another.
         best_only=config.candidates == "best" and low_level,
+        quota=config.quota,
         threads=threads or 0,
     )
 

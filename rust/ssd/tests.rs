@@ -123,7 +123,7 @@ proptest! {
                 let mut pool = Builder::new(rule);
                 pool.begin(bound);
                 for group in 0..planes.groups() {
-                    let canvas = (&case.canvas[..], barred);
+                    let canvas = (&case.canvas[..], barred.as_slice());
                     offer_group(path, probe, planes.group(group), canvas, &mut pool, &mut Scratch::default());
                 }
                 assert_eq!(pool.finish(), expected, "{path:?}");
