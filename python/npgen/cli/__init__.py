@@ -1,0 +1,6 @@
+"""The command line: one verb per thing of the public interface, same names."""
+
+from npgen.cli import corpora, encoders, making, measuring
+from npgen.cli.common import app
+
+__all__ = ["app", "corpora", "encoders", "making", "measuring"]

@@ -1,0 +1,5 @@
+"""`python -m npgen.cli`."""
+
+from npgen.cli import app
+
+app()

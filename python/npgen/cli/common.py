@@ -1,0 +1,70 @@
+"""What the commands share: the applications, options, settings and the way they complain."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from npgen.config import Config
+from npgen.errors import invalid
+
+app = typer.Typer(
+    help="White-box image generation: every pixel is a copy of a known pixel of a known image.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+corpus_app = typer.Typer(help="Make and check corpora.", no_args_is_help=True)
+encoder_app = typer.Typer(help="Train, import and check encoders.", no_args_is_help=True)
+app.add_typer(corpus_app, name="corpus")
+app.add_typer(encoder_app, name="encoder")
+
+CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="Name of a corpus, or its folder.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Device = Annotated[str, typer.Option(help="Torch device; auto takes an accelerator if there is one.")]
+EncoderName = Annotated[
+    str,
+    typer.Option("--encoder", help="auto, pixels, the name of a shipped encoder, or a .safetensors file."),
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one a core.")]
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def complain(function: F) -> F:
+    """Turn what a user can mend into one line on stderr, and Ctrl-C into silence."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+            typer.echo(f"npgen: {error}", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            typer.echo("npgen: interrupted", err=True)
+            raise typer.Exit(130) from error
+
+    return wrapped  # type: ignore[return-value]
+
+
+def settings_from(path: Path | None, given: dict[str, Any]) -> Config:
+    """Merge a file of settings with the options that were given."""
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"config must be a JSON file, got {str(path)!r} ({error})") from error
+        if not isinstance(values, dict):
+            raise invalid("config", "a JSON object of settings", values)
+    for field in dataclasses.fields(Config):
+        if given.get(field.name) is not None:
+            values[field.name] = given[field.name]
+    return Config.from_json(values)

@@ -1,0 +1,121 @@
+"""`npgen generate` and `npgen embed`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npgen.cli.common import CorpusName, Device, EncoderName, Quiet, Threads, app, complain, settings_from
+from npgen.config import MODELS
+
+
+@app.command()
+@complain
+def generate(
+    corpus: CorpusName,
+    n: Annotated[int, typer.Option("-n", help="Number of samples.")] = 16,
+    model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = "full",
+    seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
+    first: Annotated[int, typer.Option(help="Index of the first sample.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make; by default runs/CORPUS-MODEL-SEED.")] = None,
+    encoder: EncoderName = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    device: Device = "auto",
+    threads: Threads = None,
+    memory: Annotated[
+        float | None, typer.Option(help="Resident memory in GiB that reading the corpus is kept within.")
+    ] = None,
+    quiet: Quiet = False,
+    scale: Annotated[int, typer.Option(min=1, help="Side of an image pixel in the pictures.")] = 2,
+    columns: Annotated[
+        int | None, typer.Option(min=1, help="Images in a row of the pictures; by default about a square.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="JSON file of settings; options override it.")] = None,
+    window: Annotated[int | None, typer.Option(help="Side w of the context window.")] = None,
+    sigma: Annotated[float | None, typer.Option(help="Gaussian's σ in pixels; by default w / 6.4.")] = None,
+    locality: Annotated[int | None, typer.Option(help="Largest distance R of pixel and source.")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="Pool: within (1 + ε) of the nearest.")] = None,
+    k_min: Annotated[int | None, typer.Option(help="Pool: at least this many.")] = None,
+    quota: Annotated[int | None, typer.Option(help="Pixels of a window that may come from one image.")] = None,
+    shortlist: Annotated[int | None, typer.Option(help="Length K of the shortlist.")] = None,
+    semantic: Annotated[str | None, typer.Option(help="topk, or threshold: within (1 + ε) of the nearest.")] = None,
+    candidates: Annotated[str | None, typer.Option(help="best or all positions of an image.")] = None,
+    anchor_weight: Annotated[float | None, typer.Option(help="Weight β of the anchor in the query.")] = None,
+    seed_size: Annotated[int | None, typer.Option(help="Side s of the seed patch.")] = None,
+    seed_at: Annotated[
+        tuple[int, int] | None, typer.Option(help="Corner (y x) of the seed patch; by default centred.")
+    ] = None,
+    exclude_seed_image: Annotated[
+        bool | None, typer.Option("--exclude-seed-image/--include-seed-image", help="Bar the seed's image.")
+    ] = None,
+    sweeps: Annotated[int | None, typer.Option(help="Visit all drawn pixels again so many times.")] = None,
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(help="Height and width of the samples, for a model without locality.")
+    ] = None,
+    stage_pixels: Annotated[int | None, typer.Option(help="Pixels filled per query; default a ring.")] = None,
+) -> None:
+    """Generate samples, with their maps, entropies and the trace of every pixel."""
+    from npgen.corpus import load_corpus
+    from npgen.entropy import WINDOW, entropy
+    from npgen.figures import save_pictures
+    from npgen.files import new_folder, refuse_existing, write_json
+    from npgen.generate import generate as run
+    from npgen.trace import write_run
+
+    settings = settings_from(config, locals())
+    source = load_corpus(corpus)
+    out = out or Path("runs") / f"{source.name}-{model}-{seed}"
+    refuse_existing(out)
+    start = time.perf_counter()
+    samples = run(
+        source,
+        n,
+        model,
+        settings,
+        seed,
+        first=first,
+        encoder=encoder,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+        memory=None if memory is None else int(memory * 2**30),
+        progress=not quiet,
+    )
+    seconds = time.perf_counter() - start
+    side = min(WINDOW, *samples.images.shape[1:3])
+    entropies = entropy(samples, source, side)
+    with new_folder(out) as folder:
+        write_run(samples, folder)
+        summary = {"image_id": entropies.mean_image_id, "class": entropies.mean_class}
+        write_json(folder / "entropy.json", {"unit": "nats", "window": side, "mean": summary})
+        names = [path.name for path in save_pictures(samples, source, folder, columns, scale)]
+    typer.echo(f"{len(samples)} samples of {source.name} ({model}) in {seconds:.1f} s")
+    typer.echo(f"image-ID entropy {entropies.mean_image_id:.3f} nats")
+    if entropies.mean_class is not None:
+        typer.echo(f"class entropy    {entropies.mean_class:.3f} nats")
+    for name in names:
+        typer.echo(str(out / name))
+
+
+@app.command()
+@complain
+def embed(
+    corpus: CorpusName,
+    encoder: EncoderName = "auto",
+    device: Device = "auto",
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make the keys of a corpus; `generate` does so on demand."""
+    from npgen.corpus import load_corpus
+    from npgen.embed import embed as make
+    from npgen.embed import keys_path
+    from npgen.encoder import load_encoder
+
+    source = load_corpus(corpus)
+    phi = load_encoder(encoder, source, device)
+    keys = make(source, phi, threads=threads, progress=not quiet)
+    typer.echo(f"{keys.shape[0]} keys of width {keys.shape[1]}: {keys_path(source, phi)}")

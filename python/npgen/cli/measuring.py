@@ -1,0 +1,194 @@
+"""`npgen evaluate`, `ablate`, `sweep` and `bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npgen.cli.common import CorpusName, Device, EncoderName, Quiet, Threads, app, complain, settings_from
+from npgen.config import MODELS
+
+
+@app.command()
+@complain
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder that `npgen generate` made.")],
+    corpus: Annotated[
+        str | None, typer.Option(help="Corpus of the run; by default the one of the name the run gives.")
+    ] = None,
+    heldout: Annotated[
+        str | None, typer.Option(help="Corpus of real images kept apart, where the run's corpus has none.")
+    ] = None,
+    network: Annotated[
+        str, typer.Option(help="Network to score in: corpus, the corpus's own classifier, or inception.")
+    ] = "corpus",
+    weights: Annotated[
+        Path | None, typer.Option(help="File of the network's weights; inception needs torch-fidelity's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides which real images are drawn.")] = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Score samples beside as many real images; writes evaluation.json and evaluation.md into the run.
+
+    In another network than the corpus's, the files are called evaluation-NETWORK.
+    """
+    from npgen.corpus import load_corpus
+    from npgen.evaluate import evaluate as score
+    from npgen.files import write_bytes
+    from npgen.trace import load_samples
+
+    samples = load_samples(run)
+    source = load_corpus(corpus or samples.corpus_name)
+    apart = load_corpus(heldout) if heldout is not None else None
+    evaluation = score(
+        samples, source, heldout=apart, network=network, weights=weights, seed=seed, device=device, quiet=quiet
+    )
+    name = "evaluation" if network == "corpus" else f"evaluation-{network}"
+    evaluation.save(run / f"{name}.json")
+    write_bytes(run / f"{name}.md", f"{evaluation.markdown()}\n".encode())
+    typer.echo(evaluation.markdown())
+
+
+@app.command()
+@complain
+def ablate(
+    corpus: CorpusName,
+    out: Annotated[Path, typer.Option(help="Folder to make, or that of an earlier call, which is gone on with.")],
+    n: Annotated[int, typer.Option("-n", help="Samples of each model.")] = 1000,
+    n_texture: Annotated[int, typer.Option(help="Samples of texture, at most; it takes long.")] = 100,
+    models: Annotated[str | None, typer.Option(help="Names with commas between them; by default all.")] = None,
+    config: Annotated[Path | None, typer.Option(help="JSON file of settings.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all draws, and of the real images drawn.")] = 0,
+    heldout: Annotated[
+        str | None, typer.Option(help="Corpus of real images kept apart, where the corpus has none.")
+    ] = None,
+    network: Annotated[str, typer.Option(help="What scores live in: corpus (its classifier) or inception.")] = "corpus",
+    weights: Annotated[Path | None, typer.Option(help="File of the network's weights, where it needs one.")] = None,
+    encoder: EncoderName = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    device: Device = "auto",
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare all models on the same seeds: a table (Tables 1 and 2 of the paper) and a picture (Figure 2)."""
+    from npgen.ablate import ablate as run
+    from npgen.corpus import load_corpus
+
+    ablation = run(
+        load_corpus(corpus),
+        out,
+        n,
+        models.split(",") if models is not None else None,
+        settings_from(config, {}),
+        seed,
+        counts={"texture": n_texture},
+        heldout=load_corpus(heldout) if heldout is not None else None,
+        network=network,
+        weights=weights,
+        encoder=encoder,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+        quiet=quiet,
+    )
+    typer.echo(ablation.markdown())
+    typer.echo(str(out / "panel.png"))
+
+
+@app.command()
+@complain
+def sweep(
+    corpus: CorpusName,
+    out: Annotated[Path, typer.Option(help="Folder to make, or that of an earlier sweep, which is gone on with.")],
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE,…", help="Values of a setting. May be given several times."),
+    ] = None,
+    images: Annotated[str | None, typer.Option(help="Numbers of source images, with commas between them.")] = None,
+    product: Annotated[
+        bool, typer.Option("--product/--one-at-a-time", help="All combinations, or one change to the base at a time.")
+    ] = False,
+    n: Annotated[int, typer.Option("-n", help="Samples at each setting.")] = 500,
+    model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = "full",
+    config: Annotated[Path | None, typer.Option(help="JSON file of the base settings.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all draws, and of the images drawn.")] = 0,
+    heldout: Annotated[
+        str | None, typer.Option(help="Corpus of real images kept apart, where the corpus has none.")
+    ] = None,
+    keep: Annotated[bool, typer.Option(help="Keep the samples as run folders.")] = False,
+    network: Annotated[str, typer.Option(help="What scores live in: corpus (its classifier) or inception.")] = "corpus",
+    weights: Annotated[Path | None, typer.Option(help="File of the network's weights, where it needs one.")] = None,
+    encoder: EncoderName = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    device: Device = "auto",
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what settings do: quality, entropies, pools and time over a grid, in tables and plots."""
+    from npgen.corpus import load_corpus
+    from npgen.sweep import parse_grid
+    from npgen.sweep import sweep as run
+
+    axes = list(sets or ()) + ([f"images={images}"] if images is not None else [])
+    swept = run(
+        load_corpus(corpus),
+        out,
+        parse_grid(axes),
+        n,
+        settings_from(config, {}),
+        model,
+        seed,
+        product=product,
+        keep=keep,
+        heldout=load_corpus(heldout) if heldout is not None else None,
+        network=network,
+        weights=weights,
+        encoder=encoder,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+        quiet=quiet,
+    )
+    typer.echo(swept.markdown())
+    typer.echo(str(out / "results.csv"))
+
+
+@app.command()
+@complain
+def bench(
+    corpus: Annotated[str, typer.Argument(metavar="[CORPUS]", help="Name of a corpus, or its folder.")] = "mnist-5k",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure this only: scan, shortlist or a model. May be given several times."),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="As for generate; by default the corpus's own, or pixels if it has none.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="JSON file of settings; options override it.")] = None,
+    shortlist: Annotated[int | None, typer.Option(help="Length K of the shortlist.")] = None,
+    seconds: Annotated[float, typer.Option(help="Time for each row; models grow one batch at least.")] = 10.0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    threads: Threads = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write all numbers to.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure this machine: models, scans and shortlists, beside NumPy, PyTorch and FAISS."""
+    from npgen.bench import run_bench
+    from npgen.files import write_json
+
+    measured = run_bench(
+        corpus,
+        tuple(only or ()),
+        settings_from(config, {"shortlist": shortlist}),
+        encoder=encoder,
+        threads=threads,
+        seconds=seconds,
+        batch_size=batch_size,
+        say=lambda text: typer.echo(text, err=True) if not quiet else None,
+    )
+    if out is not None:
+        write_json(out, measured.to_json())
+    typer.echo(measured.markdown())
