@@ -328,18 +328,17 @@ impl<'a> Model<'a> {
         parts.par_iter_mut().with_max_len(1).enumerate().try_for_each(stream)
     }
 
-    /// The pool of one pixel of one canvas: over `shortlist` (ascending ids), or over every image.
+    /// The pool of one pixel of one canvas: over `shortlist` (ascending ids), or over every image; never of those `barred`.
     pub fn candidate_pool(
         &self,
-        canvas: &[u8],
-        known: &[bool],
-        pixel: Pixel,
+        (canvas, known, pixel): (&[u8], &[bool], Pixel),
         shortlist: Option<&[ImageId]>,
+        barred: Vec<ImageId>,
         cancel: &AtomicBool,
     ) -> Result<Vec<Candidate>> {
         let reach = self.reach();
         let probe = Probe::new(&reach, known, pixel, reach.region(pixel));
-        let view = View { pixels: canvas, barred: Vec::new(), bound: f64::INFINITY };
+        let view = View { pixels: canvas, barred, bound: f64::INFINITY };
         let mut pool = match shortlist {
             Some(ids) => {
                 let mut planes = Planes::default();

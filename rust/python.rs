@@ -457,7 +457,7 @@ impl Filler {
         Ok((Array1::from(seconds).into_pyarray(py), size))
     }
 
-    /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images.
+    /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images, without those that are `barred`.
     fn candidate_pool<'py>(
         &self,
         py: Python<'py>,
@@ -465,6 +465,7 @@ impl Filler {
         known: PyReadonlyArray2<bool>,
         pixel: PyReadonlyArray2<i32>,
         shortlist: Option<PyReadonlyArray1<i32>>,
+        barred: PyReadonlyArray1<i32>,
     ) -> PyResult<PoolArrays<'py>> {
         let pool = self.with_model(py, 0, |model| {
             let (canvas, known, pixel) = one_canvas(&model, &canvas, &known, &pixel)?;
@@ -472,7 +473,13 @@ impl Filler {
                 .as_ref()
                 .map(|ids| sorted_ids(contiguous("shortlist", ids.as_slice())?, model.corpus.count()))
                 .transpose()?;
-            run(py, self.threads, |cancel| model.candidate_pool(canvas, known, pixel, ids.as_deref(), cancel))
+            let barred = match contiguous("barred", barred.as_slice())? {
+                [] => Vec::new(),
+                some => sorted_ids(some, model.corpus.count())?,
+            };
+            run(py, self.threads, |cancel| {
+                model.candidate_pool((canvas, known, pixel), ids.as_deref(), barred, cancel)
+            })
         })?;
         let column = |of: fn(&crate::pool::Candidate) -> i32| {
             pool.iter().map(of).collect::<Array1<i32>>().into_pyarray(py)

@@ -40,7 +40,7 @@ def test_keys_in_memory_are_made_once(digits, encoder):
 @pytest.mark.parametrize("name", ["encoder", "corpus"])
 def test_keys_of_another_are_refused(stored, encoder, name):
     npgen.embed(stored, encoder, progress=False)
-    path = keys_path(stored, encoder).with_suffix(".json")
+    path = keys_path(stored, encoder.id).with_suffix(".json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: "0" * 64}))
     with pytest.raises(ValueError, match=f"must be of {name} .*, got '0000"):
         npgen.embed(stored, encoder, progress=False)
@@ -48,7 +48,7 @@ def test_keys_of_another_are_refused(stored, encoder, name):
 
 def test_damaged_keys_are_refused(stored, encoder):
     npgen.embed(stored, encoder, progress=False)
-    path = keys_path(stored, encoder)
+    path = keys_path(stored, encoder.id)
     whole = path.read_bytes()
     for damaged in (whole[:-4], whole[:-1] + bytes([whole[-1] ^ 1])):
         path.write_bytes(damaged)
@@ -58,8 +58,8 @@ def test_damaged_keys_are_refused(stored, encoder):
 
 def test_a_stop_before_the_manifest_costs_nothing_but_time(stored, encoder):
     keys = np.array(npgen.embed(stored, encoder, progress=False))
-    keys_path(stored, encoder).with_suffix(".json").unlink()
-    keys_path(stored, encoder).write_bytes(b"half")
+    keys_path(stored, encoder.id).with_suffix(".json").unlink()
+    keys_path(stored, encoder.id).write_bytes(b"half")
     np.testing.assert_array_equal(npgen.embed(stored, encoder, progress=False), keys)
 
 

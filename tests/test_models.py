@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import npgen
+from npgen.filling import make_filler
 
 FAST = npgen.Config(window=5, shortlist=20, seed_size=4)
 
@@ -127,7 +128,7 @@ def test_bad_quotas_are_refused(colours):
         ValueError, match=r"corpus must be at least 14 images of each label, as others use up .* got '10 of"
     ):
         run(few, 40, model="class", config=with_(quota=2))
-    filler = npgen.generate.__globals__["_filler"](colours.images[:9], with_(quota=3), 2, None)
+    filler = make_filler(colours.images[:9], with_(quota=3), 2, None)
     batch = npgen.Samples.empty(
         (1, 12, 12, 3), model="local", config=with_(), seed=0, first=0, corpus=colours, encoder_id=None
     )

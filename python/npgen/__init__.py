@@ -16,7 +16,9 @@ from npgen.embed import embed
 from npgen.encoder import Encoder, load_encoder
 from npgen.entropy import Entropies, entropy, entropy_map
 from npgen.evaluate import Evaluation, evaluate
-from npgen.generate import FillOrder, Pool, candidate_pool, fill_order, generate
+from npgen.explain import Explainer, Explanation, explain
+from npgen.filling import FillOrder, Pool, candidate_pool, fill_order
+from npgen.generate import generate
 from npgen.networks import Network, NetworkRequest, register_network
 from npgen.partwhole import PartWhole, part_whole
 from npgen.pixels import PixelEncoder
@@ -33,6 +35,8 @@ __all__ = [
     "Encoder",
     "Entropies",
     "Evaluation",
+    "Explainer",
+    "Explanation",
     "FillOrder",
     "Network",
     "NetworkRequest",
@@ -49,6 +53,7 @@ __all__ = [
     "entropy",
     "entropy_map",
     "evaluate",
+    "explain",
     "fill_order",
     "generate",
     "load_corpus",

@@ -70,6 +70,7 @@ class Filler:
         known: NDArray[np.bool_],
         pixel: NDArray[np.int32],
         shortlist: NDArray[np.int32] | None,
+        barred: NDArray[np.int32],
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
     def terms(self) -> tuple[int, int]: ...
     def time_scan(

@@ -21,7 +21,7 @@ from npgen.config import MODELS, Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.encoder import load_encoder
 from npgen.errors import invalid
-from npgen.generate import _Run
+from npgen.stages import Run
 
 SCAN, SHORTLIST = "scan", "shortlist"
 SECTIONS = (SCAN, SHORTLIST, *MODELS)
@@ -152,7 +152,7 @@ def run_bench(
     possible = [name for name in SECTIONS if name not in MODELS or MODELS[name].semantics != "label" or labelled]
     for section in possible:
         if section in MODELS:
-            _Run(source, MODELS[section], config, 0, 1)  # complains about what does not fit
+            Run(source, MODELS[section], config, 0, 1)  # complains about what does not fit
     rows = []
     for section in only or possible:
         for each in _variants(dataclasses.replace(task, section=section)):

@@ -19,7 +19,9 @@ from npgen.config import Config, find_model, known_rect
 from npgen.corpus import Corpus, load_corpus
 from npgen.embed import embed
 from npgen.encoder import AnyEncoder, load_encoder
-from npgen.generate import _Run, candidate_pool, fill_order, generate
+from npgen.filling import candidate_pool, fill_order
+from npgen.generate import generate
+from npgen.stages import Run
 
 # The scan's setting: 300 images × 25 positions, and pixels that know 40 taps × 3 channels.
 SETTING = Config(window=9, locality=2, epsilon=0.1, k_min=1, shortlist=300, anchor_weight=1)
@@ -136,7 +138,7 @@ class _Scan:
         flat = scene.canvas.reshape(-1)
         self.contexts = [flat[aim.context].astype(np.float32) for aim in self.aims]
         self.references = [_reference(scene, aim) for aim in self.aims]
-        self.filler = _Run(scene.corpus, find_model("full"), SETTING, SEED, threads=1).filler
+        self.filler = Run(scene.corpus, find_model("full"), SETTING, SEED, threads=1).filler
         self.sizes = [self._check_own(k) for k in range(len(self.aims))]
 
     def _check_own(self, k: int) -> int:

@@ -26,7 +26,7 @@ from npgen.config import find_model, known_rect
 from npgen.corpus import load_corpus
 from npgen.embed import embed
 from npgen.encoder import load_encoder
-from npgen.generate import _Run
+from npgen.stages import Run
 from npgen.trace import Samples
 
 QUERIES = 64
@@ -120,7 +120,7 @@ def measure_model(task: Task) -> list[Row]:
     """Time generation, batch after batch, and what its parts take of it."""
     parts = find_model(task.section)
     corpus = load_corpus(task.corpus)
-    run: Any = _Run(corpus, parts, task.config, SEED, task.threads)
+    run: Any = Run(corpus, parts, task.config, SEED, task.threads)
     what = f"{task.section}, anchor weight {task.config.anchor_weight:g}" if task.has_anchors else task.section
     if parts.semantics == "embedding":
         run.use_encoder(load_encoder(task.encoder, corpus), False)
@@ -135,6 +135,7 @@ def measure_model(task: Task) -> list[Row]:
             first=first,
             corpus=corpus,
             encoder_id=None,
+            queries=run.queries,
         )
         start = time.perf_counter()
         run.fill(samples, bar)
@@ -142,9 +143,10 @@ def measure_model(task: Task) -> list[Row]:
 
     if parts.semantics == "embedding":
         batch(0, 1)  # loads weights
-    fill, shortlist = _Clocked(run.filler, "fill"), _Clocked(run, "_shortlists")
+    fill = _Clocked(run.filler, "fill")
+    shortlist = _Clocked(getattr(run, "shortlister", None), "find")
     encode = _Clocked(run.encoder, "encode")
-    run._shortlists = shortlist._shortlists
+    run.shortlister = shortlist
     run.filler = fill
     run.encoder = encode if parts.semantics == "embedding" else None
     before = fill.terms()

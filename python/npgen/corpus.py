@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -161,6 +162,13 @@ class Corpus:
         """SHA-256 over format version, shape, array hashes and classes: what keys and runs refer to."""
         return corpus_hash(self.images.shape, self.array_hashes, self.classes)
 
+    def class_of(self, image: int) -> str | None:
+        """Name the class of an image: by its label where classes have no names, None where there are no labels."""
+        if self.labels is None:
+            return None
+        label = int(self.labels[image])
+        return str(label) if self.classes is None else self.classes[label]
+
     def save(self, path: str | os.PathLike[str]) -> Corpus:
         """Write the corpus as a folder, atomically.
 
@@ -209,36 +217,50 @@ def load_corpus(name_or_path: str | os.PathLike[str]) -> Corpus:
     ValueError
         If the name is unknown, or the folder is not a sound corpus.
     """
+    return open_corpus(find_corpus(name_or_path))
+
+
+def find_corpus(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the folder of a corpus, by name or folder; the demo corpus is built if need be.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for `load_corpus`, where there is nothing.
+    """
     text = os.fspath(name_or_path)
     path = Path(text)
     named = home() / "corpora" / path.name
     if text in KNOWN_NAMES:
         if os.path.lexists(named):
-            return open_corpus(named)
+            return named
         if text == DEMO_NAME:
-            return _build_demo(named)
+            _build_demo(named)
+            return named
         raise FileNotFoundError(
             f"corpus {text!r} must be built before use, got nothing at {str(named)!r}. "
             f"Build it with: npgen corpus build {text} --root DIR"
         )
     # A bare name may be a folder of the images that the corpus of that name was built from.
     if text == path.name and named.is_dir() and not (path / "manifest.json").is_file():
-        return open_corpus(named)
+        return named
     if os.path.lexists(path):
-        return open_corpus(path)
+        return path
     allowed = f"one of {', '.join(KNOWN_NAMES)}, or the folder of a corpus"
     if isinstance(name_or_path, str) and text == path.name:
         raise invalid("corpus", allowed, text)
     raise FileNotFoundError(f"corpus must be {allowed}, got {text!r}, where there is nothing")
 
 
-def open_corpus(path: str | os.PathLike[str]) -> Corpus:
+def open_corpus(path: str | os.PathLike[str], *, verified: bool = True) -> Corpus:
     """Open a corpus folder: its manifest, and its arrays memory-mapped read-only.
 
     Parameters
     ----------
     path
         The folder, never a name.
+    verified
+        Whether the arrays must have the manifest's hashes. If not, held-out images are left out, too.
 
     Returns
     -------
@@ -256,10 +278,10 @@ def open_corpus(path: str | os.PathLike[str]) -> Corpus:
     labels = None
     if "labels" in manifest.sha256:
         labels = npy.open_array(folder / "labels.npy", np.int64, manifest.shape[:1])
-    if images.nbytes <= HASHED_BYTES:
+    if verified and images.nbytes <= HASHED_BYTES:
         check_hashes(folder, manifest.sha256)
     heldout = None
-    if manifest.heldout is not None:
+    if verified and manifest.heldout is not None:
         heldout = open_corpus(folder / "heldout")
         _check_heldout(heldout, manifest.shape[1:], labels is not None, manifest.classes)
         if heldout.hash != manifest.heldout:
@@ -333,11 +355,9 @@ def _write(corpus: Corpus, folder: Path) -> None:
     seal_corpus(corpus, folder, sha256)
 
 
-def _build_demo(path: Path) -> Corpus:
-    try:
-        return demo_corpus().save(path)
-    except FileExistsError:  # another process finished it meanwhile
-        return open_corpus(path)
+def _build_demo(path: Path) -> None:
+    with contextlib.suppress(FileExistsError):  # another process finished it meanwhile
+        demo_corpus().save(path)
 
 
 def _reopen(path: Path, expected: str) -> Corpus:

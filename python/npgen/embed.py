@@ -59,9 +59,9 @@ def embed(
     if encoder.id in kept:
         return kept[encoder.id]
     if corpus.path is not None:
-        path = keys_path(corpus, encoder)
+        path = keys_path(corpus, encoder.id)
         if path.with_suffix(".json").exists():
-            return _open(path, corpus, encoder)
+            return _open(path, corpus, encoder.id)
         try:
             return _store(path, corpus, encoder, threads, progress)
         except PermissionError as error:
@@ -70,15 +70,36 @@ def embed(
     for start, rows in _chunks(corpus, encoder, threads, progress):
         keys[start : start + len(rows)] = rows
     keys.flags.writeable = False
-    kept[encoder.id] = keys
+    keep_keys(corpus, encoder.id, keys)
     return keys
 
 
-def keys_path(corpus: Corpus, encoder: AnyEncoder) -> Path:
+def keys_path(corpus: Corpus, encoder_id: str) -> Path:
     """Return the file that holds a stored corpus's keys."""
     if corpus.path is None:
         raise invalid("corpus", "one with a folder", corpus)
-    return corpus.path / "keys" / f"{encoder.id[:16]}.npy"
+    return corpus.path / "keys" / f"{encoder_id[:16]}.npy"
+
+
+def kept_keys(corpus: Corpus, encoder_id: str) -> NDArray[np.float32]:
+    """Return keys (N, D) that are there already, without the encoder that made them.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or stored ones are damaged.
+    """
+    kept = _IN_MEMORY.get(corpus, {})
+    if encoder_id in kept:
+        return kept[encoder_id]
+    if corpus.path is None or not keys_path(corpus, encoder_id).with_suffix(".json").exists():
+        raise invalid("corpus", f"one with keys of encoder {encoder_id[:16]} (npgen embed makes them)", corpus)
+    return _open(keys_path(corpus, encoder_id), corpus, encoder_id)
+
+
+def keep_keys(corpus: Corpus, encoder_id: str, keys: NDArray[np.float32]) -> None:
+    """Give a corpus in memory the keys (N, D) that an encoder would make of it."""
+    _IN_MEMORY.setdefault(corpus, {})[encoder_id] = keys
 
 
 def _chunks(
@@ -106,14 +127,14 @@ def _store(path: Path, corpus: Corpus, encoder: AnyEncoder, threads: int | None,
         "sha256": writer.sha256,
     }
     write_json(path.with_suffix(".json"), manifest)
-    return _open(path, corpus, encoder)
+    return _open(path, corpus, encoder.id)
 
 
-def _open(path: Path, corpus: Corpus, encoder: AnyEncoder) -> NDArray[np.float32]:
+def _open(path: Path, corpus: Corpus, encoder_id: str) -> NDArray[np.float32]:
     manifest = read_json(path.with_suffix(".json"))
-    for name, expected in (("encoder", encoder.id), ("corpus", corpus.hash)):
+    for name, expected in (("encoder", encoder_id), ("corpus", corpus.hash)):
         if manifest.get(name) != expected:
             raise invalid(f"keys {str(path)!r}", f"of {name} {expected[:16]}", manifest.get(name))
     if path.stat().st_size <= HASHED_BYTES and manifest.get("sha256") != sha256_file(path):
         raise invalid(f"keys {str(path)!r}", "as they were written (delete them to have them made again)", "altered")
-    return npy.open_array(path, np.float32, (len(corpus), encoder.dim))
+    return npy.open_array(path, np.float32, (len(corpus), None))

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from npgen.config import MODELS, Config, find_model
 from npgen.corpus import Corpus
-from npgen.embed import _IN_MEMORY, embed
+from npgen.embed import embed, keep_keys
 from npgen.encoder import AnyEncoder, load_encoder
 from npgen.entropy import WINDOW, entropy
 from npgen.errors import invalid
 from npgen.evaluate import FEWEST, _check, evaluate
 from npgen.evaluation import VERSION as EVALUATION_VERSION
 from npgen.files import new_folder, read_json, write_json
-from npgen.generate import _Run, generate
+from npgen.generate import generate
 from npgen.networks import NetworkRequest, load_network
+from npgen.stages import Run
 from npgen.tables import Row
 from npgen.trace import FORMAT, VERSION, Samples, load_samples, write_run
 
@@ -105,7 +106,7 @@ class Workbench:
         if setting.images > len(self.corpus):
             raise invalid("images", f"in 2..={len(self.corpus)} (the corpus's images)", setting.images)
         source, _ = self.source(setting.images)
-        _Run(source, find_model(setting.model), setting.config, self.seed, self.threads)
+        Run(source, find_model(setting.model), setting.config, self.seed, self.threads)
         self.encoder_id(setting.model)
 
     @property
@@ -182,7 +183,7 @@ class Workbench:
             rows = embed(self.corpus, encoder, threads=self.threads, progress=False)  # (N, D)
             if source is not self.corpus:
                 # A key depends on its image alone: the part's keys are there already.
-                _IN_MEMORY.setdefault(source, {})[encoder.id] = rows[ids]
+                keep_keys(source, encoder.id, rows[ids])
             encoder.encode(self.corpus.images[:1], threads=self.threads)
         # The encoder's first call and the hash take long once: they are no part of a sample's time.
         whole_corpus = source.hash == self.corpus.hash

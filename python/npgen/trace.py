@@ -18,7 +18,7 @@ from npgen.errors import invalid
 from npgen.files import new_folder, read_json, sha256_file, write_json
 
 FORMAT = "npgen-run"
-VERSION = 1
+VERSION = 2
 # Samples in one shard of a run folder.
 SHARD = 1024
 
@@ -83,6 +83,9 @@ class Samples:
         The corpus.
     encoder_id
         The encoder, or None where the model has no use for one.
+    queries
+        (n, S, D) float32: where each canvas looked for images of like meaning, stage by stage; S is 1 where the anchor
+        alone decides. None where meaning plays no part. With the corpus's keys they give the shortlists again.
     """
 
     images: NDArray[np.uint8]
@@ -95,6 +98,7 @@ class Samples:
     corpus_name: str
     corpus_hash: str
     encoder_id: str | None
+    queries: NDArray[np.float32] | None = None
 
     @classmethod
     def empty(
@@ -107,8 +111,9 @@ class Samples:
         first: int,
         corpus: Corpus,
         encoder_id: str | None,
+        queries: tuple[int, int] | None = None,
     ) -> Samples:
-        """Make canvases (n, H, W, C) of which nothing is known yet."""
+        """Make canvases (n, H, W, C) of which nothing is known yet, with room for their queries (S, D)."""
         trace = Trace(*(np.zeros(shape[:3], dtype) for dtype in TRACE_DTYPES.values()))
         return cls(
             images=np.zeros(shape, np.uint8),
@@ -121,6 +126,7 @@ class Samples:
             corpus_name=corpus.name,
             corpus_hash=corpus.hash,
             encoder_id=encoder_id,
+            queries=None if queries is None else np.zeros((shape[0], *queries), np.float32),
         )
 
     def __len__(self) -> int:
@@ -144,6 +150,7 @@ class Samples:
             trace=self.trace[part],
             anchor=self.anchor[part],
             first=self.first + start,
+            queries=None if self.queries is None else self.queries[part],
         )
 
     def place_seed(
@@ -230,6 +237,8 @@ def write_run(samples: Samples, folder: Path) -> None:
         (folder / name).mkdir()
         arrays: dict[str, NDArray[Any]] = {"images": shard.images, "anchor": shard.anchor}
         arrays |= dict(zip(TRACE_DTYPES, shard.trace.arrays(), strict=True))
+        if shard.queries is not None:
+            arrays["queries"] = shard.queries
         hashes = {key: npy.write_array(folder / name / f"{key}.npy", array) for key, array in arrays.items()}
         shards.append({"name": name, "n": len(shard), "sha256": hashes})
     write_json(folder / "manifest.json", {**samples.provenance(), "shards": shards})
@@ -260,7 +269,7 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
     if manifest.get("format") != FORMAT:
         raise invalid(f"run {str(folder)!r}", f"a folder of format {FORMAT!r}", manifest.get("format"))
     if manifest.get("version") != VERSION:
-        allowed = f"of format version {VERSION} (a newer npgen may read it)"
+        allowed = f"of format version {VERSION} (another npgen may read it)"
         raise invalid(f"run {str(folder)!r}", allowed, manifest.get("version"))
     try:
         shards = [_load_shard(folder, shard) for shard in manifest["shards"]]
@@ -276,6 +285,7 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
             corpus_name=manifest["corpus"]["name"],
             corpus_hash=manifest["corpus"]["hash"],
             encoder_id=manifest["encoder"],
+            queries=parts.get("queries"),
         )
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(f"run {str(folder)!r} must have a whole manifest, got one without {error}") from error
@@ -290,9 +300,12 @@ def _load_shard(folder: Path, shard: dict[str, Any]) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     n = shard["n"]
     dtypes: dict[str, type[Any]] = {"images": np.uint8, "anchor": np.int32, **TRACE_DTYPES}
+    if "queries" in shard["sha256"]:
+        dtypes["queries"] = np.float32
     for key, dtype in dtypes.items():
         path = folder / shard["name"] / f"{key}.npy"
-        shape = {"images": (n, None, None, None), "anchor": (n,)}.get(key, (n, None, None))
+        others = {"images": (n, None, None, None), "anchor": (n,), "queries": (n, None, None)}
+        shape = others.get(key, (n, None, None))
         arrays[key] = npy.open_array(path, dtype, shape)
         if sha256_file(path) != shard["sha256"][key]:
             raise invalid(f"array {str(path)!r}", "as it was written", "altered bytes")

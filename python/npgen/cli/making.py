@@ -118,4 +118,4 @@ def embed(
     source = load_corpus(corpus)
     phi = load_encoder(encoder, source, device)
     keys = make(source, phi, threads=threads, progress=not quiet)
-    typer.echo(f"{keys.shape[0]} keys of width {keys.shape[1]}: {keys_path(source, phi)}")
+    typer.echo(f"{keys.shape[0]} keys of width {keys.shape[1]}: {keys_path(source, phi.id)}")

@@ -1,0 +1,63 @@
+"""`npgen explain`: the pool of one pixel of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npgen.cli.common import app, complain
+
+
+@app.command()
+@complain
+def explain(
+    run: Annotated[Path, typer.Argument(help="Run folder that `npgen generate` made.")],
+    k: Annotated[int, typer.Argument(help="Which sample of the run, from 0.")],
+    y: Annotated[int, typer.Argument(help="Row of the pixel.")],
+    x: Annotated[int, typer.Argument(help="Column of the pixel.")],
+    corpus: Annotated[
+        str | None, typer.Option(help="Corpus of the run; by default the one of the name the run gives.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Candidates to show, the nearest first.")] = 20,
+) -> None:
+    """Show what could have been copied to a pixel, as things stood when it was drawn."""
+    from npgen.corpus import load_corpus
+    from npgen.explain import explain as open_pool
+    from npgen.tables import Column, markdown_table, number
+    from npgen.trace import load_samples
+
+    samples = load_samples(run)
+    source = load_corpus(corpus or samples.corpus_name)
+    found = open_pool(samples, source, k, (y, x))
+    pool = found.pool
+    shown = sorted({*range(min(top, len(pool))), found.drawn})
+    rows = [
+        {
+            "candidate": f"{place + 1}{' (drawn)' if place == found.drawn else ''}",
+            "image": int(pool.image_id[place]),
+            "class": source.class_of(int(pool.image_id[place])),
+            "place": f"({pool.y[place]}, {pool.x[place]})",
+            "value": " ".join(map(str, source.images[pool.image_id[place], pool.y[place], pool.x[place]].tolist())),
+            "distance": float(pool.distance[place]),
+            "probability": float(found.probability[place]),
+        }
+        for place in shown
+    ]
+    columns = [
+        Column("candidate", lambda row: str(row["candidate"])),
+        Column("image", lambda row: str(row["image"])),
+        Column("class", lambda row: row["class"]),
+        Column("(y, x)", lambda row: str(row["place"])),
+        Column("value", lambda row: str(row["value"])),
+        number("distance", "distance", ".4g"),
+        number("probability", "probability", ".3g"),
+    ]
+    looked = f"all {len(source)} images" if found.shortlist is None else f"a shortlist of {len(found.shortlist)} images"
+    known = int(found.known.sum())
+    typer.echo(f"Sample {samples.first + k} of the run, pixel ({y}, {x}), step {found.step}: {known} pixels known,")
+    typer.echo(f"{looked}, {len(found.barred)} barred, a pool of {len(pool)}.\n")
+    typer.echo(markdown_table(columns, rows, 1))
+    if len(shown) < len(pool):
+        typer.echo(f"\n{len(pool) - len(shown)} more; --top {len(pool)} shows all.")

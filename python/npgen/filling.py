@@ -1,0 +1,175 @@
+"""What the core is asked: the order of the pixels, and what may be copied to one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npgen import _core
+from npgen.config import Config, known_rect
+from npgen.corpus import Corpus
+from npgen.errors import invalid
+
+
+@dataclass(frozen=True, eq=False)
+class FillOrder:
+    """The order in which the unknown pixels of a frame are filled.
+
+    Attributes
+    ----------
+    pixels
+        (P, 2) int32, (y, x) of each pixel in fill order; P = H·W − s² for a seed patch of side s.
+    stages
+        (S + 1,) int64; stage s is ``pixels[stages[s]:stages[s + 1]]``, one ring.
+    """
+
+    pixels: NDArray[np.int32]
+    stages: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The candidate pool of one pixel, nearest first; ties by (image, y, x).
+
+    Attributes
+    ----------
+    image_id, y, x
+        (M,) int32: image in the corpus, and the pixel there that would be copied.
+    distance
+        (M,) float64: normalised, Gaussian-weighted mean squared difference of the windows, in squared grey levels.
+    """
+
+    image_id: NDArray[np.int32]
+    y: NDArray[np.int32]
+    x: NDArray[np.int32]
+    distance: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+
+def fill_order(height: int, width: int, seed_rect: tuple[int, int, int, int], window: int) -> FillOrder:
+    """Order the pixels of a frame as they are filled around a seed patch (section 2.3 of the paper).
+
+    Rings of equal Chebyshev distance to the seed rectangle, from the inside out; in a ring always the pixel whose
+    window holds the most known pixels, ties by (y, x).
+
+    Parameters
+    ----------
+    height, width
+        Size of the frame in pixels.
+    seed_rect
+        (y, x, height, width) of the seed patch in pixels.
+    window
+        Side w of the context window in pixels.
+
+    Returns
+    -------
+    FillOrder
+        Pixels in order, and where each ring ends.
+
+    Raises
+    ------
+    ValueError
+        If the rectangle is not inside the frame, or the window is even, below 3 or larger than the frame.
+    """
+    y, x, rect_height, rect_width = seed_rect
+    inside = min(y, x) >= 0 and min(rect_height, rect_width) >= 1
+    if not inside or y + rect_height > height or x + rect_width > width:
+        raise invalid("seed rectangle", f"inside the {height}×{width} frame", tuple(seed_rect))
+    return FillOrder(*_core.fill_order(known_rect((height, width), seed_rect), window))
+
+
+def candidate_pool(
+    corpus: Corpus,
+    canvas: NDArray[np.uint8],
+    known: NDArray[np.bool_],
+    pixel: tuple[int, int],
+    config: Config | None = None,
+    shortlist: NDArray[np.integer] | None = None,
+) -> Pool:
+    """Open the white box: the pool that one pixel's value is drawn from, uniformly.
+
+    ``d = Σ_δ G(δ)·mean_c(canvas(p+δ) − source_i(q+δ))² / Σ_δ G(δ)`` over known taps δ of the window inside the frame,
+    for sources q with ‖q − p‖∞ ≤ R; the pool is ``{d ≤ (1+ε)·min d}`` with the k_min nearest (sections 2.2–2.4).
+
+    Parameters
+    ----------
+    corpus
+        N source images of the canvas's size.
+    canvas
+        (H, W, C) uint8; unknown pixels may hold anything.
+    known
+        (H, W) bool mask of the pixels that count. The pixel itself never does.
+    pixel
+        (y, x) of the pixel.
+    config
+        Settings; None means the defaults.
+    shortlist
+        Ids of the images to look at, (K,) integer, in any order; None means every image.
+
+    Returns
+    -------
+    Pool
+        All members, in order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If types, shapes, ids or the pixel don't fit.
+    """
+    config = config or Config()
+    config.check_shape(*corpus.images.shape[1:3])
+    return Pool(
+        *make_filler(corpus.images, config, config.locality, threads=None).candidate_pool(
+            _typed("canvas", canvas, np.uint8, 3),
+            _typed("known", known, np.bool_, 2),
+            np.array([pixel], np.int32),  # (1, 2)
+            None if shortlist is None else _image_ids(shortlist),
+            np.empty(0, np.int32),  # none barred
+        )
+    )
+
+
+def make_filler(
+    images: NDArray[np.uint8],
+    config: Config,
+    radius: int,
+    threads: int | None,
+    frame: tuple[int, int] | None = None,
+    low_level: bool = True,
+) -> _core.Filler:
+    """Set the core up for the images (N, H, W, C) of a corpus, and canvases of a frame (height, width)."""
+    return _core.Filler(
+        images,
+        frame=frame or images.shape[1:3],
+        compare=low_level,
+        window=config.window,
+        sigma=config.gaussian_sigma,
+        radius=radius,
+        epsilon=config.epsilon,
+        k_min=config.k_min,
+        # Where nothing is compared, no position of an image is better than another.
+        best_only=config.candidates == "best" and low_level,
+        quota=config.quota,
+        threads=threads or 0,
+    )
+
+
+def _typed(name: str, array: NDArray[Any], dtype: type[Any], ndim: int) -> NDArray[Any]:
+    array = np.asarray(array)
+    if array.dtype != dtype or array.ndim != ndim:
+        allowed = f"a {ndim}-dimensional array of {np.dtype(dtype)}"
+        raise TypeError(f"{name} must be {allowed}, got {array.dtype} of shape {array.shape}")
+    return np.ascontiguousarray(array)
+
+
+def _image_ids(shortlist: NDArray[Any]) -> NDArray[np.int32]:
+    ids = np.asarray(shortlist)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise TypeError(f"shortlist must be a list of image ids, got {ids.dtype} of shape {ids.shape}")
+    # Ids beyond 32 bits stay what they are, out of range.
+    return np.asarray(np.clip(ids, -1, 2**31 - 1), np.int32)

@@ -1,0 +1,188 @@
+"""The stage loop: query, shortlist, fill — from seed patch to full canvas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from npgen import _core, npy
+from npgen.config import Config, Model, known_rect
+from npgen.corpus import Corpus
+from npgen.embed import embed
+from npgen.encoder import AnyEncoder
+from npgen.errors import invalid
+from npgen.filling import fill_order, make_filler
+from npgen.retrieval import Queries, Shortlister, Shortlists, joined, members
+from npgen.trace import Samples
+
+# Without queries a stage may be cut anywhere: this many pixels between two steps of the progress bar.
+SLICE = 16
+
+
+class Run:
+    """What all batches of a run share."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        model: Model,
+        config: Config,
+        seed: int,
+        threads: int | None,
+        apart: bool = False,
+    ) -> None:
+        self.corpus, self.model, self.config = corpus, model, config
+        self.seed, self.threads = seed, threads
+        source: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
+        self.shape = source if config.size is None else config.size
+        if self.shape != source and model.locality:
+            allowed = f"{source} or None, the corpus's own, for a model with locality"
+            raise invalid("size", allowed, config.size)
+        config.check_shape(*self.shape)
+        if config.seed_size > min(source):
+            raise invalid("seed_size", f"in 1..={min(source)} (the corpus's images)", config.seed_size)
+        others = len(corpus) - config.exclude_seed_image
+        if others < 1:
+            raise invalid("corpus", "at least 2 images, as the seed's own is barred", len(corpus))
+        if model.semantics == "embedding" and config.shortlist > others:
+            barred = ", the seed's own barred" if config.exclude_seed_image else ""
+            raise invalid("shortlist", f"in 1..={others} (the corpus's images{barred})", config.shortlist)
+        if config.quota is not None and not model.low_level:
+            raise invalid("quota", "None for a model that looks at no window", config.quota)
+        self.members = members(corpus) if model.semantics == "label" else {}
+        choice = config.shortlist if model.semantics == "embedding" else others
+        if choice <= config.spent:
+            allowed = f"at least {math.ceil(config.window**2 / choice)} for a choice of {choice} images"
+            raise invalid("quota", allowed, config.quota)
+        self.rect = config.seed_rect(*self.shape)
+        self.order = fill_order(*self.shape, self.rect, config.window)
+        # Nothing in either frame is farther than the longest side.
+        radius = config.locality if model.locality else max(*self.shape, *source)
+        self.make_filler = partial(
+            make_filler, config=config, radius=radius, threads=threads, frame=self.shape, low_level=model.low_level
+        )
+        # Patches stay where they come from, where there is such a place.
+        self.seed_room = None if self.shape == source else tuple(side - config.seed_size + 1 for side in source)
+        self.filler = self.make_filler(corpus.images)
+        # Whether a stage's images are read apart, not through the memory map, whose pages come in large pieces.
+        self.apart = apart and isinstance(corpus.images, np.memmap)
+        self.encoder: AnyEncoder | None = None
+
+    def use_encoder(self, encoder: AnyEncoder, progress: bool) -> None:
+        """Let canvases ask for their like by themselves."""
+        self.encoder = encoder
+        self.use_keys(embed(self.corpus, encoder, threads=self.threads, progress=progress))
+
+    def use_keys(self, keys: NDArray[np.float32]) -> None:
+        """Find images by their keys (N, D); without an encoder, for the queries that a batch already holds."""
+        self.keys = keys
+        self.shortlister = Shortlister(keys, self.config, self.threads)
+
+    @property
+    def queries(self) -> tuple[int, int] | None:
+        """How many queries a canvas makes, and their width D; None where meaning plays no part."""
+        if self.model.semantics != "embedding":
+            return None
+        if self.config.anchor_weight == 1:
+            return 1, self.keys.shape[1]
+        return sum(len(self.cuts(sweep)) - 1 for sweep in range(1 + self.config.sweeps)), self.keys.shape[1]
+
+    def fill(self, batch: Samples, bar: tqdm) -> None:  # type: ignore[type-arg]
+        """Fill the canvases of one batch, in place."""
+        indices = np.arange(batch.first, batch.first + len(batch), dtype=np.uint64)
+        batch.anchor[:] = _core.draw_seed_images(self.seed, indices, len(self.corpus))
+        batch.place_seed(self.corpus, self.rect, self._seed_corners(indices))
+        barred = batch.anchor if self.config.exclude_seed_image else np.full_like(batch.anchor, -1)
+        retrieve = self.retrieval(batch, barred)
+        known = known_rect(self.shape, self.rect)
+        stages = 0
+        for sweep in range(1 + self.config.sweeps):
+            order = self.order.pixels if sweep == 0 else _core.sweep_order(self.order.pixels, self.seed, sweep)
+            for start, end in pairwise(self.cuts(sweep)):
+                pixels = order[start:end]  # (P, 2)
+                stage = {"pixels": pixels, "known": known, "sweep": sweep, "samples": indices, "barred": barred}
+                shortlists = retrieve(stages, known)
+                if self.apart and shortlists is not None:
+                    self._fill_apart(batch, shortlists, **stage)
+                else:
+                    self._fill(batch, shortlists, **stage)
+                known[pixels[:, 0], pixels[:, 1]] = True
+                stages += 1
+                bar.update(len(batch) * len(pixels))
+
+    def _seed_corners(self, indices: NDArray[np.uint64]) -> NDArray[np.int32] | None:
+        if self.seed_room is None:
+            return None
+        return _core.draw_seed_places(self.seed, indices, *self.seed_room)
+
+    def retrieval(
+        self, batch: Samples, barred: NDArray[np.int32]
+    ) -> Callable[[int, NDArray[np.bool_]], Shortlists | None]:
+        """How a batch's canvases, known so far as a mask says, come to the images that may serve a stage."""
+        if self.model.semantics == "embedding":
+            assert batch.queries is not None
+            rows = batch.queries  # (B, S, D)
+            ask = Queries(self.encoder, self.corpus, batch, self.threads) if self.encoder else None
+
+            def retrieve(stage: int, known: NDArray[np.bool_]) -> Shortlists:
+                at = min(stage, rows.shape[1] - 1)
+                if ask is not None and stage == at:
+                    rows[:, at] = ask(known)
+                return self.shortlister.find(np.ascontiguousarray(rows[:, at]), barred)
+
+            return retrieve
+        if self.model.semantics == "label":
+            shortlists = self._same_label(batch.anchor, barred)
+            return lambda stage, known: shortlists
+        return lambda stage, known: None
+
+    def _same_label(self, anchors: NDArray[np.int32], barred: NDArray[np.int32]) -> Shortlists:
+        assert self.corpus.labels is not None
+        like = [self.members[label] for label in self.corpus.labels[anchors].tolist()]
+        lists = [ids[ids != bar] for ids, bar in zip(like, barred, strict=True)]
+        fewest = min(map(len, lists))
+        if fewest <= self.config.spent:
+            why = "the seed's own is barred" if self.config.quota is None else "others use up their quota"
+            allowed = f"at least {self.config.spent + 2} images of each label, as {why}"
+            raise invalid("corpus", allowed, f"{fewest + 1} of a label")
+        return joined(lists)
+
+    def _fill(self, batch: Samples, shortlists: Shortlists | None, **stage: Any) -> None:
+        self.filler.fill(batch.images, batch.trace.arrays(), seed=self.seed, shortlists=shortlists, **stage)
+
+    def _fill_apart(self, batch: Samples, shortlists: Shortlists, **stage: Any) -> None:
+        """Fill from a copy of the shortlisted images, which is all of the corpus that is then in memory."""
+        ids, local = np.unique(shortlists[0], return_inverse=True)  # ascending, so that ties fall as they would
+        images = npy.read_rows(self.corpus.images, ids)
+        # The trace in terms of the copy: −1 for images that are not in it.
+        found = np.searchsorted(ids, batch.trace.image_id).clip(max=len(ids) - 1)
+        local_trace = np.where(ids[found] == batch.trace.image_id, found, -1).astype(np.int32)
+        self.make_filler(images).fill(
+            batch.images,
+            (local_trace, *batch.trace.arrays()[1:]),
+            seed=self.seed,
+            shortlists=(local.astype(np.int32), shortlists[1]),
+            # No barred image is on its canvas's shortlist.
+            **(stage | {"barred": np.full_like(stage["barred"], -1)}),
+        )
+        y, x = stage["pixels"].T
+        batch.trace.image_id[:, y, x] = ids[local_trace[:, y, x]]
+
+    def cuts(self, sweep: int) -> list[int]:
+        """Where calls of the core begin and end in the fill order: rings or a whole sweep, cut further where asked."""
+        whole = [0, len(self.order.pixels)]
+        if self.model.semantics == "label" or (self.model.semantics and self.config.anchor_weight == 1):
+            return whole  # the anchor's like are the same throughout
+        stages: list[int] = self.order.stages.tolist() if sweep == 0 else whole
+        longest = self.config.stage_pixels if self.model.semantics else SLICE
+        if longest is None:
+            return stages
+        cuts = [range(start, end, longest) for start, end in pairwise(stages)]
+        return [cut for stage in cuts for cut in stage] + stages[-1:]
