@@ -42,6 +42,7 @@ impl Arrays {
                 barred: None,
                 pixels,
                 trace: Trace { image_id, y, x, distance, pool_size },
+                fallbacks: 0,
             })
             .collect()
     }
@@ -58,6 +59,7 @@ fn fills(criterion: &mut Criterion) {
         radius: 2,
         rule: Rule::new(0.1, 1, Keep::Best).unwrap(),
         quota: None,
+        literal: false,
         sweep: 0,
         path: Path::best(),
         account: &Account::default(),

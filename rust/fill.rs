@@ -44,6 +44,9 @@ pub struct Model<'a> {
     pub rule: Rule,
     /// How many of the pixels that a window sees may come from one image.
     pub quota: Option<usize>,
+    /// Whether ε is relative to the nearest window of all images, wherever it lies (the paper's R_SSD), and not to the
+    /// nearest candidate alone.
+    pub literal: bool,
     /// 0 while canvases are filled, then the number of the sweep that visits them again.
     pub sweep: u16,
     pub path: Path,
@@ -110,6 +113,8 @@ pub struct Canvas<'a> {
     /// `(H, W, C)` bytes.
     pub pixels: &'a mut [u8],
     pub trace: Trace<'a>,
+    /// Draws so far where no candidate was near enough, so that the nearest `k_min` had to do.
+    pub fallbacks: i32,
 }
 
 /// Where each pixel of a canvas came from, `(H, W)` each.
@@ -244,6 +249,73 @@ impl<'a> Model<'a> {
         }
     }
 
+    /// The same with all windows of all images for candidates, of which the nearest counts alone.
+    fn anywhere(&self) -> Self {
+        let longest = |extent: Extent| extent.height.max(extent.width);
+        let radius = longest(self.frame).max(longest(self.corpus.extent()));
+        Self { radius, rule: Rule::NEAREST, literal: false, ..*self }
+    }
+
+    /// A pixel's probe over planes of just what its scan reads.
+    fn probe(&self, known: &[bool], pixel: Pixel) -> Probe {
+        let reach = self.reach();
+        Probe::new(&reach, known, pixel, reach.region(pixel))
+    }
+
+    /// What of a pool, in order, is within (1 + ε) of the nearest window anywhere; failing that, its first `k_min`.
+    /// And whether it failed.
+    fn literally<'p>(&self, pool: &'p [Candidate], nearest: f64) -> (&'p [Candidate], bool) {
+        let near = self.rule.near(nearest);
+        let within = pool.partition_point(|candidate| candidate.distance <= near);
+        (&pool[..within.max(self.rule.k_min()).min(pool.len())], within == 0)
+    }
+
+    /// Fills the stage's `pixels` from shortlists or all images, with ε relative to the nearest window anywhere.
+    pub fn fill_literally(
+        &self,
+        pixels: &[Pixel],
+        known: &[bool],
+        canvases: &mut [Canvas],
+        shortlists: Option<&[Vec<ImageId>]>,
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        let anywhere = self.anywhere();
+        let mut known = known.to_vec();
+        let (mut far, mut near) = (Part::several(), Part::several());
+        for &pixel in pixels {
+            let probe = anywhere.probe(&known, pixel);
+            let views: Vec<View> =
+                canvases.par_iter().map(|canvas| anywhere.view(&probe, canvas, |_| true)).collect();
+            anywhere.scan_all(&probe, &views, &mut far, cancel)?;
+            let probe = self.probe(&known, pixel);
+            if shortlists.is_none() {
+                let views: Vec<View> =
+                    canvases.par_iter().map(|canvas| self.view(&probe, canvas, |_| true)).collect();
+                self.scan_all(&probe, &views, &mut near, cancel)?;
+            }
+            let write = |(planes, scratch): &mut (Planes, Scratch), (index, canvas): (usize, &mut Canvas)| {
+                let nearest = merged(&mut Builder::new(anywhere.rule), &far, index)[0].distance;
+                let mut pool = Builder::new(self.rule);
+                let pool = match shortlists {
+                    Some(lists) => {
+                        planes.gather(&self.corpus, lists[index].iter().copied(), probe.region());
+                        let serves = |image| lists[index].binary_search(&image).is_ok();
+                        pool = self.pool(&probe, planes, &self.view(&probe, canvas, serves), scratch);
+                        self.account.settle(scratch);
+                        pool.finish()
+                    }
+                    None => merged(&mut pool, &near, index),
+                };
+                let (pool, failed) = self.literally(pool, nearest);
+                canvas.fallbacks += i32::from(failed);
+                self.write(canvas, pixel, pool);
+            };
+            canvases.par_iter_mut().enumerate().for_each_init(Default::default, write);
+            known[self.frame.flat(pixel)] = true;
+        }
+        Ok(())
+    }
+
     /// Fills the stage's `pixels`, canvas `b` from the images `shortlists[b]` (ascending ids).
     pub fn fill_from_shortlists(
         &self,
@@ -336,24 +408,30 @@ impl<'a> Model<'a> {
         barred: Vec<ImageId>,
         cancel: &AtomicBool,
     ) -> Result<Vec<Candidate>> {
-        let reach = self.reach();
-        let probe = Probe::new(&reach, known, pixel, reach.region(pixel));
         let view = View { pixels: canvas, barred, bound: f64::INFINITY };
+        let over_all = |model: &Self, probe: &Probe, view: &View| -> Result<Builder> {
+            let mut parts = Part::several();
+            model.scan_all(probe, std::slice::from_ref(view), &mut parts, cancel)?;
+            let mut pool = Builder::new(model.rule);
+            merged(&mut pool, &parts, 0);
+            Ok(pool)
+        };
+        let probe = self.probe(known, pixel);
         let mut pool = match shortlist {
             Some(ids) => {
                 let mut planes = Planes::default();
                 planes.gather(&self.corpus, ids.iter().copied(), probe.region());
                 self.pool(&probe, &planes, &view, &mut Scratch::default())
             }
-            None => {
-                let mut parts = Part::several();
-                self.scan_all(&probe, &[view], &mut parts, cancel)?;
-                let mut pool = Builder::new(self.rule);
-                merged(&mut pool, &parts, 0);
-                pool
-            }
+            None => over_all(self, &probe, &view)?,
         };
-        Ok(pool.finish().to_vec())
+        let pool = pool.finish();
+        if !self.literal {
+            return Ok(pool.to_vec());
+        }
+        let anywhere = self.anywhere();
+        let mut nearest = over_all(&anywhere, &anywhere.probe(known, pixel), &view)?;
+        Ok(nearest.finish().first().map_or(pool, |first| self.literally(pool, first.distance).0).to_vec())
     }
 
     /// Seconds of each of `repeats` scans of one pixel over the images `ids`, gathered beforehand whole, as for a stage,

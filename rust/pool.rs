@@ -52,8 +52,20 @@ impl Rule {
         Ok(Self { epsilon, k_min, keep })
     }
 
+    /// The nearest, and what is just as near.
+    pub const NEAREST: Self = Self { epsilon: 0.0, k_min: 1, keep: Keep::Best };
+
     pub fn keep(&self) -> Keep {
         self.keep
+    }
+
+    pub fn k_min(&self) -> usize {
+        self.k_min
+    }
+
+    /// `(1 + ε)` times the least distance.
+    pub fn near(&self, least: f64) -> f64 {
+        (1.0 + self.epsilon) * least
     }
 }
 
@@ -83,7 +95,7 @@ impl Builder {
             return self.ceiling;
         }
         let farthest = self.nearest[self.rule.k_min - 1];
-        farthest.max((1.0 + self.rule.epsilon) * self.nearest[0]).min(self.ceiling)
+        farthest.max(self.rule.near(self.nearest[0])).min(self.ceiling)
     }
 
     /// If a candidate alone, whatever others there are, bounds the pool: by its distance times this.
@@ -128,7 +140,7 @@ impl Builder {
         self.candidates.retain(|candidate| candidate.distance <= bound);
         self.candidates.sort_unstable_by(Candidate::order);
         if let Some(first) = self.candidates.first() {
-            let near = (1.0 + self.rule.epsilon) * first.distance;
+            let near = self.rule.near(first.distance);
             let within = self.candidates.partition_point(|candidate| candidate.distance <= near);
             self.candidates.truncate(within.max(self.rule.k_min));
         }

@@ -242,6 +242,7 @@ struct Filler {
     radius: usize,
     rule: Rule,
     quota: Option<usize>,
+    literal: bool,
     threads: usize,
     path: Path,
     account: Account,
@@ -258,6 +259,7 @@ impl Filler {
             radius: self.radius,
             rule: self.rule,
             quota: self.quota,
+            literal: self.literal,
             sweep,
             path: self.path,
             account: &self.account,
@@ -288,7 +290,7 @@ fn corpus_of<'a>(shape: &[usize], images: &'a [u8]) -> Result<Corpus<'a>> {
 #[pymethods]
 impl Filler {
     #[new]
-    #[pyo3(signature = (images, *, frame, window, sigma, radius, epsilon, k_min, best_only, quota, compare, threads))]
+    #[pyo3(signature = (images, *, frame, window, sigma, radius, epsilon, k_min, best_only, quota, literal, compare, threads))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of one frozen configuration
     fn new(
         images: Bound<'_, PyArray4<u8>>,
@@ -300,6 +302,7 @@ impl Filler {
         k_min: usize,
         best_only: bool,
         quota: Option<usize>,
+        literal: bool,
         compare: bool,
         threads: usize,
     ) -> PyResult<Self> {
@@ -316,6 +319,7 @@ impl Filler {
             radius,
             rule: Rule::new(epsilon, k_min, keep)?,
             quota,
+            literal,
             threads,
             path: Path::chosen()?,
             account: Account::default(),
@@ -325,12 +329,12 @@ impl Filler {
 
     /// Fills `pixels` (P, 2) of a batch of canvases in place, with their traces: canvas b from the images
     /// `ids[ends[b - 1]..ends[b]]` of `shortlists` = (ids, ends) or, where that is None, from all. In sweep 0 pixels
-    /// are filled, in later ones visited again.
+    /// are filled, in later ones visited again. Returns how often no candidate was near enough, (B,); 0 unless `literal`.
     #[pyo3(signature = (canvases, trace, *, pixels, known, seed, sweep, samples, barred, shortlists))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of one batch
-    fn fill(
+    fn fill<'py>(
         &self,
-        py: Python,
+        py: Python<'py>,
         mut canvases: PyReadwriteArray4<u8>,
         trace: TraceArrays,
         pixels: PyReadonlyArray2<i32>,
@@ -340,7 +344,7 @@ impl Filler {
         samples: PyReadonlyArray1<u64>,
         barred: PyReadonlyArray1<i32>,
         shortlists: Option<(PyReadonlyArray1<i32>, PyReadonlyArray1<i64>)>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Bound<'py, PyArray1<i32>>> {
         self.with_model(py, sweep, |model| {
             let (extent, count) = (model.frame, model.corpus.count());
             let (height, width) = (extent.height, extent.width);
@@ -394,6 +398,7 @@ impl Filler {
                     barred,
                     pixels,
                     trace,
+                    fallbacks: 0,
                 })
                 .collect();
             // So many images can have served all that they may of a window.
@@ -419,15 +424,20 @@ impl Filler {
                             Ok(ids)
                         })
                         .collect::<Result<Vec<_>>>()?;
-                    run(py, self.threads, |cancel| {
-                        model.fill_from_shortlists(&pixels, known, &mut batch, &lists, cancel)
-                    })
+                    run(py, self.threads, |cancel| match self.literal {
+                        true => model.fill_literally(&pixels, known, &mut batch, Some(&lists), cancel),
+                        false => model.fill_from_shortlists(&pixels, known, &mut batch, &lists, cancel),
+                    })?;
                 }
                 None => {
                     enough("corpus", count - usize::from(barred.iter().any(Option::is_some)))?;
-                    run(py, self.threads, |cancel| model.fill_from_all(&pixels, known, &mut batch, cancel))
+                    run(py, self.threads, |cancel| match self.literal {
+                        true => model.fill_literally(&pixels, known, &mut batch, None, cancel),
+                        false => model.fill_from_all(&pixels, known, &mut batch, cancel),
+                    })?;
                 }
             }
+            Ok(batch.iter().map(|canvas| canvas.fallbacks).collect::<Array1<i32>>().into_pyarray(py))
         })
     }
 

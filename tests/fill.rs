@@ -61,6 +61,7 @@ impl Scene {
             radius: 2,
             rule: Rule::new(0.1, 3, Keep::Best).unwrap(),
             quota: self.quota,
+            literal: false,
             sweep: 0,
             path,
             account: &self.account,
@@ -88,6 +89,7 @@ impl Scene {
                 barred: Some(ImageId(sample)),
                 pixels,
                 trace: Trace { image_id, y, x, distance, pool_size },
+                fallbacks: 0,
             })
             .collect();
         let cancel = AtomicBool::new(cancel);

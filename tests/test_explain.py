@@ -25,6 +25,8 @@ SETTINGS = [
     ("full", {"semantic": "threshold", "epsilon": 0.02, "shortlist": 2}),
     ("full", {"sweeps": 2, "quota": 4}),
     ("full", {"sweeps": 1, "anchor_weight": 1}),
+    ("full", {"tolerance": "corpus", "epsilon": 0.5, "candidates": "all", "semantic": "threshold"}),
+    ("local", {"tolerance": "corpus", "quota": 3, "k_min": 2}),
     ("local", {"exclude_seed_image": False}),
     ("local", {"sweeps": 1, "quota": 2}),
     ("texture", {"size": (15, 11), "seed_at": (1, 2)}),

@@ -114,6 +114,41 @@ def test_a_quota_s_pool_is_that_of_the_images_left(colours):
         assert ids[y, x] in pool.image_id
 
 
+@pytest.mark.parametrize(("model", "shortlist"), [("full", 12), ("local", None)])
+def test_a_literal_tolerance_is_relative_to_the_nearest_window_anywhere(colours, model, shortlist):
+    """Pools and fallbacks against plain pools over all windows of all images, cut by hand."""
+    config = npgen.Config(window=5, shortlist=12, seed_size=4, tolerance="corpus", epsilon=0.8, k_min=2)
+    samples = run(colours, 3, model, config)
+    plain = npgen.Config(window=5, shortlist=12, seed_size=4, epsilon=0.8, k_min=2)
+    anywhere = npgen.Config(window=5, seed_size=4, epsilon=0, locality=12)
+    explainer = npgen.Explainer(samples, colours)
+    order = npgen.fill_order(12, 12, config.seed_rect(12, 12), 5).pixels.tolist()
+    for k in range(3):
+        others = np.setdiff1d(np.arange(len(colours)), samples.anchor[k])
+        fallbacks = 0
+        for y, x in order:
+            found = explainer.explain(k, (y, x))
+            nearest = npgen.candidate_pool(colours, found.canvas, found.known, (y, x), anywhere, others).distance[0]
+            own = others if found.shortlist is None else found.shortlist
+            distances = npgen.candidate_pool(colours, found.canvas, found.known, (y, x), plain, own).distance
+            within = (distances <= 1.8 * nearest).sum()
+            fallbacks += within == 0
+            np.testing.assert_array_equal(found.pool.distance, distances[: max(2, within)])
+            assert samples.trace.pool_size[k, y, x] == len(found.pool)
+        assert samples.fallbacks[k] == fallbacks
+    assert 0 < samples.fallbacks.sum() < 3 * len(order)
+    assert run(colours, 3, model).fallbacks.sum() == 0
+    for options in [{"threads": 1}, {"batch_size": 1}]:
+        assert equal(run(colours, 3, model, config, **options), samples)
+
+
+def test_bad_tolerances_are_refused(colours):
+    with pytest.raises(ValueError, match="tolerance must be 'candidates' or 'corpus', got 'paper'"):
+        with_(tolerance="paper")
+    with pytest.raises(ValueError, match="tolerance must be 'candidates' for a model that looks at no window, got 'co"):
+        run(colours, model="semantic", config=with_(tolerance="corpus"))
+
+
 def test_bad_quotas_are_refused(colours):
     with pytest.raises(ValueError, match="quota must be at least 1 or None, got 0"):
         with_(quota=0)

@@ -65,7 +65,7 @@ def test_a_row_is_what_npgen_generates_and_measures(done, digits):
     drawn = samples.trace.pool_size[samples.trace.pool_size > 0]
     assert [row[f"pool_{q}"] for q in ("05", "25", "50", "75", "95")] == list(np.percentile(drawn, [5, 25, 50, 75, 95]))
     assert row["pool_one"] == (drawn == 1).mean()
-    assert row["fallbacks"] == getattr(samples, "fallbacks", None)
+    assert row["fallbacks"] is None  # not counted: the tolerance is relative to the candidates
 
 
 def test_a_product_takes_all_combinations(digits, tmp_path):

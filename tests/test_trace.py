@@ -30,11 +30,12 @@ def edit(run, change):
 def test_saved_samples_come_back(samples, run, digits):
     loaded = npgen.load_samples(run)
     for field in dataclasses.fields(samples):
-        if field.name not in ("images", "trace", "anchor"):
+        if field.name not in ("images", "trace", "anchor", "fallbacks"):
             assert getattr(loaded, field.name) == getattr(samples, field.name)
     for ours, theirs in zip(samples.trace.arrays(), loaded.trace.arrays(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(loaded.anchor, samples.anchor)
+    np.testing.assert_array_equal(loaded.fallbacks, samples.fallbacks)
     np.testing.assert_array_equal(loaded.replay(digits), samples.images)
 
 

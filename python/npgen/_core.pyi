@@ -42,6 +42,7 @@ class Filler:
         k_min: int,
         best_only: bool,
         quota: int | None,
+        literal: bool,
         compare: bool,
         threads: int,
     ) -> Filler: ...
@@ -63,7 +64,7 @@ class Filler:
         samples: NDArray[np.uint64],
         barred: NDArray[np.int32],
         shortlists: tuple[NDArray[np.int32], NDArray[np.int64]] | None,
-    ) -> None: ...
+    ) -> NDArray[np.int32]: ...
     def candidate_pool(
         self,
         canvas: NDArray[np.uint8],

@@ -15,6 +15,7 @@ from npgen.errors import invalid
 
 Candidates = Literal["best", "all"]
 Semantic = Literal["topk", "threshold"]
+Tolerance = Literal["candidates", "corpus"]
 Semantics = Literal["embedding", "label"]
 
 # Efros and Leung's ratio of window side to the Gaussian's standard deviation.
@@ -83,6 +84,11 @@ class Config:
         Largest Chebyshev distance R between a pixel and its source, in pixels.
     epsilon
         Tolerance ε: the pool holds candidates within (1 + ε) of the nearest.
+    tolerance
+        What that nearest is. "candidates": of the candidates, so that there always are some. "corpus": of all windows
+        of all images, wherever they lie (R_SSD in the paper's text); where no candidate is as near, the `k_min` nearest
+        candidates serve, and `Samples.fallbacks` counts it. As slow as `texture`. With "all" candidates and the
+        semantic "threshold" these are the paper's literal sets.
     k_min
         The pool holds at least this many candidates (if there are as many).
     quota
@@ -123,6 +129,7 @@ class Config:
     sigma: float | None = None
     locality: int = 2
     epsilon: float = 0.1
+    tolerance: Tolerance = "candidates"
     k_min: int = 1
     quota: int | None = None
     shortlist: int = 100
@@ -147,6 +154,8 @@ class Config:
         if self.quota is not None:
             self._whole("quota", 1, "at least 1 or None")
         self._whole("shortlist", 1, "at least 1")
+        if self.tolerance not in get_args(Tolerance):
+            raise invalid("tolerance", "'candidates' or 'corpus'", self.tolerance)
         if self.candidates not in get_args(Candidates):
             raise invalid("candidates", "'best' or 'all'", self.candidates)
         if self.semantic not in get_args(Semantic):

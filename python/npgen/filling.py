@@ -155,6 +155,7 @@ def make_filler(
         # Where nothing is compared, no position of an image is better than another.
         best_only=config.candidates == "best" and low_level,
         quota=config.quota,
+        literal=config.tolerance == "corpus",
         threads=threads or 0,
     )
 

@@ -54,8 +54,9 @@ class Run:
         if model.semantics == "embedding" and config.shortlist > others:
             barred = ", the seed's own barred" if config.exclude_seed_image else ""
             raise invalid("shortlist", f"in 1..={others} (the corpus's images{barred})", config.shortlist)
-        if config.quota is not None and not model.low_level:
-            raise invalid("quota", "None for a model that looks at no window", config.quota)
+        for name, allowed in (("quota", None), ("tolerance", "candidates")):
+            if getattr(config, name) != allowed and not model.low_level:
+                raise invalid(name, f"{allowed!r} for a model that looks at no window", getattr(config, name))
         self.members = members(corpus) if model.semantics == "label" else {}
         choice = config.shortlist if model.semantics == "embedding" else others
         if choice <= config.spent:
@@ -72,7 +73,7 @@ class Run:
         self.seed_room = None if self.shape == source else tuple(side - config.seed_size + 1 for side in source)
         self.filler = self.make_filler(corpus.images)
         # Whether a stage's images are read apart, not through the memory map, whose pages come in large pieces.
-        self.apart = apart and isinstance(corpus.images, np.memmap)
+        self.apart = apart and isinstance(corpus.images, np.memmap) and config.tolerance == "candidates"
         self.encoder: AnyEncoder | None = None
 
     def use_encoder(self, encoder: AnyEncoder, progress: bool) -> None:
@@ -155,7 +156,9 @@ class Run:
         return joined(lists)
 
     def _fill(self, batch: Samples, shortlists: Shortlists | None, **stage: Any) -> None:
-        self.filler.fill(batch.images, batch.trace.arrays(), seed=self.seed, shortlists=shortlists, **stage)
+        batch.fallbacks[:] += self.filler.fill(
+            batch.images, batch.trace.arrays(), seed=self.seed, shortlists=shortlists, **stage
+        )
 
     def _fill_apart(self, batch: Samples, shortlists: Shortlists, **stage: Any) -> None:
         """Fill from a copy of the shortlisted images, which is all of the corpus that is then in memory."""

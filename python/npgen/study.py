@@ -328,8 +328,9 @@ def describe(samples: Samples, corpus: Corpus) -> Row:
     quantiles = np.percentile(drawn, POOL_QUANTILES) if drawn.size else np.zeros(len(POOL_QUANTILES))
     row |= {f"pool_{q:02}": float(value) for q, value in zip(POOL_QUANTILES, quantiles, strict=True)}
     row["pool_one"] = float((drawn == 1).mean()) if drawn.size else 0.0
-    fallbacks = getattr(samples, "fallbacks", None)  # (n,)
-    row["fallbacks"] = None if fallbacks is None else float(fallbacks.sum() / max(1, drawn.size))
+    literal = samples.config.tolerance == "corpus"
+    draws = drawn.size * (1 + samples.config.sweeps)
+    row["fallbacks"] = float(samples.fallbacks.sum() / max(1, draws)) if literal else None
     return row
 
 

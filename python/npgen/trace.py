@@ -83,6 +83,8 @@ class Samples:
         The corpus.
     encoder_id
         The encoder, or None where the model has no use for one.
+    fallbacks
+        (n,) int32: draws for which no candidate was near enough; 0 unless tolerance is relative to the whole corpus.
     queries
         (n, S, D) float32: where each canvas looked for images of like meaning, stage by stage; S is 1 where the anchor
         alone decides. None where meaning plays no part. With the corpus's keys they give the shortlists again.
@@ -98,7 +100,8 @@ class Samples:
     corpus_name: str
     corpus_hash: str
     encoder_id: str | None
-    queries: NDArray[np.float32] | None = None
+    fallbacks: NDArray[np.int32]
+    queries: NDArray[np.float32] | None
 
     @classmethod
     def empty(
@@ -126,6 +129,7 @@ class Samples:
             corpus_name=corpus.name,
             corpus_hash=corpus.hash,
             encoder_id=encoder_id,
+            fallbacks=np.zeros(shape[0], np.int32),
             queries=None if queries is None else np.zeros((shape[0], *queries), np.float32),
         )
 
@@ -150,6 +154,7 @@ class Samples:
             trace=self.trace[part],
             anchor=self.anchor[part],
             first=self.first + start,
+            fallbacks=self.fallbacks[part],
             queries=None if self.queries is None else self.queries[part],
         )
 
@@ -235,7 +240,7 @@ def write_run(samples: Samples, folder: Path) -> None:
         shard = samples[start : start + SHARD]
         name = f"{shard.first:08d}"
         (folder / name).mkdir()
-        arrays: dict[str, NDArray[Any]] = {"images": shard.images, "anchor": shard.anchor}
+        arrays: dict[str, NDArray[Any]] = {"images": shard.images, "anchor": shard.anchor, "fallbacks": shard.fallbacks}
         arrays |= dict(zip(TRACE_DTYPES, shard.trace.arrays(), strict=True))
         if shard.queries is not None:
             arrays["queries"] = shard.queries
@@ -285,6 +290,7 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
             corpus_name=manifest["corpus"]["name"],
             corpus_hash=manifest["corpus"]["hash"],
             encoder_id=manifest["encoder"],
+            fallbacks=parts["fallbacks"],
             queries=parts.get("queries"),
         )
     except (KeyError, IndexError, TypeError) as error:
@@ -299,12 +305,12 @@ def _load_shard(folder: Path, shard: dict[str, Any]) -> dict[str, NDArray[Any]]:
         raise invalid("shard", "the name of a folder inside the run's", shard["name"])
     arrays: dict[str, NDArray[Any]] = {}
     n = shard["n"]
-    dtypes: dict[str, type[Any]] = {"images": np.uint8, "anchor": np.int32, **TRACE_DTYPES}
+    dtypes: dict[str, type[Any]] = {"images": np.uint8, "anchor": np.int32, "fallbacks": np.int32, **TRACE_DTYPES}
     if "queries" in shard["sha256"]:
         dtypes["queries"] = np.float32
     for key, dtype in dtypes.items():
         path = folder / shard["name"] / f"{key}.npy"
-        others = {"images": (n, None, None, None), "anchor": (n,), "queries": (n, None, None)}
+        others = {"images": (n, None, None, None), "anchor": (n,), "fallbacks": (n,), "queries": (n, None, None)}
         shape = others.get(key, (n, None, None))
         arrays[key] = npy.open_array(path, dtype, shape)
         if sha256_file(path) != shard["sha256"][key]:

@@ -38,6 +38,9 @@ def generate(
     sigma: Annotated[float | None, typer.Option(help="Gaussian's σ in pixels; by default w / 6.4.")] = None,
     locality: Annotated[int | None, typer.Option(help="Largest distance R of pixel and source.")] = None,
     epsilon: Annotated[float | None, typer.Option(help="Pool: within (1 + ε) of the nearest.")] = None,
+    tolerance: Annotated[
+        str | None, typer.Option(help="ε relative to the nearest of: candidates, or the corpus.")
+    ] = None,
     k_min: Annotated[int | None, typer.Option(help="Pool: at least this many.")] = None,
     quota: Annotated[int | None, typer.Option(help="Pixels of a window that may come from one image.")] = None,
     shortlist: Annotated[int | None, typer.Option(help="Length K of the shortlist.")] = None,
