@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from npgen.networks import Network, NetworkRequest, load_network
 from npgen.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
 from npgen.partwhole import part_whole
 from npgen.scores import (
-    Estimate,
     FrechetReference,
     KernelReference,
     Moments,
@@ -100,48 +100,22 @@ def evaluate(
     ModuleNotFoundError
         If the network needs a package that is not installed.
     """
-    heldout = _check(samples, corpus, heldout, seed)
+    heldout = check_scorable(samples, corpus, heldout, seed)
     name, eyes = _network(network, corpus, weights, device, quiet)
     n = min(len(samples), len(heldout), len(corpus) // 2)
     given, samples = len(samples), samples[:n]
-    draws = max(1, min(DRAWS, len(heldout) // n, len(corpus) // (2 * n)))
-    unseen_ids = _draw(len(heldout), (draws, n), seed, 0)
-    seen_ids = _draw(len(corpus), (draws, n), seed, 1)
-
-    unseen, seen = (corpus_outputs(eyes, images, quiet=quiet) for images in (heldout, corpus))
+    real = _real(eyes, corpus, heldout, n, seed, quiet)
     made = outputs_of(eyes, samples.images, quiet=quiet, what="features of samples")
-    rest = np.ones(len(corpus), np.bool_)
-    rest[seen_ids] = False
-    reference = Moments.of(seen.features, rest)
-    kernel_ids, neighbour_ids = (
-        np.flatnonzero(rest)[_draw(reference.count, (1, size), seed, 3)[0]]
-        for size in (min(KERNEL_IMAGES, reference.count), n)
-    )
-    network_scores = _NetworkScores(
-        FrechetReference(reference.gaussian()),
-        KernelReference(seen.features[kernel_ids]),
-        NeighbourReference(seen.features[neighbour_ids]),
-    )
-    groups = groups_of(n, seed)
-    rows: list[dict[str, Any]] = [
-        network_scores.of(sets, groups)
-        for sets in ([made], [unseen[ids] for ids in unseen_ids], [seen[ids] for ids in seen_ids])
-    ]
-
-    queries = np.concatenate([samples.images, heldout.images[unseen_ids[0]], corpus.images[seen_ids[0]]])
-    excluded = np.concatenate([np.full(2 * n, -1), seen_ids[0]])
-    _, squared = nearest_sources(queries, corpus.images, excluded=excluded, quiet=quiet)
-    nearest = np.sqrt(squared).reshape(3, n)
-    bar = float(np.median(nearest[1]))
-    for row, distances in zip(rows, nearest, strict=True):
-        row |= {"n": n, **_nearest_scores(distances, bar)}
+    scores = real.yardstick.of([made], groups_of(n, seed))
+    _, squared = nearest_sources(samples.images, corpus.images, quiet=quiet)
+    scores |= {"n": n, **_nearest_scores(np.sqrt(squared), real.bar)}
     return Evaluation(
-        samples=Scores(**rows[0], **_sample_scores(samples, corpus, squared[:n])),
-        heldout=Scores(**rows[1]),
-        training=Scores(**rows[2]),
+        samples=Scores(**scores, **_sample_scores(samples, corpus, squared)),
+        heldout=Scores(**real.heldout),
+        training=Scores(**real.training),
         given=given,
-        reference_size=reference.count,
-        kernel_reference_size=len(kernel_ids),
+        reference_size=real.reference_size,
+        kernel_reference_size=real.kernel_reference_size,
         pixels=samples.images[0, :, :, 0].size,
         corpus_name=corpus.name,
         corpus_hash=corpus.hash,
@@ -149,7 +123,7 @@ def evaluate(
         heldout_hash=heldout.hash,
         network=name,
         network_id=eyes.id,
-        network_accuracy=_accuracy(eyes, unseen, heldout),
+        network_accuracy=real.accuracy,
         model=samples.model,
         config=samples.config.to_json(),
         model_seed=samples.seed,
@@ -158,7 +132,66 @@ def evaluate(
     )
 
 
-def _check(samples: Samples, corpus: Corpus, heldout: Corpus | None, seed: int) -> Corpus:
+@dataclass(frozen=True, eq=False)
+class _Real:
+    """What real images score, n at a time, and what samples are scored with: the same for every run."""
+
+    heldout: dict[str, Any]
+    training: dict[str, Any]
+    yardstick: _NetworkScores
+    reference_size: int
+    kernel_reference_size: int
+    # Median distance of held-out images to the nearest training image.
+    bar: float
+    accuracy: float | None
+
+
+# By all that decides them; the latest only, as a yardstick holds features.
+_REAL: dict[tuple[Any, ...], _Real] = {}
+
+
+def _real(eyes: Network, corpus: Corpus, heldout: Corpus, n: int, seed: int, quiet: bool) -> _Real:
+    """Score real images, or recall it: studies evaluate run after run."""
+    key = (eyes.id, corpus.hash, heldout.hash, n, seed)
+    if eyes.id is None or key not in _REAL:
+        found = _score_real(eyes, corpus, heldout, n, seed, quiet)
+        _REAL.clear()
+        _REAL[key] = found
+    return _REAL[key]
+
+
+def _score_real(eyes: Network, corpus: Corpus, heldout: Corpus, n: int, seed: int, quiet: bool) -> _Real:
+    draws = max(1, min(DRAWS, len(heldout) // n, len(corpus) // (2 * n)))
+    unseen_ids = _draw(len(heldout), (draws, n), seed, 0)
+    seen_ids = _draw(len(corpus), (draws, n), seed, 1)
+    unseen, seen = (corpus_outputs(eyes, images, quiet=quiet) for images in (heldout, corpus))
+    rest = np.ones(len(corpus), np.bool_)
+    rest[seen_ids] = False
+    reference = Moments.of(seen.features, rest)
+    kernel_ids, neighbour_ids = (
+        np.flatnonzero(rest)[_draw(reference.count, (1, size), seed, 3)[0]]
+        for size in (min(KERNEL_IMAGES, reference.count), n)
+    )
+    yardstick = _NetworkScores(
+        FrechetReference(reference.gaussian()),
+        KernelReference(seen.features[kernel_ids]),
+        NeighbourReference(seen.features[neighbour_ids]),
+    )
+    groups = groups_of(n, seed)
+    unseen_row = yardstick.of([unseen[ids] for ids in unseen_ids], groups)
+    seen_row = yardstick.of([seen[ids] for ids in seen_ids], groups)
+    queries = np.concatenate([heldout.images[unseen_ids[0]], corpus.images[seen_ids[0]]])
+    excluded = np.concatenate([np.full(n, -1), seen_ids[0]])
+    _, squared = nearest_sources(queries, corpus.images, excluded=excluded, quiet=quiet)
+    nearest = np.sqrt(squared).reshape(2, n)
+    bar = float(np.median(nearest[0]))
+    for row, distances in zip((unseen_row, seen_row), nearest, strict=True):
+        row |= {"n": n, **_nearest_scores(distances, bar)}
+    accuracy = _accuracy(eyes, unseen, heldout)
+    return _Real(unseen_row, seen_row, yardstick, reference.count, len(kernel_ids), bar, accuracy)
+
+
+def check_scorable(samples: Samples, corpus: Corpus, heldout: Corpus | None, seed: int) -> Corpus:
     """Return the held-out images, or raise before anything is trained."""
     if seed < 0:
         raise invalid("seed", "at least 0", seed)
@@ -207,7 +240,7 @@ class _NetworkScores:
     def __init__(self, gaussian: FrechetReference, kernel: KernelReference, neighbours: NeighbourReference) -> None:
         self.gaussian, self.kernel, self.neighbours = gaussian, kernel, neighbours
 
-    def of(self, sets: list[Outputs], groups: NDArray[np.int64]) -> dict[str, Estimate | int | None]:
+    def of(self, sets: list[Outputs], groups: NDArray[np.int64]) -> dict[str, Any]:
         """Score disjoint sets of n images each, whose groups (n,) the jackknife leaves out."""
         scores: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
         for outputs in sets:

@@ -18,7 +18,7 @@ from npgen.embed import embed, keep_keys
 from npgen.encoder import AnyEncoder, load_encoder
 from npgen.entropy import WINDOW, entropy
 from npgen.errors import invalid
-from npgen.evaluate import FEWEST, _check, evaluate
+from npgen.evaluate import FEWEST, check_scorable, evaluate
 from npgen.evaluation import VERSION as EVALUATION_VERSION
 from npgen.files import new_folder, read_json, write_json
 from npgen.generate import generate
@@ -97,7 +97,7 @@ class Workbench:
             some = Samples.empty(
                 shape, model="full", config=Config(), seed=0, first=0, corpus=self.corpus, encoder_id=None
             )
-            _check(some, self.corpus, self.heldout, self.seed)
+            check_scorable(some, self.corpus, self.heldout, self.seed)
             self._network_id  # noqa: B018 (loads the network)
 
     def check(self, setting: Setting) -> None:
