@@ -19,6 +19,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         help="folder that holds MNIST/raw/..., as torchvision lays it out, for the tests on full data",
     )
+    parser.addoption("--browser", metavar="FILE", help="Chromium for the tests of reports; by default one on the PATH")
+    parser.addoption(
+        "--report",
+        metavar="RUN",
+        action="append",
+        default=[],
+        type=Path,
+        help="run folder with a report.html that the browser tests look at as well; may be given several times",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,8 @@
-"""The command line: every command of the README, and one clear line for what a user can mend."""
+"""The command line: what it writes, and one clear line for what a user can mend."""
 
 import json
-import re
-import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +11,6 @@ from typer.testing import CliRunner
 
 import npgen
 from npgen.cli import app
-
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 def run(*arguments):
@@ -33,55 +28,6 @@ def complaint(*arguments):
 def stored(digits, tmp_path):
     digits.save(tmp_path / "corpus")
     return tmp_path / "corpus"
-
-
-def write_idx(path, array):
-    """Write an array as MNIST's files are."""
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(extent.to_bytes(4, "big") for extent in array.shape)
-    path.write_bytes(header + array.tobytes())
-
-
-@pytest.fixture
-def readme_folder(tmp_path, monkeypatch, mnist_5k, colours):
-    """A folder with what the README's commands expect: a photo folder, and DATA in MNIST's layout."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NPGEN_HOME", str(tmp_path / "home"))
-    raw = tmp_path / "DATA" / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name, part in (("train", slice(0, None, 4)), ("t10k", slice(1, None, 10))):
-        write_idx(raw / f"{name}-images-idx3-ubyte", mnist_5k.images[part, ..., 0])
-        write_idx(raw / f"{name}-labels-idx1-ubyte", mnist_5k.labels[part].astype(np.uint8))
-    for k, image in enumerate(np.concatenate([colours.images] * 2)):
-        folder = tmp_path / "photos" / colours.classes[colours.labels[k % len(colours)]]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / f"{k}.png")
-
-
-def test_every_command_of_the_readme_runs(readme_folder, monkeypatch):
-    # The big run and the training are made small: what is tested is that the commands are right.
-    monkeypatch.setattr("npgen.classifier._epochs", lambda shown, count: 1)
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    inline = re.findall(r"`(npgen [^`]*)`", README.replace("\n", " "))
-    lines = [line.split("#")[0] for block in blocks for line in block.splitlines()]
-    commands = [part.strip() for line in lines + inline for part in line.split("&&")]
-    commands = [command for command in commands if command.startswith("npgen ") and command.split()[2:]]
-    assert len(commands) >= 9
-    # The corpora must be there before they are used; else, the README's order.
-    commands.sort(key=lambda command: not command.startswith("npgen corpus build"))
-    for command in commands:
-        command = command.replace("-n 1000", "-n 20")
-        if command.startswith("npgen encoder train"):
-            command += " --epochs 1 --batch-size 16"
-        if command.startswith("npgen bench"):
-            command += " --seconds 0.1 --batch-size 4"
-        quiet = [] if command.startswith("npgen corpus info") else ["--quiet"]
-        result = run(*shlex.split(command)[1:], *quiet)
-        assert result.exit_code == 0, (command, result.output)
-
-
-def test_the_python_of_the_readme_runs(mnist_5k):
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(block, "README.md", "exec"), {})
 
 
 def test_generate_writes_a_run_that_says_how_it_was_made(stored, tmp_path):
@@ -136,12 +82,12 @@ def test_a_run_is_never_overwritten(stored, tmp_path):
     options = ["--model", "local", "--window", 5, "-n", 1, "-q", "--out", tmp_path / "run"]
     assert run("generate", stored, *options).exit_code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.*")}
-    assert "run" in complaint("generate", stored, *options)
+    assert "must be of seed 1, or another folder, got 0" in complaint("generate", stored, *options, "--seed", 1)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.*")} == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
-def test_no_space_is_said_and_leaves_nothing(stored, tmp_path):
+def test_no_space_is_said_and_leaves_a_run_that_can_go_on(stored, tmp_path):
     """A limit on file size fails as a full disk does: in the middle of a write."""
     code = (
         "import resource, signal, sys; "
@@ -154,7 +100,9 @@ def test_no_space_is_said_and_leaves_nothing(stored, tmp_path):
     assert result.returncode == 1
     assert "npgen: " in result.stderr
     assert "Traceback" not in result.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["manifest.json"]
+    assert run(*command).exit_code == 0
+    assert len(npgen.load_samples(tmp_path / "run")) == 20
 
 
 def test_corpus_info_finds_an_altered_byte(stored):

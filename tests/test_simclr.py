@@ -249,15 +249,15 @@ def test_read_only_images_train(tmp_path):
     corpus = random_corpus()
     training = simclr._Training(corpus, TINY, torch.device("cpu"))
     assert not corpus.images.flags.writeable
-    assert math.isfinite(training._step(corpus.images[:8], Augment(TINY, seeded())))
+    assert math.isfinite(training._contrast(corpus.images[:8], Augment(TINY, seeded())))
 
 
 class Interrupt:
     """Ctrl-C in the middle of an epoch."""
 
-    def __init__(self, monkeypatch, step):
-        self.left, self.real = step, simclr.nt_xent
-        monkeypatch.setattr(simclr, "nt_xent", self)
+    def __init__(self, monkeypatch, step, loss="nt_xent"):
+        self.left, self.real = step, getattr(simclr, loss)
+        monkeypatch.setattr(simclr, loss, self)
 
     def __call__(self, *arguments):
         self.left -= 1
@@ -284,6 +284,38 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, precision):
     assert parts.metadata == whole.metadata
     assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     assert sorted(path.name for path in tmp_path.glob("parts*")) == ["parts.json", "parts.safetensors"]
+
+
+DISTILLING = Recipe(**{**TINY.__dict__, "distil_epochs": 4, "distil_rate": 3e-3, "full": 1.0})
+
+
+def test_a_resumed_distillation_has_the_same_teacher(tmp_path, monkeypatch):
+    corpus, out = random_corpus(), tmp_path / "parts.safetensors"
+    whole = train_encoder(corpus, tmp_path / "whole.safetensors", DISTILLING, "cpu", progress=False)
+    for loss, step in (("nt_xent", 4), ("distance_to", 1), ("distance_to", 5)):  # the last in its second epoch
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            Interrupt(patch, step, loss)
+            train_encoder(corpus, out, DISTILLING, "cpu", progress=False)
+    parts = train_encoder(corpus, out, DISTILLING, "cpu", progress=False)
+    assert same_tensors(parts, whole) and parts.id == whole.id
+
+
+def test_distillation_brings_masked_images_near_whole_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    stripes = rng.integers(0, 256, (64, 1, 12, 1)) + rng.integers(0, 20, (64, 14, 12, 1))  # a part tells the whole
+    corpus = Corpus.from_arrays(stripes.clip(0, 255).astype(np.uint8), name="stripes")
+    recipe = Recipe(**{**DISTILLING.__dict__, "epochs": 12, "distil_epochs": 30})
+    plain = Recipe(**{**recipe.__dict__, "distil_epochs": 0})
+    known = np.zeros(corpus.images.shape[1:3], bool)
+    known[3:-3, 2:-2] = True
+
+    def trained(name, recipe):
+        return train_encoder(corpus, tmp_path / f"{name}.safetensors", recipe, "cpu", progress=False)
+
+    teacher, taught = trained("teacher", plain), trained("taught", recipe)
+    whole = teacher.encode(corpus.images)
+    before, after = (1 - (one.encode(corpus.images, known) * whole).sum(1).mean() for one in (teacher, taught))
+    assert after < 0.8 * before
 
 
 def test_training_leaves_torchs_random_numbers_alone(tmp_path):
@@ -387,8 +419,8 @@ class TestCheckpoint:
     def test_newer(self, stopped):
         out, checkpoint = stopped
         state = torch.load(checkpoint, weights_only=True)
-        torch.save({**state, "checkpoint_version": 2}, checkpoint)
-        with pytest.raises(ValueError, match=r"checkpoint must be of version 1 .* got '.* of version 2'"):
+        torch.save({**state, "checkpoint_version": 1}, checkpoint)
+        with pytest.raises(ValueError, match=r"checkpoint must be of version 2 .* got '.* of version 1'"):
             train_encoder(random_corpus(), out, TINY, "cpu", progress=False)
 
     def test_anew(self, stopped):

@@ -22,8 +22,11 @@ from npgen.generate import generate
 from npgen.networks import Network, NetworkRequest, register_network
 from npgen.partwhole import PartWhole, part_whole
 from npgen.pixels import PixelEncoder
+from npgen.provenance import read_provenance
+from npgen.report import ReportFile, report
 from npgen.sweep import Sweep, sweep
 from npgen.trace import Samples, Trace, load_samples
+from npgen.verification import Difference, RunReport, verify_run
 
 __version__ = version("npgen")
 
@@ -32,6 +35,7 @@ __all__ = [
     "BuildOptions",
     "Config",
     "Corpus",
+    "Difference",
     "Encoder",
     "Entropies",
     "Evaluation",
@@ -43,6 +47,8 @@ __all__ = [
     "PartWhole",
     "PixelEncoder",
     "Pool",
+    "ReportFile",
+    "RunReport",
     "Samples",
     "Sweep",
     "Trace",
@@ -60,6 +66,9 @@ __all__ = [
     "load_encoder",
     "load_samples",
     "part_whole",
+    "read_provenance",
     "register_network",
+    "report",
     "sweep",
+    "verify_run",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from npgen.config import MODELS, Config, find_model
 from npgen.corpus import Corpus
 from npgen.errors import invalid
 from npgen.files import read_json, replacing, sha256_file, write_bytes, write_json
+from npgen.provenance import KEY, provenance_text
 from npgen.study import Setting, Workbench, claim_folder, quality_notes, whole
 from npgen.tables import Column, Row, csv_table, markdown_table, number, quality_columns
 from npgen.trace import Samples
@@ -286,6 +286,6 @@ def _panel(shown: list[Samples], corpus: Corpus) -> Image.Image:
 
 def _save_panel(picture: Image.Image, path: Path, shown: list[Samples]) -> None:
     info = PngInfo()
-    info.add_text("npgen", json.dumps([samples.provenance() for samples in shown], sort_keys=True))
+    info.add_text(KEY, provenance_text([samples.provenance() for samples in shown]))
     with replacing(path) as file:
         picture.save(file, format="PNG", pnginfo=info, optimize=True, dpi=(300, 300))

@@ -13,7 +13,9 @@ from torchvision.transforms import v2
 from npgen.recipe import Recipe
 
 
-def ring_masks(count: int, height: int, width: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def ring_masks(
+    count: int, height: int, width: int, recipe: Recipe, generator: torch.Generator, full: float | None = None
+) -> Tensor:
     """Draw known masks as npgen's fill leaves them: a square, whole rings around it, part of the next ring.
 
     Parameters
@@ -26,6 +28,8 @@ def ring_masks(count: int, height: int, width: int, recipe: Recipe, generator: t
         For `seed_size`, `jitter` and `full`, the share of masks without unknown pixels.
     generator
         Source of the random numbers, on the CPU.
+    full
+        That share, where it is not the recipe's `full`.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def ring_masks(count: int, height: int, width: int, recipe: Recipe, generator: t
     # In half of the masks the next ring is begun: a stretch of it from anywhere, as long as chance has it.
     part = (_uniform(generator, count) * (_uniform(generator, count) < 0.5))[:, None, None]
     start = _uniform(generator, count)[:, None, None]
-    full = (_uniform(generator, count) < recipe.full)[:, None, None]
+    whole_image = (_uniform(generator, count) < (recipe.full if full is None else full))[:, None, None]
     moved = torch.round((_uniform(generator, count, 2) * 2 - 1) * recipe.jitter * torch.tensor([height, width]))
     # Positions relative to the seed square's first pixel.
     y = torch.arange(height) - (height - tall) // 2 - moved[:, :1]  # (B, H)
@@ -48,7 +52,7 @@ def ring_masks(count: int, height: int, width: int, recipe: Recipe, generator: t
     ring = torch.maximum(down, across)  # (B, H, W), 0 inside the square
     turn = torch.atan2(y[:, :, None] - (tall - 1) / 2, x[:, None, :] - (wide - 1) / 2) / (2 * math.pi)
     begun = (ring == whole + 1) & ((turn - start) % 1.0 < part)
-    return (ring <= whole) | begun | full
+    return (ring <= whole) | begun | whole_image
 
 
 class Augment(v2.Transform):  # type: ignore[misc]

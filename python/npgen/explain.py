@@ -102,6 +102,8 @@ class Explainer:
                 raise invalid("samples", "with the queries of their run", None)
             self.run.use_keys(kept_keys(corpus, samples.encoder_id))
         self._before_last_sweep: tuple[int, Samples] | None = None
+        # All pixels of a stage share it, and finding it takes longer than the rest.
+        self._latest: tuple[tuple[int, int], NDArray[np.int32] | None] | None = None
 
     def explain(self, k: int, pixel: tuple[int, int]) -> Explanation:
         """Return the pool of a pixel of sample `k`; see `npgen.explain`."""
@@ -198,6 +200,11 @@ class Explainer:
         return self._before_last_sweep[1]
 
     def _shortlist(self, k: int, stage: int) -> NDArray[np.int32] | None:
+        if self._latest is None or self._latest[0] != (k, stage):
+            self._latest = (k, stage), self._found(k, stage)
+        return self._latest[1]
+
+    def _found(self, k: int, stage: int) -> NDArray[np.int32] | None:
         retrieve = self.run.retrieval(self.samples[k : k + 1], self._own(k))
         earlier = sum(len(self.run.cuts(sweep)) - 1 for sweep in range(self.config.sweeps))
         found = retrieve(earlier + stage, self._steps >= 0)

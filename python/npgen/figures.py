@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-import json
+import io
 import math
 import os
 from pathlib import Path
@@ -15,7 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.files import replacing
+from npgen.files import write_bytes
+from npgen.provenance import KEY, provenance_text
 from npgen.trace import Samples
 
 # Ten colours that stay apart for colour-blind eyes (Paul Tol's "muted" scheme, its grey for the tenth).
@@ -68,9 +69,26 @@ def image_id_map(samples: Samples) -> NDArray[np.uint8]:
     ndarray
         (n, H, W, 3) uint8. An image has one colour everywhere; neighbouring ids have colours far apart.
     """
-    ids, where = np.unique(samples.trace.image_id, return_inverse=True)
-    colours = np.array([_spread_colour(int(i)) for i in ids], np.uint8)
-    return colours[where.reshape(samples.trace.image_id.shape)]
+    return image_colours(samples.trace.image_id)
+
+
+def image_colours(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
+    """Return the colours that images have in all image-ID maps.
+
+    Parameters
+    ----------
+    ids
+        Ids of images, of any shape.
+
+    Returns
+    -------
+    ndarray
+        The ids' shape and 3 channels, uint8.
+    """
+    different, where = np.unique(ids, return_inverse=True)
+    colours = np.array([_spread_colour(int(i)) for i in different], np.uint8).reshape(-1, 3)
+    picture: NDArray[np.uint8] = colours[where.reshape(ids.shape)]
+    return picture
 
 
 def class_map(samples: Samples, corpus: Corpus) -> NDArray[np.uint8]:
@@ -94,27 +112,35 @@ def class_map(samples: Samples, corpus: Corpus) -> NDArray[np.uint8]:
         If the corpus is another, or has no labels.
     """
     samples.check_corpus(corpus)
-    if corpus.labels is None:
-        raise invalid("corpus", "one with labels", corpus)
-    return class_colours(int(corpus.labels.max()) + 1)[corpus.labels[samples.trace.image_id]]
+    labels = labels_of(corpus)
+    return class_colours(int(labels.max()) + 1)[labels[samples.trace.image_id]]
 
 
 def class_colours(count: int) -> NDArray[np.uint8]:
     """Return a colour for each of `count` classes, (count, 3) uint8."""
     if count <= len(CLASS_COLOURS):
         return np.array([tuple(bytes.fromhex(name[1:])) for name in CLASS_COLOURS[:count]], np.uint8)
-    return np.array([_spread_colour(label) for label in range(count)], np.uint8)
+    return image_colours(np.arange(count))
+
+
+def labels_of(corpus: Corpus) -> NDArray[np.int64]:
+    """Return the labels (N,) of a corpus; raise ValueError if it has none."""
+    if corpus.labels is None:
+        raise invalid("corpus", "one with labels", corpus)
+    return corpus.labels
+
+
+def class_names(corpus: Corpus) -> tuple[str, ...]:
+    """Name the classes of a labelled corpus, by label: as the corpus does, else by number."""
+    return corpus.classes or tuple(map(str, range(int(labels_of(corpus).max()) + 1)))
 
 
 def legend(corpus: Corpus, width: int) -> Image.Image:
     """Name the colours of class maps, in a strip `width` pixels wide."""
-    if corpus.labels is None:
-        raise invalid("corpus", "one with labels", corpus)
-    count = int(corpus.labels.max()) + 1
-    names = corpus.classes or tuple(str(label) for label in range(count))
+    count = int(labels_of(corpus).max()) + 1
     font = ImageFont.load_default(size=12)
     entries, x, y = [], GAP, GAP
-    for colour, name in zip(class_colours(count), names, strict=False):
+    for colour, name in zip(class_colours(count), class_names(corpus), strict=False):
         entry_width = 24 + math.ceil(font.getlength(name))
         if x + entry_width > width and x > GAP:
             x, y = GAP, y + 18
@@ -172,10 +198,16 @@ def save_png(picture: Image.Image, path: str | os.PathLike[str], samples: Sample
     samples
         What it shows; `samples.provenance()` goes into the file.
     """
+    write_bytes(path, png_bytes(picture, samples))
+
+
+def png_bytes(picture: Image.Image, samples: Samples) -> bytes:
+    """Return a picture as `save_png` writes it."""
     info = PngInfo()
-    info.add_text("npgen", json.dumps(samples.provenance(), sort_keys=True))
-    with replacing(path) as file:
-        picture.save(file, format="PNG", pnginfo=info, optimize=True)
+    info.add_text(KEY, provenance_text(samples.provenance()))
+    data = io.BytesIO()
+    picture.save(data, format="PNG", pnginfo=info, optimize=True)
+    return data.getvalue()
 
 
 def save_pictures(

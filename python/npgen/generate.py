@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -12,8 +13,9 @@ from npgen.corpus import Corpus
 from npgen.encoder import AnyEncoder, load_encoder
 from npgen.errors import invalid
 from npgen.memory import MemoryBudget
+from npgen.runs import RunFolder
 from npgen.stages import Run
-from npgen.trace import Samples
+from npgen.trace import Samples, load_samples
 
 
 def generate(
@@ -30,6 +32,7 @@ def generate(
     threads: int | None = None,
     memory: int | None = None,
     progress: bool = True,
+    out: str | os.PathLike[str] | None = None,
 ) -> Samples:
     """Generate images, every pixel of which is a copy of a known pixel of a known image.
 
@@ -66,6 +69,9 @@ def generate(
         leaves room; None means no limit.
     progress
         Show a progress bar.
+    out
+        Run folder to write the samples to while they are made, shard by shard, so that no more than one is lost
+        whatever happens: the same call goes on with what is there. None keeps them in memory only.
 
     Returns
     -------
@@ -75,7 +81,9 @@ def generate(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, or the corpus has no encoder.
+        If an argument is out of range, the corpus has no encoder, or `out` holds another run.
+    FileExistsError
+        If `out` holds something else, or is being written.
     """
     parts = find_model(model)
     config = config or Config()
@@ -94,18 +102,31 @@ def generate(
         if parts.semantics == "embedding":
             run.use_encoder(load_encoder(encoder, corpus, device), progress)
             budget.watch(run.keys)
-        samples = Samples.empty(
-            (n, *run.shape, corpus.images.shape[3]),
+        blank = partial(
+            Samples.empty,
             model=model,
             config=config,
             seed=int(seed),
-            first=int(first),
             corpus=corpus,
             encoder_id=run.encoder.id if run.encoder else None,
             queries=run.queries,
         )
+        shape = (*run.shape, corpus.images.shape[3])
         pixels = len(run.order.pixels) * (1 + config.sweeps)
-        with tqdm(total=n * pixels, unit="px", unit_scale=True, disable=not progress) as bar:
-            for start in range(0, n, batch_size):
-                run.fill(samples[start : start + batch_size], bar)
-    return samples
+        bar = tqdm(total=n * pixels, unit="px", unit_scale=True, disable=not progress)
+
+        def filled(start: int, end: int) -> Samples:
+            samples = blank((end - start, *shape), first=int(first) + start)
+            for at in range(0, len(samples), batch_size):
+                run.fill(samples[at : at + batch_size], bar)
+            return samples
+
+        if out is None:
+            with bar:
+                return filled(0, n)
+        facts = {**blank((0, *shape), first=int(first)).provenance(), "n": int(n)}
+        with bar, RunFolder.open(out, facts) as folder:
+            bar.update(folder.done * pixels)
+            while folder.done < n:
+                folder.append(filled(folder.done, min(folder.done + run.shard, n)))
+    return load_samples(out)

@@ -19,10 +19,22 @@ from npgen.corpus import Corpus
 from npgen.entropy import WINDOW
 from npgen.errors import invalid
 from npgen.regions import connected_regions
+from npgen.tables import Column, Row, markdown_table
 from npgen.trace import Samples
 
 # Pixels of a block of samples, and with it the memory that the analysis takes.
 BLOCK_PIXELS = 1 << 18
+# What the tables call the numbers, and how they are written.
+NUMBERS = {
+    "regions": ("regions of a sample", ".1f"),
+    "class_purity": ("class purity", ".1%"),
+    "sources_per_region": ("source images of a region", ".1f"),
+    "largest_source": ("share of a region's main source", ".1%"),
+    "multi_image": ("area fed by several images", ".1%"),
+    "part_whole": ("area that is part–whole: pure, and no majority source", ".1%"),
+}
+# Quantiles over samples that the run's table has.
+QUANTILES = (0.05, 0.5, 0.95)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +125,43 @@ class PartWhole:
             "largest_source": float(self.main_source.mean()),
             "multi_image": float(self.multi_image.mean()),
             "part_whole": float(self.part_whole.mean()),
+        }
+
+    def rows(self) -> list[Row]:
+        """Return the table of samples.
+
+        Returns
+        -------
+        list of dict
+            A row a sample: `sample`, its place in the run, then the numbers of `summary` for it alone.
+        """
+        columns = {"sample": np.arange(len(self.region)), **self._of_samples()}
+        values = {key: column.tolist() for key, column in columns.items()}
+        return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+
+    def markdown(self) -> str:
+        """Lay the run's numbers out as a Markdown table, each with its spread over samples."""
+        summary, rows = self.summary(), []
+        for key, values in self._of_samples().items():
+            low, median, high = np.quantile(values, QUANTILES).tolist()
+            rows.append({"key": key, "run": summary[key], "low": low, "median": median, "high": high})
+
+        def cell(column: str) -> Column:
+            heads = {"run": "run", "low": "5 % of samples below", "median": "median", "high": "5 % above"}
+            return Column(heads[column], lambda row: format(row[column], NUMBERS[row["key"]][1]))
+
+        name = Column("", lambda row: NUMBERS[row["key"]][0])
+        return markdown_table([name, *map(cell, ("run", "low", "median", "high"))], rows)
+
+    def _of_samples(self) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
+        """Return the numbers of each sample, (n,) each, under the names of `summary`."""
+        return {
+            "regions": self.regions_per_sample,
+            "class_purity": self.class_purity,
+            "sources_per_region": self.median_sources,
+            "largest_source": self.main_source,
+            "multi_image": self.multi_image,
+            "part_whole": self.part_whole,
         }
 
     def _over_area(self, values: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:

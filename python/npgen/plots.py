@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from npgen.files import write_bytes
+from npgen.provenance import KEY, provenance_text
 from npgen.tables import Row
 
 if TYPE_CHECKING:
@@ -86,18 +88,25 @@ def save_plots(result: Sweep, folder: Path) -> None:
         if len(result.rows) > 1 and all(row.get("inception_score_over_heldout") is not None for row in result.rows):
             figures["frontier"] = _frontier(result)
         for name, figure in figures.items():
-            _save(figure, folder / f"{name}.png")
-            _save(figure, folder / f"{name}.svg")
+            _save(figure, folder / f"{name}.png", {"Software": None, KEY: provenance_text(_provenance(result))})
+            _save(figure, folder / f"{name}.svg", {"Date": None})
     for name in {*NAMES, *result.facts["config"], "frontier"} - set(figures):  # plots of an earlier grid
         (folder / f"{name}.png").unlink(missing_ok=True)
         (folder / f"{name}.svg").unlink(missing_ok=True)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
     data = io.BytesIO()
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
     figure.savefig(data, format=path.suffix[1:], metadata=metadata)
     write_bytes(path, data.getvalue())
+
+
+def _provenance(result: Sweep) -> dict[str, Any]:
+    """Return what a plot was made of, under the names that pictures of runs use, and the grid."""
+    facts = {key: result.facts[key] for key in ("model", "config", "seed", "n", "encoder")}
+    corpus = {"name": result.facts["corpus_name"], "hash": result.facts["corpus"]}
+    grid = {axis: list(dict.fromkeys(row[axis] for row in result.rows)) for axis in result.axes}
+    return {"npgen": version("npgen"), **facts, "corpus": corpus, "grid": grid}
 
 
 def _groups(result: Sweep, axis: str) -> list[Group]:

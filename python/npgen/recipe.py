@@ -23,7 +23,14 @@ class Recipe:
     Parameters
     ----------
     epochs
-        Passes over the corpus.
+        Passes over the corpus in which views are told apart.
+    distil_epochs
+        Passes after those in which the network, beside a frozen copy of itself that sees whole images, learns to say of
+        a masked one what the copy says of the whole.
+    distil_rate
+        Peak of AdamW's learning rate in these passes; it falls as a cosine to zero.
+    distil_full
+        Share of images that are known in full in these passes.
     batch_size
         Images per step; each has 2 batch_size - 1 rivals.
     temperature
@@ -60,7 +67,8 @@ class Recipe:
     grey
         Share of RGB views turned grey.
     full
-        Share of views that are known in full, as keys are.
+        Share of views that are known in full, as keys are, while views are told apart. Small patches of photographs
+        share colours and textures more than meaning: there 1 is better, and distillation teaches the rest.
     seed_size
         Side of the square that a ring mask grows from, pixels.
     jitter
@@ -78,6 +86,9 @@ class Recipe:
     """
 
     epochs: int = 16
+    distil_epochs: int = 0
+    distil_rate: float = 1e-3
+    distil_full: float = 0.25
     batch_size: int = 512
     temperature: float = 0.2
     learning_rate: float = 4e-3
@@ -115,6 +126,7 @@ class Recipe:
         """Check every number."""
         for name, least in (
             ("epochs", 1),
+            ("distil_epochs", 0),
             ("batch_size", 2),
             ("dim", 1),
             ("projection", 1),
@@ -125,7 +137,7 @@ class Recipe:
             if type(number) is not int or number < least:
                 raise invalid(name, f"a whole number of at least {least}", number)
         self.architecture(1)
-        for name in ("blur", "flip", "colour", "grey", "full"):
+        for name in ("blur", "flip", "colour", "grey", "full", "distil_full"):
             if not 0 <= getattr(self, name) <= 1:
                 raise invalid(name, "in 0..1", getattr(self, name))
         for name in ("weight_decay", "warmup_epochs", "zoom", "shift", "elastic", "hue", "jitter"):
@@ -133,7 +145,7 @@ class Recipe:
                 raise invalid(name, "a number of at least 0", getattr(self, name))
         if not 0 < self.crop <= 1:
             raise invalid("crop", "above 0 and at most 1", self.crop)
-        for name in ("temperature", "learning_rate"):
+        for name in ("temperature", "learning_rate", "distil_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise invalid(name, "a number above 0", getattr(self, name))
         for name, limit in (("rotation", 180), ("shear", 80)):
@@ -162,6 +174,9 @@ class Recipe:
             return cls(**changes)
         # Mirroring, crops and other light leave a photograph what it is; it is seldom tilted, as glyphs are.
         photographs = cls(
+            epochs=60,
+            distil_epochs=10,
+            full=1.0,
             layers=(
                 (48, 5, 2),
                 (48, 3, 1),

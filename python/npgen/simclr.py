@@ -7,6 +7,9 @@ The flow, once per batch:
 3. Backbone and projection head (`TrainingNetwork`).
 4. NT-Xent (`nt_xent`): draw the two views of an image together, and push all other images away.
 
+Where the recipe has it, distillation follows: the network as it is then, frozen, embeds whole images, and it learns on
+to embed masked ones likewise (`distance_to`).
+
 The random numbers of an epoch depend on the recipe's seed and the epoch's number alone. A training resumed
 from the checkpoint of its last whole epoch therefore repeats, bit for bit on a CPU, what an uninterrupted one
 does.
@@ -16,6 +19,7 @@ This module imports torch and torchvision: import it only where training is aske
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -43,7 +47,7 @@ from npgen.recipe import Recipe
 if TYPE_CHECKING:
     from npgen.corpus import Corpus
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 class TrainingNetwork(nn.Module):
@@ -111,6 +115,11 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(similarity, partner)
 
 
+def distance_to(taught: Tensor, learned: Tensor) -> Tensor:
+    """Mean cosine distance of embeddings (B, D) to those of a teacher: the loss of the distillation."""
+    return (1 - F.cosine_similarity(learned.float(), taught.float())).mean()
+
+
 def train_encoder(
     corpus: Corpus,
     out: str | os.PathLike[str],
@@ -166,19 +175,20 @@ def train_encoder(
         return done
     out.parent.mkdir(parents=True, exist_ok=True)
     training = _Training(corpus, recipe, resolve_device(device))
+    epochs = recipe.epochs + recipe.distil_epochs
     checkpoint = out.with_name(out.name + ".checkpoint")
     if resume and checkpoint.exists():
         training.restore(checkpoint)
     steps = training.steps_per_epoch
     bar = tqdm(
-        total=recipe.epochs * steps,
+        total=epochs * steps,
         initial=training.epoch * steps,
         desc="encoder",
         unit="step",
         disable=not progress,
     )
     with bar:
-        while training.epoch < recipe.epochs:
+        while training.epoch < epochs:
             training.run_epoch(bar)
             training.save(checkpoint)
     encoder = training.encoder(device)
@@ -213,6 +223,8 @@ class _Training:
             torch.manual_seed(recipe.seed)
             network = TrainingNetwork(recipe, corpus.images.shape[3])
         self.network = network.to(memory_format=torch.channels_last).to(device)
+        # What the network was when it had learned to tell views apart.
+        self.teacher: TrainingNetwork | None = None
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
@@ -231,19 +243,40 @@ class _Training:
         augment = Augment(self.recipe, generator)
         order = torch.randperm(len(self.corpus.images), generator=generator).numpy()
         self.network.train()
+        if self.epoch == self.recipe.epochs:
+            self._appoint_teacher()
+        step_of = self._distil if self.epoch >= self.recipe.epochs else self._contrast
         total = 0.0
         for step in range(self.steps_per_epoch):
             chosen = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
             self._set_learning_rate(self.epoch * self.steps_per_epoch + step)
-            total += self._step(self.corpus.images[chosen], augment)
+            total += step_of(self.corpus.images[chosen], augment)
             bar.update()
             bar.set_postfix(epoch=self.epoch + 1, loss=f"{total / (step + 1):.3f}", refresh=False)
         self.epoch += 1
         self.loss = total / self.steps_per_epoch
         self.seconds += time.monotonic() - began
 
-    def _step(self, images: NDArray[np.uint8], augment: Augment) -> float:
-        pixels = torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+    def _appoint_teacher(self) -> None:
+        self.teacher = copy.deepcopy(self.network).eval().requires_grad_(False)
+
+    def _pixels(self, images: NDArray[np.uint8]) -> Tensor:
+        return torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+
+    def _distil(self, images: NDArray[np.uint8], augment: Augment) -> float:
+        assert self.teacher is not None
+        pixels = self._pixels(images)
+        count, height, width = images.shape[:3]
+        known = ring_masks(count, height, width, self.recipe, augment.generator, self.recipe.distil_full)  # (B, H, W)
+        view = augment.at(torch.zeros(count))(pixels).permute(0, 2, 3, 1) * 255  # (B, H, W, C)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            with torch.no_grad():
+                taught = self.teacher.embed(network_input(view, torch.ones_like(known), self.mean))
+            learned = self.network.embed(network_input(view, known, self.mean))
+        return self._descend(distance_to(taught, learned))
+
+    def _contrast(self, images: NDArray[np.uint8], augment: Augment) -> float:
+        pixels = self._pixels(images)
         height, width = images.shape[1:3]
         known = ring_masks(2 * len(images), height, width, self.recipe, augment.generator)  # (2 B, H, W)
         # A small patch says most by where it is, a whole image little: the less known, the less a view moves.
@@ -253,18 +286,23 @@ class _Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             projections = self.network(inputs)
         first, second = projections.chunk(2)
-        loss = nt_xent(first, second, self.recipe.temperature)
+        return self._descend(nt_xent(first, second, self.recipe.temperature))
+
+    def _descend(self, loss: Tensor) -> float:
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return float(loss.detach())
 
     def _set_learning_rate(self, step: int) -> None:
-        warmup = self.recipe.warmup_epochs * self.steps_per_epoch
-        done = step / (self.recipe.epochs * self.steps_per_epoch)
-        factor = min(1.0, (step + 1) / max(warmup, 1.0)) * 0.5 * (1 + math.cos(math.pi * done))
+        recipe, first = self.recipe, self.recipe.epochs * self.steps_per_epoch
+        if step < first:
+            warmup = recipe.warmup_epochs * self.steps_per_epoch
+            rate, done = recipe.learning_rate * min(1.0, (step + 1) / max(warmup, 1.0)), step / first
+        else:
+            rate, done = recipe.distil_rate, (step - first) / (recipe.distil_epochs * self.steps_per_epoch)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.learning_rate * factor
+            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
 
     def encoder(self, device: str) -> Encoder:
         """Give the trained network in its final form."""
@@ -290,6 +328,7 @@ class _Training:
                     "seconds": self.seconds,
                     "loss": self.loss,
                     "network": self.network.state_dict(),
+                    "teacher": None if self.teacher is None else self.teacher.state_dict(),
                     "optimiser": self.optimiser.state_dict(),
                 },
                 file,
@@ -310,6 +349,10 @@ class _Training:
             raise invalid("checkpoint", f"of version {CHECKPOINT_VERSION} ({remedy})", f"{path} of version {version}")
         _same_training(path, recipe, corpus_hash, self.recipe, self.corpus)
         self.network.load_state_dict(state["network"])
+        if state["teacher"] is not None:
+            self._appoint_teacher()
+            assert self.teacher is not None
+            self.teacher.load_state_dict(state["teacher"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.seconds, self.loss = state["epoch"], state["seconds"], state["loss"]
 

@@ -24,6 +24,9 @@ from npgen.trace import Samples
 
 # Without queries a stage may be cut anywhere: this many pixels between two steps of the progress bar.
 SLICE = 16
+# Samples that a run may lose when it is stopped: many where they take milliseconds, few where each scans all images.
+SHARD = 1024
+SLOW_SHARD = 64
 
 
 class Run:
@@ -54,7 +57,8 @@ class Run:
         if model.semantics == "embedding" and config.shortlist > others:
             barred = ", the seed's own barred" if config.exclude_seed_image else ""
             raise invalid("shortlist", f"in 1..={others} (the corpus's images{barred})", config.shortlist)
-        for name, allowed in (("quota", None), ("tolerance", "candidates")):
+        inert: dict[str, Any] = {"quota": None, "tolerance": "candidates"}
+        for name, allowed in inert.items():
             if getattr(config, name) != allowed and not model.low_level:
                 raise invalid(name, f"{allowed!r} for a model that looks at no window", getattr(config, name))
         self.members = members(corpus) if model.semantics == "label" else {}
@@ -94,6 +98,12 @@ class Run:
         if self.config.anchor_weight == 1:
             return 1, self.keys.shape[1]
         return sum(len(self.cuts(sweep)) - 1 for sweep in range(1 + self.config.sweeps)), self.keys.shape[1]
+
+    @property
+    def shard(self) -> int:
+        """How many samples are written at once."""
+        slow = self.model.semantics is None or self.config.tolerance == "corpus"
+        return SLOW_SHARD if slow else SHARD
 
     def fill(self, batch: Samples, bar: tqdm) -> None:  # type: ignore[type-arg]
         """Fill the canvases of one batch, in place."""

@@ -19,6 +19,7 @@ from npgen.files import new_folder, read_json, sha256_file, write_json
 
 FORMAT = "npgen-run"
 VERSION = 2
+MANIFEST = "manifest.json"
 # Samples in one shard of a run folder.
 SHARD = 1024
 
@@ -143,6 +144,16 @@ class Samples:
             f"seed={self.seed}, first={self.first}, corpus={self.corpus_name!r})"
         )
 
+    def _repr_png_(self) -> bytes | None:
+        from npgen.notebook import samples_png
+
+        return samples_png(self)
+
+    def _repr_html_(self) -> str:
+        from npgen.notebook import samples_html
+
+        return samples_html(self)
+
     def __getitem__(self, part: slice) -> Samples:
         """Return consecutive samples as views: writing to them writes to these."""
         start, _, step = part.indices(len(self))
@@ -238,15 +249,24 @@ def write_run(samples: Samples, folder: Path) -> None:
     shards = []
     for start in range(0, len(samples), SHARD):
         shard = samples[start : start + SHARD]
-        name = f"{shard.first:08d}"
-        (folder / name).mkdir()
-        arrays: dict[str, NDArray[Any]] = {"images": shard.images, "anchor": shard.anchor, "fallbacks": shard.fallbacks}
-        arrays |= dict(zip(TRACE_DTYPES, shard.trace.arrays(), strict=True))
-        if shard.queries is not None:
-            arrays["queries"] = shard.queries
-        hashes = {key: npy.write_array(folder / name / f"{key}.npy", array) for key, array in arrays.items()}
-        shards.append({"name": name, "n": len(shard), "sha256": hashes})
-    write_json(folder / "manifest.json", {**samples.provenance(), "shards": shards})
+        part = folder / f"{shard.first:08d}"
+        part.mkdir()
+        shards.append(write_shard(shard, part))
+    write_json(folder / MANIFEST, {**samples.provenance(), "shards": shards})
+
+
+def write_shard(samples: Samples, folder: Path) -> dict[str, Any]:
+    """Write samples into a folder, and return what the manifest says of it."""
+    arrays: dict[str, NDArray[Any]] = {
+        "images": samples.images,
+        "anchor": samples.anchor,
+        "fallbacks": samples.fallbacks,
+        **dict(zip(TRACE_DTYPES, samples.trace.arrays(), strict=True)),
+    }
+    if samples.queries is not None:
+        arrays["queries"] = samples.queries
+    hashes = {key: npy.write_array(folder / f"{key}.npy", array) for key, array in arrays.items()}
+    return {"name": f"{samples.first:08d}", "n": len(samples), "sha256": hashes}
 
 
 def load_samples(path: str | os.PathLike[str]) -> Samples:
@@ -270,7 +290,7 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
         If it is damaged, no run, or of a newer npgen.
     """
     folder = Path(path)
-    manifest = read_json(folder / "manifest.json")
+    manifest = read_json(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise invalid(f"run {str(folder)!r}", f"a folder of format {FORMAT!r}", manifest.get("format"))
     if manifest.get("version") != VERSION:
@@ -278,8 +298,12 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
         raise invalid(f"run {str(folder)!r}", allowed, manifest.get("version"))
     try:
         shards = [_load_shard(folder, shard) for shard in manifest["shards"]]
+        there = sum(len(shard["images"]) for shard in shards)
+        if there != manifest["n"]:
+            whole = f"of {manifest['n']} samples (generate goes on with an interrupted run)"
+            raise invalid(f"run {str(folder)!r}", whole, there)
         parts = {key: np.concatenate([shard[key] for shard in shards]) for key in shards[0]}
-        samples = Samples(
+        return Samples(
             images=parts["images"],
             trace=Trace(*(parts[key] for key in TRACE_DTYPES)),
             anchor=parts["anchor"],
@@ -295,9 +319,6 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
         )
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(f"run {str(folder)!r} must have a whole manifest, got one without {error}") from error
-    if len(samples) != manifest["n"]:
-        raise invalid(f"run {str(folder)!r}", f"of {manifest['n']} samples", len(samples))
-    return samples
 
 
 def _load_shard(folder: Path, shard: dict[str, Any]) -> dict[str, NDArray[Any]]:

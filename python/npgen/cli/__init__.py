@@ -1,6 +1,6 @@
 """The command line: one verb per thing of the public interface, same names."""
 
-from npgen.cli import corpora, encoders, explain, making, measuring, verify
+from npgen.cli import corpora, encoders, explain, figures, making, measuring, partwhole, report, verify
 from npgen.cli.common import app
 
-__all__ = ["app", "corpora", "encoders", "explain", "making", "measuring", "verify"]
+__all__ = ["app", "corpora", "encoders", "explain", "figures", "making", "measuring", "partwhole", "report", "verify"]

@@ -11,6 +11,9 @@ import typer
 from npgen.cli.common import CorpusName, Device, EncoderName, Quiet, Threads, app, complain, settings_from
 from npgen.config import MODELS
 
+# Samples in the pictures of a run: more would make files that few programs open.
+PICTURED = 1024
+
 
 @app.command()
 @complain
@@ -20,7 +23,9 @@ def generate(
     model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = "full",
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     first: Annotated[int, typer.Option(help="Index of the first sample.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Run folder to make; by default runs/CORPUS-MODEL-SEED.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to make or go on with; by default runs/CORPUS-MODEL-SEED.")
+    ] = None,
     encoder: EncoderName = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
     device: Device = "auto",
@@ -60,18 +65,19 @@ def generate(
     ] = None,
     stage_pixels: Annotated[int | None, typer.Option(help="Pixels filled per query; default a ring.")] = None,
 ) -> None:
-    """Generate samples, with their maps, entropies and the trace of every pixel."""
+    """Generate samples, with their maps, entropies and the trace of every pixel.
+
+    Samples are written as they are made: the same command goes on with a run that was interrupted.
+    """
     from npgen.corpus import load_corpus
     from npgen.entropy import WINDOW, entropy
     from npgen.figures import save_pictures
-    from npgen.files import new_folder, refuse_existing, write_json
+    from npgen.files import write_json
     from npgen.generate import generate as run
-    from npgen.trace import write_run
 
     settings = settings_from(config, locals())
     source = load_corpus(corpus)
     out = out or Path("runs") / f"{source.name}-{model}-{seed}"
-    refuse_existing(out)
     start = time.perf_counter()
     samples = run(
         source,
@@ -86,21 +92,22 @@ def generate(
         threads=threads,
         memory=None if memory is None else int(memory * 2**30),
         progress=not quiet,
+        out=out,
     )
     seconds = time.perf_counter() - start
     side = min(WINDOW, *samples.images.shape[1:3])
     entropies = entropy(samples, source, side)
-    with new_folder(out) as folder:
-        write_run(samples, folder)
-        summary = {"image_id": entropies.mean_image_id, "class": entropies.mean_class}
-        write_json(folder / "entropy.json", {"unit": "nats", "window": side, "mean": summary})
-        names = [path.name for path in save_pictures(samples, source, folder, columns, scale)]
+    summary = {"image_id": entropies.mean_image_id, "class": entropies.mean_class}
+    write_json(out / "entropy.json", {"unit": "nats", "window": side, "mean": summary})
+    pictures = save_pictures(samples[:PICTURED], source, out, columns, scale)
     typer.echo(f"{len(samples)} samples of {source.name} ({model}) in {seconds:.1f} s")
     typer.echo(f"image-ID entropy {entropies.mean_image_id:.3f} nats")
     if entropies.mean_class is not None:
         typer.echo(f"class entropy    {entropies.mean_class:.3f} nats")
-    for name in names:
-        typer.echo(str(out / name))
+    if len(samples) > PICTURED:
+        typer.echo(f"the pictures show the first {PICTURED} samples")
+    for path in pictures:
+        typer.echo(str(path))
 
 
 @app.command()

@@ -1,0 +1,39 @@
+"""`npgen figures`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from npgen.cli.common import app, complain
+
+
+@app.command()
+@complain
+def figures(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `npgen generate` made.")],
+    corpus: Annotated[
+        str | None, typer.Option(help="Corpus of the run; by default the one of the name the run gives.")
+    ] = None,
+    sample: Annotated[
+        list[int] | None,
+        typer.Option(help="Index of a sample of the run, from 0. May be given several times. By default the first 4."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; by default RUN/figures.")] = None,
+    format: Annotated[Literal["png", "svg", "pdf"], typer.Option(help="Format of the files.")] = "png",
+) -> None:
+    """Draw where the pixels of samples came from: maps, sources, timelines (Figures 5, 6, 10, 11 of the paper)."""
+    if find_spec("matplotlib") is None:
+        raise ModuleNotFoundError('figures need the extra `figures`: pip install "npgen[figures]"')
+    from npgen.corpus import load_corpus
+    from npgen.trace import load_samples
+    from npgen.tracing import save_figures
+
+    samples = load_samples(run)
+    source = load_corpus(corpus or samples.corpus_name)
+    save_figures(samples, source, out or run / "figures", sample, format, written=lambda path: typer.echo(str(path)))
+    if source.labels is None:
+        typer.echo(f"left out what needs classes: {source.name} has no labels")

@@ -1,0 +1,39 @@
+"""`npgen partwhole`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from npgen.cli.common import app, complain
+
+
+@app.command()
+@complain
+def partwhole(
+    run: Annotated[Path, typer.Argument(help="Run folder that `npgen generate` made.")],
+    corpus: Annotated[
+        str | None, typer.Option(help="Corpus of the run; by default the one of the name the run gives.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file to write, a row a sample; by default partwhole.csv in the run.")
+    ] = None,
+    window: Annotated[
+        int, typer.Option(help="Side of the window whose most frequent class a pixel is counted to, odd.")
+    ] = 7,
+) -> None:
+    """Find the coherent regions of samples: whether they are of one class each, and of several images."""
+    from npgen.corpus import load_corpus
+    from npgen.files import write_bytes
+    from npgen.partwhole import part_whole
+    from npgen.tables import csv_table
+    from npgen.trace import load_samples
+
+    samples = load_samples(run)
+    found = part_whole(samples, load_corpus(corpus or samples.corpus_name), window)
+    target = out or run / "partwhole.csv"
+    write_bytes(target, csv_table(found.rows()))
+    typer.echo(found.markdown())
+    typer.echo(f"\n{target}")

@@ -1,0 +1,228 @@
+"""What all drawings of traces share: Axes, borders, names, and which pixel was drawn when."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from npgen import _core
+from npgen.corpus import Corpus
+from npgen.errors import invalid
+from npgen.figures import class_colours, class_names, labels_of
+from npgen.filling import FillOrder, fill_order
+from npgen.plots import STYLE as PLOT_STYLE
+from npgen.plots import WIDTH
+from npgen.trace import Samples
+
+# Style of all figures of this package: that of the plots, and fonts that every publisher takes.
+STYLE: Any = {**PLOT_STYLE, "figure.constrained_layout.w_pad": 0.02, "pdf.fonttype": 42}
+# Where there is nothing to show, as the seed patch in maps of what was drawn.
+NOTHING = "#d9d9d9"
+FRAME = "#8c8c8c"
+# Borders of regions are drawn on maps up to this side: on larger ones they would cover them.
+BORDERED = 64
+# More samples than this don't fit on one figure.
+ROWS = 100
+# Legends name so many classes at most, the most frequent.
+NAMED = 12
+# Swatches of legends are squares near their names.
+LEGEND: Any = {"handlelength": 0.9, "handleheight": 0.9, "handletextpad": 0.5, "frameon": False, "fontsize": 6.5}
+
+
+def check_index(samples: Samples, k: int) -> int:
+    """Return the index of a sample; raise TypeError or ValueError if it is none."""
+    if not isinstance(k, int | np.integer) or isinstance(k, bool):
+        raise TypeError(f"sample must be a whole number, got {k!r}")
+    if not 0 <= k < len(samples):
+        raise invalid("sample", f"in 0…{len(samples) - 1}", k)
+    return int(k)
+
+
+# A figure, or what makes one of a height in inches; None stands for pyplot.
+Where = Figure | SubFigure | Callable[[float], Figure] | None
+
+
+def plain_figure(height: float) -> Figure:
+    """Make a figure of a column's width that pyplot knows nothing of."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def figure_for(where: Where, height: float) -> Figure | SubFigure:
+    """Return the figure given, or make it, `height` inches high."""
+    if where is not None:
+        return where(height) if callable(where) else where
+    import matplotlib.pyplot as plt
+
+    return plt.figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def check_indices(samples: Samples, indices: Sequence[int]) -> list[int]:
+    """Return the indices of samples that fit on one figure; raise TypeError or ValueError if they don't."""
+    chosen = [check_index(samples, k) for k in indices]
+    if not 1 <= len(set(chosen)) == len(chosen) <= ROWS:
+        raise invalid("indices", f"1 to {ROWS}, none twice", chosen)
+    return chosen
+
+
+@contextlib.contextmanager
+def drawing_on(axes: Axes | None, height: float) -> Iterator[Axes]:
+    """Yield the Axes given, or those of a new pyplot figure of a column's width, `height` inches high."""
+    if axes is not None:
+        yield axes
+        return
+    with matplotlib.rc_context(STYLE):
+        yield figure_for(None, height).add_subplot()
+
+
+def map_height(samples: Samples) -> float:
+    """Height in inches of a figure of one map, which leaves room at its right."""
+    height, width = samples.images.shape[1:3]
+    return float(min(2.3 * height / width, 4.0)) + 0.35
+
+
+def show(axes: Axes, picture: NDArray[Any], **options: Any) -> AxesImage:
+    """Show (H, W), (H, W, 1) or (H, W, 3) with a thin frame and no ticks."""
+    if picture.ndim == 3 and picture.shape[2] == 1:
+        picture = picture.repeat(3, axis=2)
+    image = axes.imshow(picture, interpolation="none", **options)
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set(visible=True, linewidth=0.4, color=FRAME)
+    return image
+
+
+def show_scale(axes: Axes, image: AxesImage, label: str) -> Axes:
+    """Draw the colour scale of a map at its right, as high as the map."""
+    bar = axes.inset_axes((1.03, 0, 0.045, 1))
+    axes.figure.colorbar(image, cax=bar)
+    bar.set_ylabel(label, fontsize=7)
+    bar.tick_params(labelsize=6.5, width=0.6, length=2.5)
+    bar.spines["outline"].set_linewidth(0.4)
+    return bar
+
+
+def caption(axes: Axes, title: str, note: str = "") -> None:
+    """Write a title above a map, and a grey note below it."""
+    axes.set_title(title, loc="left", fontsize=7, pad=3)
+    axes.set_xlabel(note, loc="left", fontsize=6, color="#555555", labelpad=2)
+
+
+def draw_borders(axes: Axes, labels: NDArray[np.integer]) -> None:
+    """Draw the borders between pixels of different labels (H, W), unless the map is so large that they cover it."""
+    if max(labels.shape) > BORDERED:
+        return
+    across = [((x + 0.5, y - 0.5), (x + 0.5, end - 0.5)) for x, y, end in _runs((labels[:, 1:] != labels[:, :-1]).T)]
+    along = [((x - 0.5, y + 0.5), (end - 0.5, y + 0.5)) for y, x, end in _runs(labels[1:] != labels[:-1])]
+    lines = LineCollection(across + along, colors="white", linewidths=line_width(axes, labels), capstyle="projecting")
+    axes.add_collection(lines, autolim=False)
+
+
+def line_width(axes: Axes, picture: NDArray[Any]) -> float:
+    """Width in points of lines between pixels: fine ones where pixels are small."""
+    points = axes.bbox.width * 72 / axes.figure.dpi
+    return float(min(0.4, points / picture.shape[1] / 10))
+
+
+def draw_outline(axes: Axes, mask: NDArray[np.bool_], **options: Any) -> None:
+    """Draw the outline of the true pixels (H, W), along the frame where they reach it."""
+    padded = np.pad(mask, 1).astype(np.int8)
+    lines = [((x - 0.5, y - 1.5), (x - 0.5, end - 1.5)) for x, y, end in _runs((padded[:, 1:] != padded[:, :-1]).T)]
+    lines += [((x - 1.5, y - 0.5), (end - 1.5, y - 0.5)) for y, x, end in _runs(padded[1:] != padded[:-1])]
+    axes.add_collection(LineCollection(lines, **{"capstyle": "projecting", "clip_on": False, **options}), autolim=False)
+
+
+def mark_seed(axes: Axes, samples: Samples, k: int) -> None:
+    """Draw the seed patch's outline, dashed in black on white, to be seen on every colour."""
+    seed = samples.trace.pool_size[k] == 0
+    width = max(0.4, 2 * line_width(axes, seed))
+    draw_outline(axes, seed, colors="white", linewidths=1.5 * width)
+    draw_outline(axes, seed, colors="black", linewidths=width, linestyles=[(0, (2.5, 1.5))], capstyle="butt")
+
+
+def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
+    """List the runs of true values along rows: row, start, end."""
+    steps = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    starts, ends = np.argwhere(steps == 1), np.argwhere(steps == -1)[:, 1]
+    return [(row, start, end) for (row, start), end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+def fill_steps(samples: Samples) -> NDArray[np.int64]:
+    """Tell when each pixel was drawn for the last time: the draw that the trace is of.
+
+    Parameters
+    ----------
+    samples
+        Samples, which share one order.
+
+    Returns
+    -------
+    ndarray
+        (H, W) int64: place in the order of the last sweep, or of the filling if there are no sweeps; from 0, and −1
+        in the seed patch.
+    """
+    pixels = filling(samples).pixels
+    if samples.config.sweeps:
+        pixels = _core.sweep_order(pixels, samples.seed, samples.config.sweeps)
+    steps = np.full(samples.images.shape[1:3], -1, np.int64)
+    steps[pixels[:, 0], pixels[:, 1]] = np.arange(len(pixels))
+    return steps
+
+
+def filling(samples: Samples) -> FillOrder:
+    """Return the order in which the samples grew."""
+    height, width = samples.images.shape[1:3]
+    return fill_order(height, width, samples.config.seed_rect(height, width), samples.config.window)
+
+
+def class_labels(samples: Samples, corpus: Corpus, k: int) -> NDArray[np.int64]:
+    """Label each pixel (H, W) of a sample as its source is; the corpus must be the right one, with labels."""
+    samples.check_corpus(corpus)
+    labels: NDArray[np.int64] = labels_of(corpus)[samples.trace.image_id[k]]
+    return labels
+
+
+def colours_of(corpus: Corpus, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the classes' colours: the shape of the labels and 3 channels."""
+    return class_colours(int(labels_of(corpus).max()) + 1)[labels]
+
+
+def class_handles(corpus: Corpus, labels: NDArray[np.int64]) -> list[Patch]:
+    """Make a legend of the classes of a map, with their shares; of the most frequent, if there are many."""
+    names = class_names(corpus)
+    present, counts = np.unique(labels, return_counts=True)
+    named = np.sort(np.argsort(-counts, kind="stable")[:NAMED])
+    handles = [
+        Patch(
+            color=tuple((colours_of(corpus, present[k]) / 255).tolist()),
+            label=f"{plain(names[present[k]])} · {share(counts[k], labels)}",
+        )
+        for k in named
+    ]
+    if len(present) > NAMED:
+        rest = counts.sum() - counts[named].sum()
+        handles.append(Patch(facecolor="none", label=f"{len(present) - NAMED} more · {share(rest, labels)}"))
+    return handles
+
+
+def share(count: int, of: NDArray[Any]) -> str:
+    """Write a count of pixels as a share of a map."""
+    percent = 100 * count / of.size
+    return f"{percent:.0f} %" if percent >= 0.95 else f"{percent:.1g} %"
+
+
+def plain(name: str, limit: int = 18) -> str:
+    """Make a name from data one line of text that is neither a formula nor hidden from legends, nor too long."""
+    text = " ".join(name.split())
+    text = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return f" {text}".replace("$", r"\$") if text.startswith("_") else text.replace("$", r"\$")

@@ -1,0 +1,131 @@
+"""All figures of chosen samples as files, each of which says what it was made from."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from npgen.corpus import Corpus
+from npgen.errors import invalid
+from npgen.files import write_bytes
+from npgen.provenance import KEY, provenance_text
+from npgen.trace import Samples
+from npgen.tracing import layouts, maps, usage
+from npgen.tracing.canvas import STYLE, check_indices, map_height, plain_figure
+
+Format = Literal["png", "svg", "pdf"]
+# Samples that are drawn if none are chosen.
+FIRST = 4
+
+
+def save_figures(
+    samples: Samples,
+    corpus: Corpus,
+    folder: str | os.PathLike[str],
+    indices: Sequence[int] | None = None,
+    format: Format = "png",
+    written: Callable[[Path], None] = lambda path: None,
+) -> list[Path]:
+    """Write all figures of chosen samples; what needs labels is left out where there are none.
+
+    Parameters
+    ----------
+    samples
+        n samples.
+    corpus
+        The corpus they were made from.
+    folder
+        Where the files go; made if need be. Each appears when it is complete, in place of an older one.
+    indices
+        Which samples, from 0; 1 to 100, none twice. None means the first four.
+    format
+        "png", "svg" or "pdf". All carry `samples.provenance()` as JSON: a PNG in its `npgen` text chunk, an SVG in its
+        description, a PDF in its keywords. The same samples give the same bytes with the same matplotlib.
+    written
+        Called with each path as soon as the file is there.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order of writing: those of all chosen samples, then those of each.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a sample or the format is none, or the corpus is another.
+    OSError
+        If a file can't be written.
+    """
+    if format not in get_args(Format):
+        raise invalid("format", "'png', 'svg' or 'pdf'", format)
+    chosen = check_indices(samples, range(min(FIRST, len(samples))) if indices is None else indices)
+    samples.check_corpus(corpus)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, draw in _drawings(samples, corpus, chosen):
+        path = Path(folder) / f"{name}.{format}"
+        with matplotlib.rc_context(STYLE):
+            write_bytes(path, _encoded(draw(), name, samples, format))
+        paths.append(path)
+        written(path)
+    return paths
+
+
+def _drawings(samples: Samples, corpus: Corpus, chosen: list[int]) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """List the figures: the name of each, and how to draw it."""
+    labelled = corpus.labels is not None
+    yield "samples-with-maps", partial(_layout, layouts.samples_with_maps, samples, corpus, chosen)
+    if labelled:
+        class_maps = partial(layouts.samples_with_maps, maps=("class",), across=3)
+        yield "class-maps", partial(_layout, class_maps, samples, corpus, chosen)
+    yield "fill-order", partial(_panel, maps.fill_order_map, samples)
+    for k in chosen:
+        alone, sourced = (samples, k), (samples, corpus, k)
+        yield f"sample-{k}-sources", partial(_layout, layouts.sources_around, *sourced)
+        yield f"sample-{k}-timeline", partial(_layout, layouts.timeline_with_maps, *sourced)
+        yield f"sample-{k}-image-id-map", partial(_panel, maps.image_id_map, *alone)
+        yield f"sample-{k}-image-id-entropy", partial(_panel, maps.image_id_entropy, *alone)
+        if labelled:
+            yield f"sample-{k}-class-map", partial(_panel, maps.class_map, *sourced)
+            yield f"sample-{k}-class-entropy", partial(_panel, maps.class_entropy, *sourced)
+        yield f"sample-{k}-pool-size", partial(_panel, maps.pool_size_map, *alone)
+        yield f"sample-{k}-distance", partial(_panel, maps.distance_map, *alone)
+        yield f"sample-{k}-mosaic", partial(_panel, usage.patch_mosaic, *sourced)
+
+
+def _layout(draw: Callable[..., dict[Any, Axes]], *arguments: Any) -> Figure:
+    made: list[Figure] = []
+
+    def make(height: float) -> Figure:
+        made.append(plain_figure(height))
+        return made[0]
+
+    draw(*arguments, figure=make)
+    return made[0]
+
+
+def _panel(draw: Callable[..., Axes], samples: Samples, *arguments: Any) -> Figure:
+    figure = plain_figure(map_height(samples))
+    draw(samples, *arguments, axes=figure.add_subplot())
+    return figure
+
+
+def _encoded(figure: Figure, title: str, samples: Samples, format: Format) -> bytes:
+    """Return the bytes of a file that says what it was made from, and not when."""
+    facts = provenance_text(samples.provenance())
+    metadata: dict[str, str | None] = {
+        "png": {"Title": title, KEY: facts, "Software": None},
+        "svg": {"Title": title, "Description": facts, "Date": None},
+        "pdf": {"Title": title, "Keywords": facts, "CreationDate": None},
+    }[format]
+    data = io.BytesIO()
+    figure.savefig(data, format=format, metadata=metadata)
+    return data.getvalue()

@@ -1,0 +1,317 @@
+"""Maps of one sample: for each pixel, where it came from, and how it was drawn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+from numpy.typing import NDArray
+
+from npgen.corpus import Corpus
+from npgen.entropy import WINDOW, entropy_map
+from npgen.figures import image_colours
+from npgen.trace import Samples
+from npgen.tracing.canvas import (
+    LEGEND,
+    NOTHING,
+    caption,
+    check_index,
+    class_handles,
+    class_labels,
+    colours_of,
+    draw_borders,
+    drawing_on,
+    fill_steps,
+    filling,
+    map_height,
+    mark_seed,
+    show,
+    show_scale,
+)
+
+# Scales from dark to light that stay ordered for colour-blind eyes, and in grey.
+SEQUENTIAL = "cividis"
+
+
+def sample(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
+    """Draw a sample as it is.
+
+    Parameters
+    ----------
+    samples
+        n samples.
+    k
+        Which of them, from 0.
+    axes
+        Where to draw; None makes a pyplot figure of a column's width.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Where it was drawn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such sample.
+    """
+    k = check_index(samples, k)
+    with drawing_on(axes, map_height(samples)) as axes:
+        show(axes, samples.images[k])
+        caption(axes, f"sample {k}")
+        return axes
+
+
+def image_id_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
+    """Colour each pixel by the image it was copied from (section 3.2 of the paper).
+
+    An image has the same colour in all maps. Hundreds of colours can't all be told apart, by nobody: where the map is
+    not too large, lines divide what comes from different images.
+
+    Parameters
+    ----------
+    samples, k, axes
+        As in `sample`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Where it was drawn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such sample.
+    """
+    k = check_index(samples, k)
+    ids = samples.trace.image_id[k]  # (H, W)
+    with drawing_on(axes, map_height(samples)) as axes:
+        show(axes, image_colours(ids))
+        draw_borders(axes, ids)
+        mark_seed(axes, samples, k)
+        caption(axes, "image-ID map", f"{len(np.unique(ids)):,} source images; dashed: seed patch")
+        return axes
+
+
+def class_map(samples: Samples, corpus: Corpus, k: int = 0, *, legend: bool = True, axes: Axes | None = None) -> Axes:
+    """Colour each pixel by the class of the image it was copied from (section 3.2, Figures 5, 10 and 12 of the paper).
+
+    Parameters
+    ----------
+    samples, k, axes
+        As in `sample`.
+    corpus
+        The corpus the samples were made from, with labels.
+    legend
+        Name the classes beside the map, with the share of the pixels that are of each.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Where it was drawn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such sample, or the corpus is another or has no labels.
+    """
+    k = check_index(samples, k)
+    labels = class_labels(samples, corpus, k)  # (H, W)
+    with drawing_on(axes, map_height(samples)) as axes:
+        show(axes, colours_of(corpus, labels))
+        draw_borders(axes, labels)
+        mark_seed(axes, samples, k)
+        caption(axes, "class map", "classes of the sources; dashed: seed patch")
+        if legend:
+            handles = class_handles(corpus, labels)
+            axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.02), **LEGEND)
+        return axes
+
+
+def image_id_entropy(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
+    """Draw how mixed the source images are around each pixel: the entropy of the 7×7 window (section 3.3 of the paper).
+
+    Parameters
+    ----------
+    samples, k, axes
+        As in `sample`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Where it was drawn: each value at the centre of its window, from 0 to the most there can be, in nats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such sample.
+    """
+    k = check_index(samples, k)
+    ids = samples.trace.image_id[k]
+    with drawing_on(axes, map_height(samples)) as axes:
+        return _draw_entropy(axes, ids, "image-ID entropy", ids.size)
+
+
+def class_entropy(samples: Samples, corpus: Corpus, k: int = 0, *, axes: Axes | None = None) -> Axes:
+    """Draw how mixed the classes of the sources are around each pixel, as `image_id_entropy` does for images.
+
+    Parameters
+    ----------
+    samples, k, axes
+        As in `sample`.
+    corpus
+        The corpus the samples were made from, with labels.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Where it was drawn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such sample, or the corpus is another or has no labels.
+    """
+    k = check_index(samples, k)
+    labels = class_labels(samples, corpus, k)
+    assert corpus.labels is not None
+    with drawing_on(axes, map_height(samples)) as axes:
+        return _draw_entropy(axes, labels, "class entropy", len(np.unique(corpus.labels)))
+
+
+def _draw_entropy(axes: Axes, labels: NDArray[np.integer], title: str, kinds: int) -> Axes:
+    height, width = labels.shape
+    window = min(WINDOW, height, width)
+    entropies = entropy_map(labels, window)  # (H − window + 1, W − window + 1)
+    most = math.log(max(2, min(kinds, window**2)))
+    edge = window // 2 - 0.5  # the first window's centre is the pixel at window // 2
+    extent = (edge, edge + entropies.shape[1], edge + entropies.shape[0], edge)
+    image = show(axes, entropies, cmap=SEQUENTIAL, vmin=0, vmax=most, extent=extent)
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), facecolor=NOTHING)
+    show_scale(axes, image, "nats")
+    caption(axes, f"{title}, mean {entropies.mean():.2f} nats", f"{window}×{window} windows; grey: no whole window")
+    return axes
+
+
+def fill_order_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
+    """Draw when each pixel was drawn (section 2.3 of the paper); lines divide the rings.
+
+    With sweeps, a trace is of the last sweep, which goes through the pixels in a random order.
+
+    Parameters
+    ----------
+    samples, k, axes
+        As in `sample`; the order is that of all samples of a run.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Where it was drawn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such sample.
+    """
+    k = check_index(samples, k)
+    steps = fill_steps(samples)
+    sweeps = samples.config.sweeps
+    with drawing_on(axes, map_height(samples)) as axes:
+        image = show(axes, _where_drawn(steps, steps >= 0), cmap=SEQUENTIAL)
+        axes.set_facecolor(NOTHING)
+        if not sweeps:
+            draw_borders(axes, _rings(samples))
+        scale = show_scale(axes, image, "step")
+        scale.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        caption(axes, f"order of sweep {sweeps}" if sweeps else "fill order", "grey: seed patch")
+        return axes
+
+
+def _rings(samples: Samples) -> NDArray[np.int64]:
+    """Tell the ring of each pixel (H, W), from 1; 0 is the seed patch."""
+    order = filling(samples)
+    rings = np.zeros(samples.images.shape[1:3], np.int64)
+    numbers = np.repeat(np.arange(1, len(order.stages)), np.diff(order.stages))
+    rings[order.pixels[:, 0], order.pixels[:, 1]] = numbers
+    return rings
+
+
+def pool_size_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
+    """Draw how many candidates each pixel was drawn from, on a logarithmic scale.
+
+    Parameters
+    ----------
+    samples, k, axes
+        As in `sample`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Where it was drawn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such sample.
+    """
+    k = check_index(samples, k)
+    pools = samples.trace.pool_size[k]
+    drawn = pools > 0
+    with drawing_on(axes, map_height(samples)) as axes:
+        # A scale needs two ends, also where all pools are of one.
+        norm = LogNorm(1, max(10, int(pools.max())))
+        image = show(axes, _where_drawn(pools, drawn), cmap=SEQUENTIAL, norm=norm)
+        axes.set_facecolor(NOTHING)
+        scale = show_scale(axes, image, "candidates")
+        scale.yaxis.set_major_locator(LogLocator(10))
+        scale.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        scale.yaxis.set_minor_formatter(NullFormatter())
+        scale.yaxis.set_minor_locator(NullLocator())
+        title = f"pool size, median {np.median(pools[drawn]):,g}" if drawn.any() else "pool size"
+        caption(axes, title, f"{_percent(pools[drawn] == 1)} had one candidate; grey: seed patch")
+        return axes
+
+
+def distance_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
+    """Draw how far the window of each pixel was from that of its source.
+
+    The scale is the root of the trace's distance: the weighted root mean square difference of the windows' known
+    pixels, in grey levels.
+
+    Parameters
+    ----------
+    samples, k, axes
+        As in `sample`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Where it was drawn.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such sample.
+    """
+    k = check_index(samples, k)
+    distances = np.sqrt(samples.trace.distance[k].astype(np.float64))
+    drawn = samples.trace.pool_size[k] > 0
+    with drawing_on(axes, map_height(samples)) as axes:
+        image = show(axes, _where_drawn(distances, drawn), cmap=SEQUENTIAL, vmin=0, vmax=max(1, distances.max()))
+        axes.set_facecolor(NOTHING)
+        show_scale(axes, image, "grey levels")
+        title = f"distance, median {np.median(distances[drawn]):.2g}" if drawn.any() else "distance"
+        caption(axes, title, f"{_percent(distances[drawn] == 0)} matched exactly; grey: seed patch")
+        return axes
+
+
+def _where_drawn(values: NDArray[np.generic], drawn: NDArray[np.bool_]) -> NDArray[np.generic]:
+    masked: NDArray[np.generic] = np.ma.masked_array(values, ~drawn)
+    return masked
+
+
+def _percent(flags: NDArray[np.bool_]) -> str:
+    return f"{flags.mean() if flags.size else 0:.0%}".replace("%", " %")
