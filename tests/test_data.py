@@ -486,7 +486,8 @@ def test_an_error_in_the_dataset_leaves_nothing(out: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_build_leaves_no_corpus(tmp_path: Path, number: signal.Signals) -> None:
     program = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 import numpy as np
 from npgen.data import BuildOptions, build_corpus
 class Slow:

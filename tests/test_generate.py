@@ -223,7 +223,9 @@ def test_ctrl_c_stops_a_long_run_at_once():
         "print('ready', flush=True); "
         "npgen.generate(corpus, 64, 'local', progress=False)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs ignore Ctrl-C, and hand that down.
+    heed = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {code}"
+    process = subprocess.Popen([sys.executable, "-c", heed], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)

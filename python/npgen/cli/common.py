@@ -32,6 +32,16 @@ EncoderName = Annotated[
     str,
     typer.Option("--encoder", help="auto, pixels, the name of a shipped encoder, or a .safetensors file."),
 ]
+BatchSize = Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `npgen generate` made.")]
+RunCorpus = Annotated[
+    str | None, typer.Option("--corpus", help="Corpus of the run; by default the one of the name the run gives.")
+]
+Heldout = Annotated[str | None, typer.Option(help="Corpus of real images kept apart, where the corpus has none.")]
+NetworkName = Annotated[
+    str, typer.Option(help="Network that scores live in: corpus, the corpus's own classifier, or inception.")
+]
+Weights = Annotated[Path | None, typer.Option(help="File of the network's weights; inception needs torch-fidelity's.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; by default one a core.")]
 
 F = TypeVar("F", bound=Callable[..., None])

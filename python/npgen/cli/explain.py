@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from npgen.cli.common import app, complain
+from npgen.cli.common import RunCorpus, RunFolder, app, complain
 
 
 @app.command()
 @complain
 def explain(
-    run: Annotated[Path, typer.Argument(help="Run folder that `npgen generate` made.")],
+    run: RunFolder,
     k: Annotated[int, typer.Argument(help="Which sample of the run, from 0.")],
     y: Annotated[int, typer.Argument(help="Row of the pixel.")],
     x: Annotated[int, typer.Argument(help="Column of the pixel.")],
-    corpus: Annotated[
-        str | None, typer.Option(help="Corpus of the run; by default the one of the name the run gives.")
-    ] = None,
+    corpus: RunCorpus = None,
     top: Annotated[int, typer.Option(min=1, help="Candidates to show, the nearest first.")] = 20,
 ) -> None:
     """Show what could have been copied to a pixel, as things stood when it was drawn."""

@@ -8,16 +8,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from npgen.cli.common import app, complain
+from npgen.cli.common import RunCorpus, RunFolder, app, complain
 
 
 @app.command()
 @complain
 def figures(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `npgen generate` made.")],
-    corpus: Annotated[
-        str | None, typer.Option(help="Corpus of the run; by default the one of the name the run gives.")
-    ] = None,
+    run: RunFolder,
+    corpus: RunCorpus = None,
     sample: Annotated[
         list[int] | None,
         typer.Option(help="Index of a sample of the run, from 0. May be given several times. By default the first 4."),

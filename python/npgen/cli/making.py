@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import CorpusName, Device, EncoderName, Quiet, Threads, app, complain, settings_from
+from npgen.cli.common import BatchSize, CorpusName, Device, EncoderName, Quiet, Threads, app, complain, settings_from
 from npgen.config import MODELS
 
 # Samples in the pictures of a run: more would make files that few programs open.
@@ -27,7 +27,7 @@ def generate(
         Path | None, typer.Option(help="Run folder to make or go on with; by default runs/CORPUS-MODEL-SEED.")
     ] = None,
     encoder: EncoderName = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    batch_size: BatchSize = 64,
     device: Device = "auto",
     threads: Threads = None,
     memory: Annotated[

@@ -7,26 +7,33 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import CorpusName, Device, EncoderName, Quiet, Threads, app, complain, settings_from
+from npgen.cli.common import (
+    BatchSize,
+    CorpusName,
+    Device,
+    EncoderName,
+    Heldout,
+    NetworkName,
+    Quiet,
+    RunCorpus,
+    RunFolder,
+    Threads,
+    Weights,
+    app,
+    complain,
+    settings_from,
+)
 from npgen.config import MODELS
 
 
 @app.command()
 @complain
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Run folder that `npgen generate` made.")],
-    corpus: Annotated[
-        str | None, typer.Option(help="Corpus of the run; by default the one of the name the run gives.")
-    ] = None,
-    heldout: Annotated[
-        str | None, typer.Option(help="Corpus of real images kept apart, where the run's corpus has none.")
-    ] = None,
-    network: Annotated[
-        str, typer.Option(help="Network to score in: corpus, the corpus's own classifier, or inception.")
-    ] = "corpus",
-    weights: Annotated[
-        Path | None, typer.Option(help="File of the network's weights; inception needs torch-fidelity's.")
-    ] = None,
+    run: RunFolder,
+    corpus: RunCorpus = None,
+    heldout: Heldout = None,
+    network: NetworkName = "corpus",
+    weights: Weights = None,
     seed: Annotated[int, typer.Option(help="Decides which real images are drawn.")] = 0,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -62,13 +69,11 @@ def ablate(
     models: Annotated[str | None, typer.Option(help="Names with commas between them; by default all.")] = None,
     config: Annotated[Path | None, typer.Option(help="JSON file of settings.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws, and of the real images drawn.")] = 0,
-    heldout: Annotated[
-        str | None, typer.Option(help="Corpus of real images kept apart, where the corpus has none.")
-    ] = None,
-    network: Annotated[str, typer.Option(help="What scores live in: corpus (its classifier) or inception.")] = "corpus",
-    weights: Annotated[Path | None, typer.Option(help="File of the network's weights, where it needs one.")] = None,
+    heldout: Heldout = None,
+    network: NetworkName = "corpus",
+    weights: Weights = None,
     encoder: EncoderName = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    batch_size: BatchSize = 64,
     device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
@@ -115,14 +120,12 @@ def sweep(
     model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = "full",
     config: Annotated[Path | None, typer.Option(help="JSON file of the base settings.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws, and of the images drawn.")] = 0,
-    heldout: Annotated[
-        str | None, typer.Option(help="Corpus of real images kept apart, where the corpus has none.")
-    ] = None,
+    heldout: Heldout = None,
     keep: Annotated[bool, typer.Option(help="Keep the samples as run folders.")] = False,
-    network: Annotated[str, typer.Option(help="What scores live in: corpus (its classifier) or inception.")] = "corpus",
-    weights: Annotated[Path | None, typer.Option(help="File of the network's weights, where it needs one.")] = None,
+    network: NetworkName = "corpus",
+    weights: Weights = None,
     encoder: EncoderName = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    batch_size: BatchSize = 64,
     device: Device = "auto",
     threads: Threads = None,
     quiet: Quiet = False,
@@ -170,7 +173,7 @@ def bench(
     config: Annotated[Path | None, typer.Option(help="JSON file of settings; options override it.")] = None,
     shortlist: Annotated[int | None, typer.Option(help="Length K of the shortlist.")] = None,
     seconds: Annotated[float, typer.Option(help="Time for each row; models grow one batch at least.")] = 10.0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")] = 64,
+    batch_size: BatchSize = 64,
     threads: Threads = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write all numbers to.")] = None,
     quiet: Quiet = False,

@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import app, complain
+from npgen.cli.common import RunCorpus, RunFolder, app, complain
 
 
 @app.command()
 @complain
 def partwhole(
-    run: Annotated[Path, typer.Argument(help="Run folder that `npgen generate` made.")],
-    corpus: Annotated[
-        str | None, typer.Option(help="Corpus of the run; by default the one of the name the run gives.")
-    ] = None,
+    run: RunFolder,
+    corpus: RunCorpus = None,
     out: Annotated[
         Path | None, typer.Option(help="CSV file to write, a row a sample; by default partwhole.csv in the run.")
     ] = None,

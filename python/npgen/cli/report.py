@@ -7,17 +7,15 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import Quiet, app, complain
+from npgen.cli.common import Quiet, RunCorpus, RunFolder, app, complain
 from npgen.errors import invalid
 
 
 @app.command()
 @complain
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder that `npgen generate` made.")],
-    corpus: Annotated[
-        str | None, typer.Option(help="Corpus of the run; by default the one of the name the run gives.")
-    ] = None,
+    run: RunFolder,
+    corpus: RunCorpus = None,
     out: Annotated[Path | None, typer.Option(help="HTML file to write; by default report.html in the run.")] = None,
     samples: Annotated[int, typer.Option(min=1, help="Show the first so many samples.")] = 64,
     pools: Annotated[
