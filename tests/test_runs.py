@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import npgen
 from npgen.cli import app
+from npgen.runs import RunFolder, merge, part_of
 from npgen.stages import Run
 
 CONFIG = npgen.Config(window=5, shortlist=20, seed_size=4)
@@ -145,7 +146,9 @@ def test_a_damaged_list_of_shards_is_refused(colours, tmp_path):
     run(colours, tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     (tmp_path / "run" / "manifest.json").write_text(json.dumps({**manifest, "shards": [{}]}))
-    with pytest.raises(ValueError, match=r"must be of a whole manifest, got \[\{\}\]"):
+    with pytest.raises(
+        ValueError, match=r"must be of a whole manifest, with shards of name, n and sha256, got \[\{\}\]"
+    ):
         run(colours, tmp_path / "run")
 
 
@@ -236,3 +239,78 @@ def test_the_command_goes_on(digits, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert len(npgen.load_samples(tmp_path / "run")) == 10
     assert (tmp_path / "run" / "overview.png").exists()
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_parts_merge_to_what_one_process_writes(colours, tmp_path, count):
+    run(colours, tmp_path / "whole")
+    parts = []
+    for index in range(count):
+        start, n = part_of(10, index, count)
+        parts.append(tmp_path / f"part{index}")
+        run(colours, parts[-1], n, first=7 + start)
+    merge(parts[::-1], tmp_path / "merged")
+    assert files(tmp_path / "merged") == files(tmp_path / "whole")
+
+
+def test_an_interrupted_merge_goes_on(colours, tmp_path, monkeypatch):
+    run(colours, tmp_path / "whole")
+    run(colours, tmp_path / "a", 3)
+    run(colours, tmp_path / "b", 7, first=10)
+    append = RunFolder.append
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "append", lambda self, shard: (self.done and 1 / 0) or append(self, shard))
+        with pytest.raises(ZeroDivisionError):
+            merge([tmp_path / "a", tmp_path / "b"], tmp_path / "merged")
+    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "merged")
+    assert files(tmp_path / "merged") == files(tmp_path / "whole")
+
+
+def test_what_is_no_partition_is_refused(colours, tmp_path):
+    parts = [tmp_path / name for name in "abc"]
+    for part, first in zip(parts, (0, 4, 9), strict=True):
+        run(colours, part, 4, first=first)
+
+    def message(*parts):
+        with pytest.raises(ValueError, match="must be") as caught:
+            merge(parts, tmp_path / "merged")
+        assert not (tmp_path / "merged").exists()
+        return str(caught.value)
+
+    assert message() == "parts must be at least one run, got 0"
+    gap = f"part '{parts[2]}' must be the one that begins with sample 8, got 9"
+    assert message(*parts) == gap
+    assert message(parts[0], parts[0]).endswith("must be the one that begins with sample 4, got 0")
+    run(colours, tmp_path / "other", 4, first=4, seed=9)
+    assert message(parts[0], tmp_path / "other").endswith(f"must be of the same seed as '{parts[0]}', 3, got 9")
+    manifest = json.loads((parts[1] / "manifest.json").read_text())
+    (parts[1] / "manifest.json").write_text(json.dumps({**manifest, "n": 5}))
+    assert message(*parts[:2]) == f"part '{parts[1]}' must be finished, of 5 samples, got 4"
+
+
+def test_bad_shards_are_refused():
+    for index, count in ((3, 3), (-1, 3), (0, 0)):
+        message = re.escape(f"shard must be I/N with I in 0…N − 1, got '{index}/{count}'")
+        with pytest.raises(ValueError, match=message):
+            part_of(10, index, count)
+    with pytest.raises(ValueError, match="shard must be of at most 2 parts, as there are 2 samples, got '0/3'"):
+        part_of(2, 0, 3)
+    assert [part_of(10, index, 3) for index in range(3)] == [(0, 3), (3, 3), (6, 4)]
+
+
+def test_the_commands_divide_and_merge(digits, tmp_path, monkeypatch):
+    digits.save(tmp_path / "corpus")
+    monkeypatch.chdir(tmp_path)
+    command = ["generate", "corpus", "-n", "7", "--encoder", "pixels", "--shortlist", "20", "--window", "5", "-q"]
+    for index in range(2):
+        result = CliRunner().invoke(app, [*command, "--shard", f"{index}/2"])
+        assert result.exit_code == 0, result.output
+    parts = [f"runs/corpus-full-0-{index}-of-2" for index in range(2)]
+    result = CliRunner().invoke(app, ["merge", *parts, "--out", "merged"])
+    assert (result.exit_code, result.stdout) == (0, "7 samples of 2 parts: merged\n"), result.output
+    assert CliRunner().invoke(app, [*command, "--out", "whole"]).exit_code == 0
+    for file, data in files(tmp_path / "merged").items():
+        assert (tmp_path / "whole" / file).read_bytes() == data
+    for text in ("2", "a/b", "1/2/3"):
+        result = CliRunner().invoke(app, [*command, "--shard", text])
+        assert result.stderr == f"npgen: shard must be I/N with I in 0…N − 1, got {text!r}\n"

@@ -14,7 +14,7 @@ from npgen.encoder import AnyEncoder, load_encoder
 from npgen.errors import invalid
 from npgen.memory import MemoryBudget
 from npgen.runs import RunFolder
-from npgen.stages import Run
+from npgen.stages import Run, shard_size
 from npgen.trace import Samples, load_samples
 
 
@@ -128,5 +128,5 @@ def generate(
         with bar, RunFolder.open(out, facts) as folder:
             bar.update(folder.done * pixels)
             while folder.done < n:
-                folder.append(filled(folder.done, min(folder.done + run.shard, n)))
+                folder.append(filled(folder.done, min(folder.done + shard_size(parts, config), n)))
     return load_samples(out)

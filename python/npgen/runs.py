@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from npgen.config import Config, find_model
 from npgen.errors import invalid
 from npgen.files import new_folder, read_json, write_json
-from npgen.trace import MANIFEST, Samples, write_shard
+from npgen.stages import shard_size
+from npgen.trace import MANIFEST, Samples, check_shards, joined, read_manifest, read_shards, write_shard
 
 if os.name == "posix":
     import fcntl
 
 LOCK = ".lock"
+# What parts of one run may differ in.
+OF_A_PART = ("first", "n", "shards")
 
 
 class RunFolder:
@@ -98,10 +102,8 @@ class RunFolder:
                 inner = next(part for part in {**kept, **wanted} if kept.get(part) != wanted.get(part))
                 name, kept, wanted = f"{name}: {inner}", kept.get(inner), wanted.get(inner)
             raise invalid(f"run {str(self.path)!r}", f"of {name} {wanted!r}, or another folder", kept)
-        shards = manifest.get("shards")
-        if not isinstance(shards, list) or not all(isinstance(one, dict) and "n" in one for one in shards):
-            raise invalid(f"run {str(self.path)!r}", "of a whole manifest", shards)
-        self.shards = shards
+        check_shards(self.path, manifest.get("shards"))
+        self.shards = manifest["shards"]
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -118,3 +120,72 @@ class RunFolder:
                 yield
             finally:
                 lock.unlink(missing_ok=True)
+
+
+def part_of(n: int, index: int, count: int) -> tuple[int, int]:
+    """Divide n samples into `count` parts of nearly the same size: where part `index` begins, and its length.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part, or nothing in it.
+    """
+    if count < 1 or not 0 <= index < count:
+        raise invalid("shard", "I/N with I in 0…N − 1", f"{index}/{count}")
+    start, end = (n * at // count for at in (index, index + 1))
+    if start == end:
+        raise invalid("shard", f"of at most {n} parts, as there are {n} samples", f"{index}/{count}")
+    return start, end - start
+
+
+def merge(parts: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> None:
+    """Make one run of runs that are its parts: the folder that one process would have written.
+
+    Parameters
+    ----------
+    parts
+        Folders of finished runs, in any order, that differ in the indices of their samples alone, and together have
+        consecutive ones.
+    out
+        Run folder to make; an interrupted call is gone on with.
+
+    Raises
+    ------
+    ValueError
+        If parts are unfinished, damaged, of different runs, or have gaps or samples in common.
+    FileExistsError
+        If `out` holds something else.
+    """
+    if not parts:
+        raise invalid("parts", "at least one run", 0)
+    folders = [Path(part) for part in parts]
+    manifests = [read_manifest(folder) for folder in folders]
+    order = sorted(range(len(parts)), key=lambda at: manifests[at]["first"])
+    facts = {name: value for name, value in manifests[order[0]].items() if name != "shards"}
+    following = facts["first"]
+    for at in order:
+        manifest, name = manifests[at], f"part {str(folders[at])!r}"
+        for key, value in facts.items():
+            if key not in OF_A_PART and manifest.get(key) != value:
+                raise invalid(name, f"of the same {key} as {str(folders[order[0]])!r}, {value}", manifest.get(key))
+        done = sum(shard["n"] for shard in manifest["shards"])
+        if done != manifest["n"]:
+            raise invalid(name, f"finished, of {manifest['n']} samples", done)
+        if manifest["first"] != following:
+            raise invalid(name, f"the one that begins with sample {following}", manifest["first"])
+        following += manifest["n"]
+    facts["n"] = following - facts["first"]
+    size = shard_size(find_model(facts["model"]), Config.from_json(facts["config"]))
+    with RunFolder.open(out, facts) as folder:
+        skip, held = folder.done, []
+        for at in order:
+            for shard in read_shards(folders[at], manifests[at]):
+                new = max(0, facts["first"] + skip - shard.first)
+                if new < len(shard):
+                    held.append(shard[new:])
+                while sum(map(len, held)) >= size:
+                    together = joined(held)
+                    folder.append(together[:size])
+                    held = [together[size:]] if len(together) > size else []
+        if held:
+            folder.append(joined(held))

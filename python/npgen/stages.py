@@ -29,6 +29,12 @@ SHARD = 1024
 SLOW_SHARD = 64
 
 
+def shard_size(model: Model, config: Config) -> int:
+    """How many samples a run writes at once."""
+    slow = model.semantics is None or config.tolerance == "corpus"
+    return SLOW_SHARD if slow else SHARD
+
+
 class Run:
     """What all batches of a run share."""
 
@@ -98,12 +104,6 @@ class Run:
         if self.config.anchor_weight == 1:
             return 1, self.keys.shape[1]
         return sum(len(self.cuts(sweep)) - 1 for sweep in range(1 + self.config.sweeps)), self.keys.shape[1]
-
-    @property
-    def shard(self) -> int:
-        """How many samples are written at once."""
-        slow = self.model.semantics is None or self.config.tolerance == "corpus"
-        return SLOW_SHARD if slow else SHARD
 
     def fill(self, batch: Samples, bar: tqdm) -> None:  # type: ignore[type-arg]
         """Fill the canvases of one batch, in place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -290,35 +291,77 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
         If it is damaged, no run, or of a newer npgen.
     """
     folder = Path(path)
+    manifest = read_manifest(folder)
+    shards = list(read_shards(folder, manifest))
+    there = sum(map(len, shards))
+    if there != manifest["n"] or not shards:
+        whole = f"of {manifest['n']} samples (generate goes on with an interrupted run)"
+        raise invalid(f"run {str(folder)!r}", whole, there)
+    return joined(shards)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a run folder, finished or not; raise as `load_samples` does."""
     manifest = read_json(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise invalid(f"run {str(folder)!r}", f"a folder of format {FORMAT!r}", manifest.get("format"))
     if manifest.get("version") != VERSION:
         allowed = f"of format version {VERSION} (another npgen may read it)"
         raise invalid(f"run {str(folder)!r}", allowed, manifest.get("version"))
+    for name in ("model", "config", "seed", "first", "n", "corpus", "encoder", "shards"):
+        if name not in manifest:
+            raise ValueError(f"run {str(folder)!r} must have a whole manifest, got one without {name!r}")
+    check_shards(folder, manifest["shards"])
+    return manifest
+
+
+def check_shards(folder: Path, shards: Any) -> None:
+    """Raise ValueError unless a manifest's list of shards is one."""
+    if not isinstance(shards, list) or not all(
+        isinstance(shard, dict) and isinstance(shard.get("n"), int) and {"name", "sha256"} <= set(shard)
+        for shard in shards
+    ):
+        raise invalid(f"run {str(folder)!r}", "of a whole manifest, with shards of name, n and sha256", shards)
+
+
+def read_shards(folder: Path, manifest: dict[str, Any]) -> Iterator[Samples]:
+    """Read the samples of a run shard by shard, each checked against its hashes."""
     try:
-        shards = [_load_shard(folder, shard) for shard in manifest["shards"]]
-        there = sum(len(shard["images"]) for shard in shards)
-        if there != manifest["n"]:
-            whole = f"of {manifest['n']} samples (generate goes on with an interrupted run)"
-            raise invalid(f"run {str(folder)!r}", whole, there)
-        parts = {key: np.concatenate([shard[key] for shard in shards]) for key in shards[0]}
-        return Samples(
-            images=parts["images"],
-            trace=Trace(*(parts[key] for key in TRACE_DTYPES)),
-            anchor=parts["anchor"],
-            model=manifest["model"],
-            config=Config.from_json(manifest["config"]),
-            seed=manifest["seed"],
-            first=manifest["first"],
-            corpus_name=manifest["corpus"]["name"],
-            corpus_hash=manifest["corpus"]["hash"],
-            encoder_id=manifest["encoder"],
-            fallbacks=parts["fallbacks"],
-            queries=parts.get("queries"),
-        )
+        config = Config.from_json(manifest["config"])
+        first = manifest["first"]
+        for shard in manifest["shards"]:
+            arrays = _load_shard(folder, shard)
+            yield Samples(
+                images=arrays["images"],
+                trace=Trace(*(arrays[key] for key in TRACE_DTYPES)),
+                anchor=arrays["anchor"],
+                model=manifest["model"],
+                config=config,
+                seed=manifest["seed"],
+                first=first,
+                corpus_name=manifest["corpus"]["name"],
+                corpus_hash=manifest["corpus"]["hash"],
+                encoder_id=manifest["encoder"],
+                fallbacks=arrays["fallbacks"],
+                queries=arrays.get("queries"),
+            )
+            first += shard["n"]
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError(f"run {str(folder)!r} must have a whole manifest, got one without {error}") from error
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """Put consecutive samples of one run together, in memory."""
+    queries = [part.queries for part in parts if part.queries is not None]
+    traces = zip(*(part.trace.arrays() for part in parts), strict=True)
+    return replace(
+        parts[0],
+        images=np.concatenate([part.images for part in parts]),
+        trace=Trace(*map(np.concatenate, traces)),
+        anchor=np.concatenate([part.anchor for part in parts]),
+        fallbacks=np.concatenate([part.fallbacks for part in parts]),
+        queries=np.concatenate(queries) if queries else None,
+    )
 
 
 def _load_shard(folder: Path, shard: dict[str, Any]) -> dict[str, NDArray[Any]]:

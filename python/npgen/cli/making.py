@@ -10,6 +10,7 @@ import typer
 
 from npgen.cli.common import BatchSize, CorpusName, Device, EncoderName, Quiet, Threads, app, complain, settings_from
 from npgen.config import MODELS
+from npgen.errors import invalid
 
 # Samples in the pictures of a run: more would make files that few programs open.
 PICTURED = 1024
@@ -25,6 +26,9 @@ def generate(
     first: Annotated[int, typer.Option(help="Index of the first sample.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Run folder to make or go on with; by default runs/CORPUS-MODEL-SEED.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Make the I-th of N parts, from 0; `npgen merge` joins them.")
     ] = None,
     encoder: EncoderName = "auto",
     batch_size: BatchSize = 64,
@@ -74,10 +78,15 @@ def generate(
     from npgen.figures import save_pictures
     from npgen.files import write_json
     from npgen.generate import generate as run
+    from npgen.runs import part_of
 
     settings = settings_from(config, locals())
     source = load_corpus(corpus)
-    out = out or Path("runs") / f"{source.name}-{model}-{seed}"
+    part = ""
+    if shard is not None:
+        offset, n = part_of(n, *_fraction(shard))
+        first, part = first + offset, f"-{shard.replace('/', '-of-')}"
+    out = out or Path("runs") / f"{source.name}-{model}-{seed}{part}"
     start = time.perf_counter()
     samples = run(
         source,
@@ -108,6 +117,14 @@ def generate(
         typer.echo(f"the pictures show the first {PICTURED} samples")
     for path in pictures:
         typer.echo(str(path))
+
+
+def _fraction(text: str) -> tuple[int, int]:
+    try:
+        index, count = map(int, text.split("/"))
+    except ValueError as error:
+        raise invalid("shard", "I/N with I in 0…N − 1", text) from error
+    return index, count
 
 
 @app.command()
