@@ -172,9 +172,10 @@ impl<'a> Model<'a> {
     }
 
     /// What a scan needs of a canvas. The bound comes from the sources of the pixel's four neighbours, moved along with
-    /// it: what served next door mostly serves well here. Only images that `serves` accepts are candidates.
-    fn view<'c>(&self, probe: &Probe, canvas: &'c Canvas, serves: impl Fn(ImageId) -> bool) -> View<'c> {
-        let barred = self.barred(probe, canvas);
+    /// it: what served next door mostly serves well here. Candidates are the images of a shortlist, or all.
+    fn view<'c>(&self, probe: &Probe, canvas: &'c Canvas, shortlist: Option<&[ImageId]>) -> View<'c> {
+        let barred = self.barred(probe, canvas, shortlist);
+        let serves = |image| shortlist.is_none_or(|ids| ids.binary_search(&image).is_ok());
         let mut pool = Builder::new(self.rule);
         let mut seen: Vec<(ImageId, Pixel)> = Vec::with_capacity(4);
         for (dy, dx) in [(-1, 0), (0, -1), (0, 1), (1, 0)] {
@@ -203,10 +204,18 @@ impl<'a> Model<'a> {
         View { pixels: canvas.pixels, barred, bound: pool.bound() }
     }
 
-    /// Images that must not serve a pixel: the canvas's own, and those that have served as much of its window as they may.
-    fn barred(&self, probe: &Probe, canvas: &Canvas) -> Vec<ImageId> {
+    /// Images that must not serve a pixel: the canvas's own, and those that have served as much of its window as they
+    /// may. Where the candidates are so few that all of them could be used up, the quota sets no limit.
+    fn barred(&self, probe: &Probe, canvas: &Canvas, shortlist: Option<&[ImageId]>) -> Vec<ImageId> {
         let mut barred: Vec<ImageId> = canvas.barred.into_iter().collect();
         let Some(quota) = self.quota else { return barred };
+        let own = |own: &ImageId| shortlist.is_none_or(|ids| ids.binary_search(own).is_ok());
+        let choice = shortlist.map_or(self.corpus.count(), <[ImageId]>::len)
+            - usize::from(canvas.barred.as_ref().is_some_and(own));
+        let window = (2 * self.window.half() + 1).pow(2) - 1;
+        if choice <= window / quota {
+            return barred;
+        }
         let tap = |&offset: &Offset| self.frame.step(probe.pixel(), offset);
         let source = |tap: Pixel| u32::try_from(canvas.trace.image_id[self.frame.flat(tap)]).ok();
         let mut sources: Vec<u32> = probe.taps().offsets.iter().filter_map(tap).filter_map(source).collect();
@@ -285,12 +294,12 @@ impl<'a> Model<'a> {
         for &pixel in pixels {
             let probe = anywhere.probe(&known, pixel);
             let views: Vec<View> =
-                canvases.par_iter().map(|canvas| anywhere.view(&probe, canvas, |_| true)).collect();
+                canvases.par_iter().map(|canvas| anywhere.view(&probe, canvas, None)).collect();
             anywhere.scan_all(&probe, &views, &mut far, cancel)?;
             let probe = self.probe(&known, pixel);
             if shortlists.is_none() {
                 let views: Vec<View> =
-                    canvases.par_iter().map(|canvas| self.view(&probe, canvas, |_| true)).collect();
+                    canvases.par_iter().map(|canvas| self.view(&probe, canvas, None)).collect();
                 self.scan_all(&probe, &views, &mut near, cancel)?;
             }
             let write = |(planes, scratch): &mut (Planes, Scratch), (index, canvas): (usize, &mut Canvas)| {
@@ -299,8 +308,8 @@ impl<'a> Model<'a> {
                 let pool = match shortlists {
                     Some(lists) => {
                         planes.gather(&self.corpus, lists[index].iter().copied(), probe.region());
-                        let serves = |image| lists[index].binary_search(&image).is_ok();
-                        pool = self.pool(&probe, planes, &self.view(&probe, canvas, serves), scratch);
+                        let view = self.view(&probe, canvas, Some(&lists[index]));
+                        pool = self.pool(&probe, planes, &view, scratch);
                         self.account.settle(scratch);
                         pool.finish()
                     }
@@ -331,7 +340,7 @@ impl<'a> Model<'a> {
             planes.gather(&self.corpus, ids.iter().copied(), frame);
             for probe in &probes {
                 check(cancel)?;
-                let view = self.view(probe, canvas, |image| ids.binary_search(&image).is_ok());
+                let view = self.view(probe, canvas, Some(ids));
                 let mut pool = self.pool(probe, planes, &view, scratch);
                 self.write(canvas, probe.pixel(), pool.finish());
             }
@@ -361,7 +370,7 @@ impl<'a> Model<'a> {
         let mut pools = vec![Builder::new(self.rule); canvases.len()];
         for probe in self.probes(pixels, known, None) {
             let views: Vec<View> =
-                canvases.par_iter().map(|canvas| self.view(&probe, canvas, |_| true)).collect();
+                canvases.par_iter().map(|canvas| self.view(&probe, canvas, None)).collect();
             self.scan_all(&probe, &views, &mut parts, cancel)?;
             let write = |(index, (canvas, pool)): (usize, (&mut Canvas, &mut Builder))| {
                 self.write(canvas, probe.pixel(), merged(pool, &parts, index));

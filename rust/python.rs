@@ -401,16 +401,8 @@ impl Filler {
                     fallbacks: 0,
                 })
                 .collect();
-            // So many images can have served all that they may of a window.
-            let spent = self.quota.map_or(0, |quota| ((2 * self.window.half() + 1).pow(2) - 1) / quota);
-            let enough = |name, useful: usize| {
-                require(
-                    useful > spent,
-                    name,
-                    format!("more than {spent} images beside the barred one"),
-                    useful,
-                )
-            };
+            let enough =
+                |name, useful: usize| require(useful > 0, name, "more than the barred image", "nothing else");
             match shortlists {
                 Some((ids, ends)) => {
                     let ids = contiguous("shortlists", ids.as_slice())?;

@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 
 # Big runs and trainings are made small: what is tested is that the commands are right.
-SMALLER = [(r"-n 1000\b", "-n 20"), (r"^npgen generate photos -n \d+", "npgen generate photos -n 8")]
+SMALLER = [(r"-n [12]000\b", "-n 20"), (r"^npgen generate photos -n \d+", "npgen generate photos -n 8")]
 ADDED = {
     "npgen encoder train": "--epochs 1 --batch-size 16",
     "npgen bench": "--seconds 0.1 --batch-size 4",

@@ -104,7 +104,8 @@ def test_the_seed_patch_is_the_anchor_s_and_its_image_serves_no_other_pixel(digi
 
 
 def test_with_its_seed_image_a_sample_is_a_copy_of_it(digits):
-    config = npgen.Config(window=9, epsilon=0, exclude_seed_image=False, anchor_weight=1, locality=0, shortlist=60)
+    options = {"exclude_seed_image": False, "anchor_weight": 1, "locality": 0, "shortlist": 60}
+    config = npgen.Config(window=9, epsilon=0, quota=None, **options)
     samples = run(digits, 4, config=config)
     np.testing.assert_array_equal(samples.images, digits.images[samples.anchor])
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 import npgen
-from npgen.filling import make_filler
 
 FAST = npgen.Config(window=5, shortlist=20, seed_size=4)
 
@@ -154,31 +153,24 @@ def test_bad_quotas_are_refused(colours):
         with_(quota=0)
     with pytest.raises(TypeError, match="quota must be a whole number, got 1.5"):
         with_(quota=1.5)
-    with pytest.raises(ValueError, match="quota must be at least 2 for a choice of 20 images, got 1"):
-        run(colours, config=with_(quota=1))
-    with pytest.raises(ValueError, match="quota must be None for a model that looks at no window, got 5"):
-        run(colours, model="semantic", config=with_(quota=5))
-    few = npgen.Corpus.from_arrays(colours.images[:60], np.repeat([0, 1], [50, 10]))
-    with pytest.raises(
-        ValueError, match=r"corpus must be at least 14 images of each label, as others use up .* got '10 of"
-    ):
-        run(few, 40, model="class", config=with_(quota=2))
-    filler = make_filler(colours.images[:9], with_(quota=3), 2, None)
-    batch = npgen.Samples.empty(
-        (1, 12, 12, 3), model="local", config=with_(), seed=0, first=0, corpus=colours, encoder_id=None
+
+
+@pytest.mark.parametrize("quota", [1, 30])
+def test_a_quota_sets_no_limit_where_all_could_be_used_up(colours, quota):
+    """Windows of 81 pixels: 80 images could be used up, or 2."""
+    few = npgen.Corpus.from_arrays(colours.images[: 81 if quota == 1 else 3])
+    free, limited = (
+        run(few, 2, model, npgen.Config(window=9, seed_size=4, quota=given))
+        for model in ("local",)
+        for given in (None, quota)
     )
-    with pytest.raises(ValueError, match="corpus must be more than 8 images beside the barred one, got 8"):
-        filler.fill(
-            batch.images,
-            batch.trace.arrays(),
-            pixels=np.array([[3, 3]], np.int32),
-            known=np.ones((12, 12), bool),
-            seed=0,
-            sweep=0,
-            samples=np.zeros(1, np.uint64),
-            barred=np.zeros(1, np.int32),
-            shortlists=None,
-        )
+    assert equal(free, limited)
+    enough = npgen.Corpus.from_arrays(colours.images[:4])
+    held = run(enough, 2, "local", npgen.Config(window=9, seed_size=4, quota=30))
+    assert not equal(run(enough, 2, "local", npgen.Config(window=9, seed_size=4, quota=None)), held)
+    one = npgen.Corpus.from_arrays(colours.images[:1])
+    alone = npgen.Config(window=9, seed_size=4, exclude_seed_image=False)
+    assert run(one, 1, "texture", alone).trace.image_id.max() == 0
 
 
 @pytest.mark.parametrize("model", ["full", "local", "texture", "class"])

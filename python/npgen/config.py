@@ -94,7 +94,8 @@ class Config:
     quota
         At most this many of the known pixels that a window sees may come from one image: what has served so many has
         no more to offer to that pixel. Bounds how much is copied in one piece, and with it the image-ID entropy from
-        below. None sets no limit.
+        below. None sets no limit; neither do candidates from fewer than w² / quota images, nor a model that looks at
+        no window.
     shortlist
         Length K of the shortlist of images of like meaning; with the semantic "threshold", its least length.
     semantic
@@ -131,7 +132,7 @@ class Config:
     epsilon: float = 0.1
     tolerance: Tolerance = "candidates"
     k_min: int = 1
-    quota: int | None = None
+    quota: int | None = 30
     shortlist: int = 100
     semantic: Semantic = "topk"
     candidates: Candidates = "best"
@@ -193,10 +194,9 @@ class Config:
             raise invalid(name, allowed, value)
         object.__setattr__(self, name, number)
 
-    @property
-    def spent(self) -> int:
-        """How many images at most can have used up their quota in one window."""
-        return 0 if self.quota is None else (self.window**2 - 1) // self.quota
+    def limited(self, choice: int) -> bool:
+        """Tell whether the quota limits candidates from so many images."""
+        return self.quota is not None and choice > (self.window**2 - 1) // self.quota
 
     @property
     def gaussian_sigma(self) -> float:

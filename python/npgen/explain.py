@@ -112,7 +112,11 @@ class Explainer:
         canvas, ids, known = self._canvas(k, step)
         stage = int(np.searchsorted(self._ends, step, side="right"))
         shortlist = self._shortlist(k, stage)
-        barred = self._barred(k, (y, x), ids, known)
+        barred = self._own(k)
+        barred = barred[barred >= 0]
+        choice = len(self.corpus) - len(barred) if shortlist is None else len(shortlist)
+        if self.run.model.low_level and self.config.limited(choice):
+            barred = np.union1d(barred, self._spent((y, x), ids, known))
         pool = Pool(
             *self.run.filler.candidate_pool(
                 canvas,
@@ -214,14 +218,9 @@ class Explainer:
         anchor = self.samples.anchor[k : k + 1]
         return anchor if self.config.exclude_seed_image else np.full_like(anchor, -1)
 
-    def _barred(
-        self, k: int, pixel: tuple[int, int], ids: NDArray[np.int32], known: NDArray[np.bool_]
-    ) -> NDArray[np.int32]:
-        barred = self._own(k)
-        barred = barred[barred >= 0]
-        if self.config.quota is None:
-            return barred
+    def _spent(self, pixel: tuple[int, int], ids: NDArray[np.int32], known: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """Images that have served as much of a pixel's window as they may."""
         half = self.config.window // 2
         near = tuple(slice(max(0, at - half), at + half + 1) for at in pixel)
         served, counts = np.unique(ids[near][known[near]], return_counts=True)
-        return np.union1d(barred, served[counts >= self.config.quota])
+        return served[counts >= (self.config.quota or np.inf)]

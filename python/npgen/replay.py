@@ -80,7 +80,8 @@ class Rules:
             yield Breach(own & self.drawn, lambda where: "its image is barred: the seed patch comes from it")
         if self.model.semantics == "label":
             yield self._same_label(samples, inside)
-        if self.config.quota is not None and self.config.sweeps == 0:  # after sweeps, no canvas but the last is known
+        if self._limited() and self.config.sweeps == 0:  # after sweeps, no canvas but the last is known
+            assert self.config.quota is not None
             yield self._quota(samples, self.config.quota)
 
     def _copies(self, samples: Samples, inside: NDArray[np.bool_]) -> Breach:
@@ -158,6 +159,16 @@ class Rules:
         own = self.corpus.labels[np.where(known, samples.anchor, 0)][:, None, None]
         wrong = (labels != own) & inside & known[:, None, None] & self.drawn
         return Breach(wrong, lambda at: f"its source must be of the seed's label, {own[at[0], 0, 0]}, got {labels[at]}")
+
+    def _limited(self) -> bool:
+        """Whether the quota limits all samples: some may have too few images to choose from for that."""
+        others = len(self.corpus) - self.config.exclude_seed_image
+        choice = {"embedding": self.config.shortlist, None: others}
+        if self.model.semantics == "label":
+            assert self.corpus.labels is not None
+            _, counts = np.unique(self.corpus.labels, return_counts=True)
+            choice["label"] = int(counts.min()) - self.config.exclude_seed_image
+        return self.model.low_level and self.config.limited(choice[self.model.semantics])
 
     def _quota(self, samples: Samples, quota: int) -> Breach:
         ids = samples.trace.image_id

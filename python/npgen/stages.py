@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -63,15 +62,9 @@ class Run:
         if model.semantics == "embedding" and config.shortlist > others:
             barred = ", the seed's own barred" if config.exclude_seed_image else ""
             raise invalid("shortlist", f"in 1..={others} (the corpus's images{barred})", config.shortlist)
-        inert: dict[str, Any] = {"quota": None, "tolerance": "candidates"}
-        for name, allowed in inert.items():
-            if getattr(config, name) != allowed and not model.low_level:
-                raise invalid(name, f"{allowed!r} for a model that looks at no window", getattr(config, name))
+        if config.tolerance != "candidates" and not model.low_level:
+            raise invalid("tolerance", "'candidates' for a model that looks at no window", config.tolerance)
         self.members = members(corpus) if model.semantics == "label" else {}
-        choice = config.shortlist if model.semantics == "embedding" else others
-        if choice <= config.spent:
-            allowed = f"at least {math.ceil(config.window**2 / choice)} for a choice of {choice} images"
-            raise invalid("quota", allowed, config.quota)
         self.rect = config.seed_rect(*self.shape)
         self.order = fill_order(*self.shape, self.rect, config.window)
         # Nothing in either frame is farther than the longest side.
@@ -158,11 +151,8 @@ class Run:
         assert self.corpus.labels is not None
         like = [self.members[label] for label in self.corpus.labels[anchors].tolist()]
         lists = [ids[ids != bar] for ids, bar in zip(like, barred, strict=True)]
-        fewest = min(map(len, lists))
-        if fewest <= self.config.spent:
-            why = "the seed's own is barred" if self.config.quota is None else "others use up their quota"
-            allowed = f"at least {self.config.spent + 2} images of each label, as {why}"
-            raise invalid("corpus", allowed, f"{fewest + 1} of a label")
+        if any(len(ids) == 0 for ids in lists):
+            raise invalid("corpus", "at least 2 images of each label, as the seed's own is barred", "1 of a label")
         return joined(lists)
 
     def _fill(self, batch: Samples, shortlists: Shortlists | None, **stage: Any) -> None:
