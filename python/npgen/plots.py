@@ -360,4 +360,4 @@ def _is_number(value: object) -> bool:
 def _text(value: Any) -> str:
     if _is_number(value):
         return f"{value:,}" if isinstance(value, int) and value >= 10_000 else f"{value:g}"
-    return "default" if value is None else str(value)
+    return "none" if value is None else str(value)
