@@ -6,9 +6,10 @@ use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
+use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
-use npgen::fill::{Account, Canvas, Model, Trace};
 use npgen::geometry::{Extent, Rect};
+use npgen::model::{Account, Model};
 use npgen::order::fill_order;
 use npgen::pool::{Keep, Rule};
 use npgen::sample::Keyed;
@@ -58,6 +59,7 @@ fn fills(criterion: &mut Criterion) {
         window: &window,
         radius: 2,
         rule: Rule::new(0.1, 1, Keep::Best).unwrap(),
+        elsewhere: 0,
         quota: None,
         literal: false,
         sweep: 0,
@@ -67,10 +69,10 @@ fn fills(criterion: &mut Criterion) {
     let mut known = vec![false; extent.area()];
     let seed = Rect { y: 10, x: 10, height: 8, width: 8 };
     seed.pixels().for_each(|pixel| known[extent.flat(pixel)] = true);
-    let order = fill_order(extent, &known, 9).unwrap();
+    let never = AtomicBool::new(false);
+    let order = fill_order(extent, &known, 9, &never).unwrap();
     let shortlists: Vec<Vec<ImageId>> =
         (0..BATCH).map(|b| (0..100).map(|k| ImageId((b * 100 + k) as u32)).collect()).collect();
-    let never = AtomicBool::new(false);
 
     let mut group = criterion.benchmark_group("fill");
     group.sample_size(10);

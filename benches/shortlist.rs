@@ -6,6 +6,7 @@ use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::geometry::Extent;
 use npgen::shortlist::{shortlist, Rows};
 use std::hint::black_box;
+use std::sync::atomic::AtomicBool;
 
 const COUNT: usize = 60_000;
 const WIDTH: usize = 128;
@@ -17,6 +18,7 @@ fn shortlists(criterion: &mut Criterion) {
         bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect()
     };
     let (keys, queries) = (rows(COUNT), rows(BATCH));
+    let go_on = AtomicBool::new(false);
     let mut group = criterion.benchmark_group("shortlist");
     group.throughput(Throughput::Elements((COUNT * BATCH * WIDTH) as u64));
     group.sample_size(20);
@@ -24,7 +26,7 @@ fn shortlists(criterion: &mut Criterion) {
         bencher.iter(|| {
             let keys = Rows::new("keys", &keys, WIDTH).unwrap();
             let queries = Rows::new("queries", &queries, WIDTH).unwrap();
-            black_box(shortlist(keys, queries, 100, &[None; BATCH]).unwrap())
+            black_box(shortlist(keys, queries, 100, &[None; BATCH], &go_on).unwrap())
         });
     });
     group.finish();

@@ -1,5 +1,7 @@
 //! The one error type: what was asked, what is allowed, what was given.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 /// Why a call was refused or ended early.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -30,5 +32,14 @@ pub fn require(
         Ok(())
     } else {
         Err(Error::invalid(parameter, allowed, got))
+    }
+}
+
+/// `Err` if the caller has asked for the work to stop.
+pub fn check(cancel: &AtomicBool) -> Result<()> {
+    if cancel.load(Ordering::Relaxed) {
+        Err(Error::Interrupted)
+    } else {
+        Ok(())
     }
 }

@@ -1,161 +1,23 @@
 //! One stage for a batch of canvases: scan, pool, draw, write — pixel after pixel.
 //!
-//! A canvas that has a shortlist owns its candidates: its images are gathered once a stage, and canvases run side by
-//! side. Canvases without one share all images: these stream by once a pixel, for the whole batch. Either way a
-//! group of planes meets a canvas in [`ssd::offer_group`], and what comes out is a pool.
+//! Canvases that have shortlists run side by side, each over its own images. Canvases without one go from pixel to pixel
+//! together, as all images stream by once a pixel.
 
-use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
-use crate::corpus::{Corpus, ImageId};
-use crate::error::{Error, Result};
-use crate::geometry::{Extent, Offset, Pixel, Rect};
-use crate::planes::{Planes, LANES};
-use crate::pool::{Builder, Candidate, Keep, Rule};
-use crate::sample::{Keyed, Stream};
-use crate::ssd::{self, Path, Probe, Reach, Scratch};
-use crate::window::Window;
+use crate::canvas::Canvas;
+use crate::corpus::ImageId;
+use crate::error::{check, Result};
+use crate::geometry::Pixel;
+use crate::model::{merged, Model, Part, View};
+use crate::planes::Planes;
+use crate::pool::{Builder, Candidate};
+use crate::sample::Stream;
+use crate::ssd::Scratch;
 
-/// Images that one task streams past a pixel: few enough for their windows to stay in a core's own cache.
-const STREAM_IMAGES: usize = 4 * LANES;
-
-/// Parts that a stream over all images is cut into for each thread: enough to even out their speeds, few enough for
-/// merging their pools to cost little.
-const PARTS: usize = 4;
-
-/// Probes that one task prepares.
-const PROBES: usize = 16;
-
-/// Scans smaller than this (in terms) are not worth splitting over threads: some 100 µs of work.
-const SPLIT_TERMS: usize = 1 << 21;
-
-/// How sources are compared and chosen; the same for all pixels of a run.
-#[derive(Debug, Clone, Copy)]
-pub struct Model<'a> {
-    pub corpus: Corpus<'a>,
-    /// Frame of the canvases.
-    pub frame: Extent,
-    pub window: &'a Window,
-    /// Largest Chebyshev distance between a pixel and its source.
-    pub radius: usize,
-    pub rule: Rule,
-    /// How many of the pixels that a window sees may come from one image.
-    pub quota: Option<usize>,
-    /// Whether ε is relative to the nearest window of all images, wherever it lies (the paper's R_SSD), and not to the
-    /// nearest candidate alone.
-    pub literal: bool,
-    /// 0 while canvases are filled, then the number of the sweep that visits them again.
-    pub sweep: u16,
-    pub path: Path,
-    pub account: &'a Account,
-}
-
-/// How much work scans did, and how much there was to do: in tap·channel·candidate terms.
-#[derive(Debug, Default)]
-pub struct Account {
-    done: AtomicU64,
-    total: AtomicU64,
-}
-
-impl Account {
-    /// Terms computed, and terms there would have been without pruning.
-    pub fn terms(&self) -> (u64, u64) {
-        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
-    }
-
-    fn settle(&self, scratch: &mut Scratch) {
-        self.done.fetch_add(std::mem::take(&mut scratch.done), Ordering::Relaxed);
-        self.total.fetch_add(std::mem::take(&mut scratch.total), Ordering::Relaxed);
-    }
-}
-
-/// What a scan needs to know of a canvas: its bytes, the images that must not serve the pixel, and a bound that its pool
-/// is known not to pass.
-#[derive(Debug)]
-struct View<'a> {
-    pixels: &'a [u8],
-    barred: Vec<ImageId>,
-    bound: f64,
-}
-
-/// A share of a stream over all images: what it has found for each canvas, and its buffers. Kept from pixel to pixel: where
-/// nearly all is background, ties make pools of thousands, and giving these back to the system each time has threads wait
-/// for each other's page faults.
-#[derive(Debug, Default)]
-struct Part {
-    pools: Vec<Builder>,
-    planes: Planes,
-    scratch: Scratch,
-}
-
-impl Part {
-    fn several() -> Vec<Self> {
-        (0..PARTS * rayon::current_num_threads()).map(|_| Self::default()).collect()
-    }
-}
-
-/// The pool of canvas `index` over all parts, in order, made in `pool`'s memory.
-fn merged<'p>(pool: &'p mut Builder, parts: &[Part], index: usize) -> &'p [Candidate] {
-    pool.begin(f64::INFINITY);
-    parts.iter().for_each(|part| pool.merge(&part.pools[index]));
-    pool.finish()
-}
-
-/// A canvas in the making, with its trace. All slices are row-major over the frame.
-#[derive(Debug)]
-pub struct Canvas<'a> {
-    pub random: Keyed,
-    /// An image that must not serve this canvas.
-    pub barred: Option<ImageId>,
-    /// `(H, W, C)` bytes.
-    pub pixels: &'a mut [u8],
-    pub trace: Trace<'a>,
-    /// Draws so far where no candidate was near enough, so that the nearest `k_min` had to do.
-    pub fallbacks: i32,
-}
-
-/// Where each pixel of a canvas came from, `(H, W)` each.
-#[derive(Debug)]
-pub struct Trace<'a> {
-    pub image_id: &'a mut [i32],
-    pub y: &'a mut [i32],
-    pub x: &'a mut [i32],
-    pub distance: &'a mut [f32],
-    pub pool_size: &'a mut [i32],
-}
-
-impl<'a> Model<'a> {
-    fn reach(&self) -> Reach<'a> {
-        Reach {
-            frame: self.frame,
-            source: self.corpus.extent(),
-            channels: self.corpus.channels(),
-            radius: self.radius,
-            window: self.window,
-        }
-    }
-
-    /// Probes of a stage's pixels, each under the mask as it is when its turn comes, over planes of `region`
-    /// (by default just what that pixel's scan reads).
-    fn probes(&self, pixels: &[Pixel], known: &[bool], region: Option<Rect>) -> Vec<Probe> {
-        let reach = self.reach();
-        let fill = |known: &mut [bool], pixel| known[self.frame.flat(pixel)] = true;
-        let part = |(index, part): (usize, &[Pixel])| {
-            let mut known = known.to_vec();
-            pixels[..index * PROBES].iter().for_each(|&pixel| fill(&mut known, pixel));
-            let probe = |&pixel: &Pixel| {
-                let probe = Probe::new(&reach, &known, pixel, region.unwrap_or_else(|| reach.region(pixel)));
-                fill(&mut known, pixel);
-                probe
-            };
-            part.iter().map(probe).collect::<Vec<_>>()
-        };
-        pixels.par_chunks(PROBES).enumerate().map(part).collect::<Vec<_>>().into_iter().flatten().collect()
-    }
-
+impl Model<'_> {
     /// Copies a drawn member of the pool into the canvas, and notes it in the trace.
     fn write(&self, canvas: &mut Canvas, pixel: Pixel, pool: &[Candidate]) {
         let channels = self.corpus.channels();
@@ -169,114 +31,6 @@ impl<'a> Model<'a> {
         canvas.trace.x[flat] = drawn.source.x as i32;
         canvas.trace.distance[flat] = drawn.distance as f32;
         canvas.trace.pool_size[flat] = pool.len() as i32;
-    }
-
-    /// What a scan needs of a canvas. The bound comes from the sources of the pixel's four neighbours, moved along with
-    /// it: what served next door mostly serves well here. Candidates are the images of a shortlist, or all.
-    fn view<'c>(&self, probe: &Probe, canvas: &'c Canvas, shortlist: Option<&[ImageId]>) -> View<'c> {
-        let barred = self.barred(probe, canvas, shortlist);
-        let serves = |image| shortlist.is_none_or(|ids| ids.binary_search(&image).is_ok());
-        let mut pool = Builder::new(self.rule);
-        let mut seen: Vec<(ImageId, Pixel)> = Vec::with_capacity(4);
-        for (dy, dx) in [(-1, 0), (0, -1), (0, 1), (1, 0)] {
-            let offset = Offset { dy, dx };
-            let Some(neighbour) = self.frame.step(probe.pixel(), offset) else { continue };
-            let at = self.frame.flat(neighbour);
-            let there = Pixel { y: canvas.trace.y[at] as usize, x: canvas.trace.x[at] as usize };
-            let Some(source) = self.corpus.extent().step(there, Offset { dy: -dy, dx: -dx }) else {
-                continue;
-            };
-            let image = ImageId(canvas.trace.image_id[at] as u32);
-            // A caller's trace need not be one of ours: what is no candidate must not bound the pool.
-            let candidate = image.index() < self.corpus.count() && probe.is_source(source);
-            // One candidate bounds the pool once; under the rule "best" an image is one candidate.
-            let one_each = self.rule.keep() == Keep::Best;
-            let again = seen.iter().any(|&(i, q)| i == image && (one_each || q == source));
-            let known = probe.taps().offsets.contains(&offset);
-            if candidate && known && !again && !barred.contains(&image) && serves(image) {
-                seen.push((image, source));
-                let candidate = (image, source);
-                let bytes = (&*canvas.pixels, self.frame);
-                let distance = ssd::reference(&self.corpus, candidate, bytes, probe.pixel(), probe.taps());
-                pool.offer(Candidate { distance, image, source });
-            }
-        }
-        View { pixels: canvas.pixels, barred, bound: pool.bound() }
-    }
-
-    /// Images that must not serve a pixel: the canvas's own, and those that have served as much of its window as they
-    /// may. Where the candidates are so few that all of them could be used up, the quota sets no limit.
-    fn barred(&self, probe: &Probe, canvas: &Canvas, shortlist: Option<&[ImageId]>) -> Vec<ImageId> {
-        let mut barred: Vec<ImageId> = canvas.barred.into_iter().collect();
-        let Some(quota) = self.quota else { return barred };
-        let own = |own: &ImageId| shortlist.is_none_or(|ids| ids.binary_search(own).is_ok());
-        let choice = shortlist.map_or(self.corpus.count(), <[ImageId]>::len)
-            - usize::from(canvas.barred.as_ref().is_some_and(own));
-        let window = (2 * self.window.half() + 1).pow(2) - 1;
-        if choice <= window / quota {
-            return barred;
-        }
-        let tap = |&offset: &Offset| self.frame.step(probe.pixel(), offset);
-        let source = |tap: Pixel| u32::try_from(canvas.trace.image_id[self.frame.flat(tap)]).ok();
-        let mut sources: Vec<u32> = probe.taps().offsets.iter().filter_map(tap).filter_map(source).collect();
-        sources.sort_unstable();
-        let spent = sources.chunk_by(|a, b| a == b).filter(|same| same.len() >= quota);
-        barred.extend(spent.map(|same| ImageId(same[0])));
-        barred
-    }
-
-    /// The pool of a pixel over already gathered images.
-    fn pool(&self, probe: &Probe, planes: &Planes, view: &View, scratch: &mut Scratch) -> Builder {
-        let scan = |mut pool: Builder, scratch: &mut Scratch, group: usize| {
-            let canvas = (view.pixels, &view.barred[..]);
-            ssd::offer_group(self.path, probe, planes.group(group), canvas, &mut pool, scratch);
-            pool
-        };
-        let empty = || {
-            let mut pool = Builder::new(self.rule);
-            pool.begin(view.bound);
-            pool
-        };
-        let merge = |mut pool: Builder, other: Builder| {
-            pool.merge(&other);
-            pool
-        };
-        if rayon::current_num_threads() > 1 && probe.terms(planes.ids().len()) >= SPLIT_TERMS {
-            (0..planes.groups())
-                .into_par_iter()
-                .fold(
-                    || (empty(), Scratch::default()),
-                    |(pool, mut scratch), group| (scan(pool, &mut scratch, group), scratch),
-                )
-                .map(|(pool, mut scratch)| {
-                    self.account.settle(&mut scratch);
-                    pool
-                })
-                .reduce(empty, merge)
-        } else {
-            (0..planes.groups()).fold(empty(), |pool, group| scan(pool, scratch, group))
-        }
-    }
-
-    /// The same with all windows of all images for candidates, of which the nearest counts alone.
-    fn anywhere(&self) -> Self {
-        let longest = |extent: Extent| extent.height.max(extent.width);
-        let radius = longest(self.frame).max(longest(self.corpus.extent()));
-        Self { radius, rule: Rule::NEAREST, literal: false, ..*self }
-    }
-
-    /// A pixel's probe over planes of just what its scan reads.
-    fn probe(&self, known: &[bool], pixel: Pixel) -> Probe {
-        let reach = self.reach();
-        Probe::new(&reach, known, pixel, reach.region(pixel))
-    }
-
-    /// What of a pool, in order, is within (1 + ε) of the nearest window anywhere; failing that, its first `k_min`.
-    /// And whether it failed.
-    fn literally<'p>(&self, pool: &'p [Candidate], nearest: f64) -> (&'p [Candidate], bool) {
-        let near = self.rule.near(nearest);
-        let within = pool.partition_point(|candidate| candidate.distance <= near);
-        (&pool[..within.max(self.rule.k_min()).min(pool.len())], within == 0)
     }
 
     /// Fills the stage's `pixels` from shortlists or all images, with ε relative to the nearest window anywhere.
@@ -335,7 +89,7 @@ impl<'a> Model<'a> {
         cancel: &AtomicBool,
     ) -> Result<()> {
         let frame = self.corpus.extent().frame();
-        let probes = self.probes(pixels, known, Some(frame));
+        let probes = self.probes(pixels, known, Some(frame), cancel)?;
         let fill = |(planes, scratch): &mut (Planes, Scratch), canvas: &mut Canvas, ids: &[ImageId]| {
             planes.gather(&self.corpus, ids.iter().copied(), frame);
             for probe in &probes {
@@ -368,7 +122,7 @@ impl<'a> Model<'a> {
     ) -> Result<()> {
         let mut parts = Part::several();
         let mut pools = vec![Builder::new(self.rule); canvases.len()];
-        for probe in self.probes(pixels, known, None) {
+        for probe in self.probes(pixels, known, None, cancel)? {
             let views: Vec<View> =
                 canvases.par_iter().map(|canvas| self.view(&probe, canvas, None)).collect();
             self.scan_all(&probe, &views, &mut parts, cancel)?;
@@ -377,115 +131,6 @@ impl<'a> Model<'a> {
             };
             canvases.par_iter_mut().zip(&mut pools).enumerate().for_each(write);
         }
-        Ok(())
-    }
-
-    /// Scans all images, each part its share of them: each image's window is gathered once for the whole batch.
-    fn scan_all(&self, probe: &Probe, views: &[View], parts: &mut [Part], cancel: &AtomicBool) -> Result<()> {
-        let count = self.corpus.count();
-        let chunks = count.div_ceil(STREAM_IMAGES);
-        let share = chunks.div_ceil(parts.len());
-        let stream = |(index, part): (usize, &mut Part)| {
-            let Part { pools, planes, scratch } = part;
-            pools.resize(views.len(), Builder::new(self.rule));
-            for (view, pool) in views.iter().zip(&mut *pools) {
-                pool.begin(view.bound);
-            }
-            for chunk in index * share..((index + 1) * share).min(chunks) {
-                check(cancel)?;
-                let first = chunk * STREAM_IMAGES;
-                let ids = first..(first + STREAM_IMAGES).min(count);
-                planes.gather(&self.corpus, ids.map(|id| ImageId(id as u32)), probe.region());
-                for (view, pool) in views.iter().zip(&mut *pools) {
-                    for group in 0..planes.groups() {
-                        let canvas = (view.pixels, &view.barred[..]);
-                        ssd::offer_group(self.path, probe, planes.group(group), canvas, pool, scratch);
-                    }
-                }
-            }
-            self.account.settle(scratch);
-            Ok(())
-        };
-        parts.par_iter_mut().with_max_len(1).enumerate().try_for_each(stream)
-    }
-
-    /// The pool of one pixel of one canvas: over `shortlist` (ascending ids), or over every image; never of those `barred`.
-    pub fn candidate_pool(
-        &self,
-        (canvas, known, pixel): (&[u8], &[bool], Pixel),
-        shortlist: Option<&[ImageId]>,
-        barred: Vec<ImageId>,
-        cancel: &AtomicBool,
-    ) -> Result<Vec<Candidate>> {
-        let view = View { pixels: canvas, barred, bound: f64::INFINITY };
-        let over_all = |model: &Self, probe: &Probe, view: &View| -> Result<Builder> {
-            let mut parts = Part::several();
-            model.scan_all(probe, std::slice::from_ref(view), &mut parts, cancel)?;
-            let mut pool = Builder::new(model.rule);
-            merged(&mut pool, &parts, 0);
-            Ok(pool)
-        };
-        let probe = self.probe(known, pixel);
-        let mut pool = match shortlist {
-            Some(ids) => {
-                let mut planes = Planes::default();
-                planes.gather(&self.corpus, ids.iter().copied(), probe.region());
-                self.pool(&probe, &planes, &view, &mut Scratch::default())
-            }
-            None => over_all(self, &probe, &view)?,
-        };
-        let pool = pool.finish();
-        if !self.literal {
-            return Ok(pool.to_vec());
-        }
-        let anywhere = self.anywhere();
-        let mut nearest = over_all(&anywhere, &anywhere.probe(known, pixel), &view)?;
-        Ok(nearest.finish().first().map_or(pool, |first| self.literally(pool, first.distance).0).to_vec())
-    }
-
-    /// Seconds of each of `repeats` scans of one pixel over the images `ids`, gathered beforehand whole, as for a stage,
-    /// on one thread: of the bare kernel, or (`pooled`) of pruned scan and pool, as a fill does it. With the size of the pool, 0 for none.
-    pub fn time_scan(
-        &self,
-        (canvas, known, pixel): (&[u8], &[bool], Pixel),
-        ids: &[ImageId],
-        repeats: usize,
-        pooled: bool,
-    ) -> (Vec<f64>, usize) {
-        let reach = self.reach();
-        let frame = reach.source.frame();
-        let probe = Probe::new(&reach, known, pixel, frame);
-        let mut planes = Planes::default();
-        planes.gather(&self.corpus, ids.iter().copied(), frame);
-        let view = View { pixels: canvas, barred: Vec::new(), bound: f64::INFINITY };
-        let mut scratch = Scratch::default();
-        let mut size = 0;
-        let mut once = || {
-            let start = Instant::now();
-            if pooled {
-                size = self.pool(&probe, &planes, &view, &mut scratch).finish().len();
-            } else {
-                for group in 0..planes.groups() {
-                    black_box(ssd::scan_plainly(
-                        self.path,
-                        &probe,
-                        planes.group(group).0,
-                        canvas,
-                        &mut scratch,
-                    ));
-                }
-            }
-            start.elapsed().as_secs_f64()
-        };
-        let seconds = (0..repeats).map(|_| once()).collect();
-        (seconds, size)
-    }
-}
-
-fn check(cancel: &AtomicBool) -> Result<()> {
-    if cancel.load(Ordering::Relaxed) {
-        Err(Error::Interrupted)
-    } else {
         Ok(())
     }
 }

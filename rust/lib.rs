@@ -10,19 +10,22 @@
 //! 6. [`ssd`] — masked, Gaussian-weighted sums of squared differences.
 //! 7. [`pool`] — who is near enough to be copied, in a total order.
 //! 8. [`sample`] — keyed random numbers.
-//! 9. [`fill`] — scan, pool, draw, write: one stage for a batch of canvases.
-//! 10. [`entropy`] — how mixed the sources of a finished image are.
+//! 9. [`canvas`] — a canvas in the making; [`model`] — which sources may serve one of its pixels.
+//! 10. [`fill`] — scan, pool, draw, write: one stage for a batch of canvases.
+//! 11. [`entropy`] — how mixed the sources of a finished image are.
 //!
 //! `python` converts, releases the GIL and delegates; nothing here calls back into Python.
 //!
 //! Shape letters are those of the design: `N` images of `H`×`W`×`C`, `B` canvases, `D` embedding width,
 //! `K` shortlist length, `w` window side, `R` locality radius, `T` known taps, `P` pixels of a stage.
 
+pub mod canvas;
 pub mod corpus;
 pub mod entropy;
 pub mod error;
 pub mod fill;
 pub mod geometry;
+pub mod model;
 pub mod order;
 pub mod planes;
 pub mod pool;

@@ -5,8 +5,9 @@
 //! so all canvases of a batch share it, and the known mask with it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 
-use crate::error::{require, Result};
+use crate::error::{check, require, Result};
 use crate::geometry::{Extent, Pixel};
 use crate::sample::{Keyed, Stream};
 use crate::window::check_side;
@@ -20,7 +21,7 @@ pub struct FillOrder {
 }
 
 /// The fill order of a frame of which `known` (row-major) is given.
-pub fn fill_order(extent: Extent, known: &[bool], window: usize) -> Result<FillOrder> {
+pub fn fill_order(extent: Extent, known: &[bool], window: usize, cancel: &AtomicBool) -> Result<FillOrder> {
     check_side(window, extent)?;
     require(known.len() == extent.area(), "known", format!("{} flags", extent.area()), known.len())?;
     require(known.contains(&true), "known", "a mask with at least one known pixel", "none")?;
@@ -30,6 +31,7 @@ pub fn fill_order(extent: Extent, known: &[bool], window: usize) -> Result<FillO
     let mut order = FillOrder { pixels: Vec::new(), stages: vec![0] };
     for mut ring in rings {
         while !ring.is_empty() {
+            check(cancel)?;
             // First of the fullest: the ring is in (y, x) order, and removal keeps it so.
             let mut next = 0;
             for (index, &pixel) in ring.iter().enumerate().skip(1) {
@@ -108,6 +110,8 @@ impl Overlap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    static GO_ON: AtomicBool = AtomicBool::new(false);
     use crate::geometry::Rect;
 
     fn seeded(extent: Extent, seed: Rect) -> Vec<bool> {
@@ -122,7 +126,7 @@ mod tests {
     fn a_centred_seed_grows_ring_by_ring() {
         let extent = Extent::new(28, 28);
         let known = seeded(extent, Rect { y: 10, x: 10, height: 8, width: 8 });
-        let order = fill_order(extent, &known, 9).unwrap();
+        let order = fill_order(extent, &known, 9, &GO_ON).unwrap();
         assert_eq!(order.pixels.len(), 28 * 28 - 64);
         assert_eq!(order.stages.len(), 11);
         assert_eq!(order.stages[1], 36);
@@ -132,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_full_frame_has_no_stage() {
-        let order = fill_order(Extent::new(3, 3), &[true; 9], 3).unwrap();
+        let order = fill_order(Extent::new(3, 3), &[true; 9], 3, &GO_ON).unwrap();
         assert_eq!(order, FillOrder { pixels: vec![], stages: vec![0] });
     }
 
@@ -143,7 +147,7 @@ mod tests {
         for pixel in (Rect { y: 2, x: 2, height: 5, width: 5 }).pixels() {
             known[extent.flat(pixel)] = false;
         }
-        let order = fill_order(extent, &known, 3).unwrap();
+        let order = fill_order(extent, &known, 3, &GO_ON).unwrap();
         assert_eq!(order.stages, vec![0, 16, 24, 25]);
         assert_eq!(order.pixels[24], Pixel { y: 4, x: 4 });
     }
@@ -181,7 +185,8 @@ mod tests {
     #[test]
     fn bad_masks_and_windows_are_refused() {
         let extent = Extent::new(4, 4);
-        let message = |known: &[bool], window| fill_order(extent, known, window).unwrap_err().to_string();
+        let message =
+            |known: &[bool], window| fill_order(extent, known, window, &GO_ON).unwrap_err().to_string();
         assert_eq!(message(&[true; 15], 3), "known must be 16 flags, got 15");
         assert_eq!(message(&[false; 16], 3), "known must be a mask with at least one known pixel, got none");
         assert_eq!(message(&[true; 16], 5), "window must be odd, in 3..=4 (the image is 4×4), got 5");

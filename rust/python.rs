@@ -1,24 +1,19 @@
 //! `npgen._core`: converts arrays, releases the GIL, delegates. No logic of its own.
 
+mod filler;
 mod run;
 
 use numpy::ndarray::{Array1, Array2};
-use numpy::{
-    IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-    PyReadonlyArray3, PyReadwriteArray3, PyReadwriteArray4, PyUntypedArrayMethods,
-};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::corpus::{Corpus, ImageId};
+use crate::corpus::ImageId;
 use crate::error::{require, Error, Result};
-use crate::fill::{Account, Canvas, Model, Trace};
 use crate::geometry::{Extent, Pixel};
-use crate::pool::{Keep, Rule};
 use crate::sample::{Keyed, Stream};
 use crate::shortlist::Rows;
 use crate::ssd::Path;
-use crate::window::Window;
 use run::run;
 
 impl From<Error> for PyErr {
@@ -106,7 +101,7 @@ fn fill_order<'py>(
 ) -> PyResult<Pair<'py, PyArray2<i32>, PyArray1<i64>>> {
     let extent = Extent::new(known.shape()[0], known.shape()[1]);
     let known = contiguous("known", known.as_slice())?;
-    let order = run(py, 1, |_| crate::order::fill_order(extent, known, window))?;
+    let order = run(py, 1, |cancel| crate::order::fill_order(extent, known, window, cancel))?;
     let mut pixels = Array2::zeros((order.pixels.len(), 2));
     for (mut row, pixel) in pixels.rows_mut().into_iter().zip(&order.pixels) {
         row[0] = pixel.y as i32;
@@ -132,7 +127,8 @@ fn shortlist<'py>(
         .iter()
         .map(|&id| optional_id("barred", id, key_rows.count()))
         .collect::<Result<Vec<_>>>()?;
-    let found = run(py, threads, |_| crate::shortlist::shortlist(key_rows, query_rows, k, &barred))?;
+    let found =
+        run(py, threads, |cancel| crate::shortlist::shortlist(key_rows, query_rows, k, &barred, cancel))?;
     let shape = (found.len(), k);
     let ids = Array2::from_shape_fn(shape, |(b, rank)| found[b][rank].image.0 as i32);
     let products = Array2::from_shape_fn(shape, |(b, rank)| found[b][rank].product);
@@ -216,290 +212,32 @@ fn draw_seed_places<'py>(
     Ok(Array2::from_shape_fn((samples.len(), 2), place).into_pyarray(py))
 }
 
-/// Image ids, y, x and distances of a pool, in its order.
-type PoolArrays<'py> = (
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<i32>>,
-    Bound<'py, PyArray1<f64>>,
-);
-
-/// Image ids, y, x, distances and pool sizes of a batch, (B, H, W) each.
-type TraceArrays<'py> = (
-    PyReadwriteArray3<'py, i32>,
-    PyReadwriteArray3<'py, i32>,
-    PyReadwriteArray3<'py, i32>,
-    PyReadwriteArray3<'py, f32>,
-    PyReadwriteArray3<'py, i32>,
-);
-
-/// A corpus and the way its pixels are compared and chosen: all that stays the same during a run.
-#[pyclass(frozen)]
-struct Filler {
-    images: Py<PyArray4<u8>>,
-    frame: Extent,
-    window: Window,
-    radius: usize,
-    rule: Rule,
-    quota: Option<usize>,
-    literal: bool,
-    threads: usize,
-    path: Path,
-    account: Account,
-}
-
-impl Filler {
-    /// Calls `work` with the model over the images, in sweep 0 or a later one.
-    fn with_model<T>(&self, py: Python, sweep: u16, work: impl FnOnce(Model) -> PyResult<T>) -> PyResult<T> {
-        let images = self.images.bind(py).readonly();
-        let model = Model {
-            corpus: corpus_of(images.shape(), contiguous("images", images.as_slice())?)?,
-            frame: self.frame,
-            window: &self.window,
-            radius: self.radius,
-            rule: self.rule,
-            quota: self.quota,
-            literal: self.literal,
-            sweep,
-            path: self.path,
-            account: &self.account,
-        };
-        work(model)
-    }
-}
-
-/// A canvas, its mask and one of its pixels, checked against the corpus.
-fn one_canvas<'a>(
-    model: &Model,
-    canvas: &'a PyReadonlyArray3<u8>,
-    known: &'a PyReadonlyArray2<bool>,
-    pixel: &PyReadonlyArray2<i32>,
-) -> Result<(&'a [u8], &'a [bool], Pixel)> {
-    let extent = model.frame;
-    check_shape("canvas", canvas.shape(), &[extent.height, extent.width, model.corpus.channels()])?;
-    check_shape("known", known.shape(), &[extent.height, extent.width])?;
-    check_shape("pixel", pixel.shape(), &[1, 2])?;
-    let pixel = pixels_of(pixel, extent)?[0];
-    Ok((contiguous("canvas", canvas.as_slice())?, contiguous("known", known.as_slice())?, pixel))
-}
-
-fn corpus_of<'a>(shape: &[usize], images: &'a [u8]) -> Result<Corpus<'a>> {
-    Corpus::new(images, shape[0], Extent::new(shape[1], shape[2]), shape[3])
-}
-
-#[pymethods]
-impl Filler {
-    #[new]
-    #[pyo3(signature = (images, *, frame, window, sigma, radius, epsilon, k_min, best_only, quota, literal, compare, threads))]
-    #[allow(clippy::too_many_arguments)] // keyword arguments of one frozen configuration
-    fn new(
-        images: Bound<'_, PyArray4<u8>>,
-        frame: (usize, usize),
-        window: usize,
-        sigma: f64,
-        radius: usize,
-        epsilon: f64,
-        k_min: usize,
-        best_only: bool,
-        quota: Option<usize>,
-        literal: bool,
-        compare: bool,
-        threads: usize,
-    ) -> PyResult<Self> {
-        let readonly = images.readonly();
-        corpus_of(images.shape(), contiguous("images", readonly.as_slice())?)?;
-        let keep = if best_only { Keep::Best } else { Keep::All };
-        let frame = Extent::new(frame.0, frame.1);
-        require(frame.area() > 0, "frame", "at least 1×1", format!("{}×{}", frame.height, frame.width))?;
-        require(quota != Some(0), "quota", "at least 1 or None", 0)?;
-        let window = Window::new(window, sigma, frame)?;
-        Ok(Self {
-            frame,
-            window: if compare { window } else { Window::empty() },
-            radius,
-            rule: Rule::new(epsilon, k_min, keep)?,
-            quota,
-            literal,
-            threads,
-            path: Path::chosen()?,
-            account: Account::default(),
-            images: images.unbind(),
-        })
-    }
-
-    /// Fills `pixels` (P, 2) of a batch of canvases in place, with their traces: canvas b from the images
-    /// `ids[ends[b - 1]..ends[b]]` of `shortlists` = (ids, ends) or, where that is None, from all. In sweep 0 pixels
-    /// are filled, in later ones visited again. Returns how often no candidate was near enough, (B,); 0 unless `literal`.
-    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, sweep, samples, barred, shortlists))]
-    #[allow(clippy::too_many_arguments)] // keyword arguments of one batch
-    fn fill<'py>(
-        &self,
-        py: Python<'py>,
-        mut canvases: PyReadwriteArray4<u8>,
-        trace: TraceArrays,
-        pixels: PyReadonlyArray2<i32>,
-        known: PyReadonlyArray2<bool>,
-        seed: u64,
-        sweep: u16,
-        samples: PyReadonlyArray1<u64>,
-        barred: PyReadonlyArray1<i32>,
-        shortlists: Option<(PyReadonlyArray1<i32>, PyReadonlyArray1<i64>)>,
-    ) -> PyResult<Bound<'py, PyArray1<i32>>> {
-        self.with_model(py, sweep, |model| {
-            let (extent, count) = (model.frame, model.corpus.count());
-            let (height, width) = (extent.height, extent.width);
-            let batch = canvases.shape()[0];
-            check_shape("canvases", canvases.shape(), &[batch, height, width, model.corpus.channels()])?;
-            check_shape("known", known.shape(), &[height, width])?;
-            check_shape("samples", samples.shape(), &[batch])?;
-            check_shape("barred", barred.shape(), &[batch])?;
-            let (mut image_id, mut y, mut x, mut distance, mut pool_size) = trace;
-            for (name, shape) in [
-                ("trace.image_id", image_id.shape()),
-                ("trace.y", y.shape()),
-                ("trace.x", x.shape()),
-                ("trace.distance", distance.shape()),
-                ("trace.pool_size", pool_size.shape()),
-            ] {
-                check_shape(name, shape, &[batch, height, width])?;
-            }
-            let pixels = pixels_of(&pixels, extent)?;
-            let known = contiguous("known", known.as_slice())?;
-            let barred = contiguous("barred", barred.as_slice())?
-                .iter()
-                .map(|&id| optional_id("barred", id, count))
-                .collect::<Result<Vec<_>>>()?;
-            let area = extent.area();
-            let bytes = area * model.corpus.channels();
-            let mut image_id =
-                contiguous_mut("trace.image_id", image_id.as_slice_mut())?.chunks_exact_mut(area);
-            let mut y = contiguous_mut("trace.y", y.as_slice_mut())?.chunks_exact_mut(area);
-            let mut x = contiguous_mut("trace.x", x.as_slice_mut())?.chunks_exact_mut(area);
-            let mut distance =
-                contiguous_mut("trace.distance", distance.as_slice_mut())?.chunks_exact_mut(area);
-            let mut pool_size =
-                contiguous_mut("trace.pool_size", pool_size.as_slice_mut())?.chunks_exact_mut(area);
-            let mut rows = || {
-                Some(Trace {
-                    image_id: image_id.next()?,
-                    y: y.next()?,
-                    x: x.next()?,
-                    distance: distance.next()?,
-                    pool_size: pool_size.next()?,
-                })
-            };
-            let samples = contiguous("samples", samples.as_slice())?;
-            let mut batch: Vec<Canvas> = contiguous_mut("canvases", canvases.as_slice_mut())?
-                .chunks_exact_mut(bytes)
-                .zip(std::iter::from_fn(&mut rows))
-                .zip(samples.iter().zip(&barred))
-                .map(|((pixels, trace), (&sample, &barred))| Canvas {
-                    random: Keyed { seed, sample },
-                    barred,
-                    pixels,
-                    trace,
-                    fallbacks: 0,
-                })
-                .collect();
-            let enough =
-                |name, useful: usize| require(useful > 0, name, "more than the barred image", "nothing else");
-            match shortlists {
-                Some((ids, ends)) => {
-                    let ids = contiguous("shortlists", ids.as_slice())?;
-                    check_shape("ends of shortlists", ends.shape(), &[batch.len()])?;
-                    let lists = cut(ids, contiguous("ends of shortlists", ends.as_slice())?)?
-                        .into_iter()
-                        .zip(&barred)
-                        .map(|(ids, barred)| {
-                            let ids = sorted_ids(ids, count)?;
-                            enough("shortlists", ids.iter().filter(|&&id| Some(id) != *barred).count())?;
-                            Ok(ids)
-                        })
-                        .collect::<Result<Vec<_>>>()?;
-                    run(py, self.threads, |cancel| match self.literal {
-                        true => model.fill_literally(&pixels, known, &mut batch, Some(&lists), cancel),
-                        false => model.fill_from_shortlists(&pixels, known, &mut batch, &lists, cancel),
-                    })?;
-                }
-                None => {
-                    enough("corpus", count - usize::from(barred.iter().any(Option::is_some)))?;
-                    run(py, self.threads, |cancel| match self.literal {
-                        true => model.fill_literally(&pixels, known, &mut batch, None, cancel),
-                        false => model.fill_from_all(&pixels, known, &mut batch, cancel),
-                    })?;
-                }
-            }
-            Ok(batch.iter().map(|canvas| canvas.fallbacks).collect::<Array1<i32>>().into_pyarray(py))
-        })
-    }
-
-    /// Terms that all fills computed, and terms there would have been without pruning.
-    fn terms(&self) -> (u64, u64) {
-        self.account.terms()
-    }
-
-    /// Seconds of each of `repeats` scans of one pixel over `shortlist`, on one thread: with `prune` as a fill does it, else
-    /// of the bare kernel. With the size of the pool, 0 for none.
-    #[allow(clippy::too_many_arguments)] // the canvas's three parts, and what to time
-    fn time_scan<'py>(
-        &self,
-        py: Python<'py>,
-        canvas: PyReadonlyArray3<u8>,
-        known: PyReadonlyArray2<bool>,
-        pixel: PyReadonlyArray2<i32>,
-        shortlist: PyReadonlyArray1<i32>,
-        repeats: usize,
-        prune: bool,
-    ) -> PyResult<(Bound<'py, PyArray1<f64>>, usize)> {
-        let (seconds, size) = self.with_model(py, 0, |model| {
-            let canvas = one_canvas(&model, &canvas, &known, &pixel)?;
-            let ids = sorted_ids(contiguous("shortlist", shortlist.as_slice())?, model.corpus.count())?;
-            run(py, 1, |_| Ok(model.time_scan(canvas, &ids, repeats, prune)))
-        })?;
-        Ok((Array1::from(seconds).into_pyarray(py), size))
-    }
-
-    /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images, without those that are `barred`.
-    fn candidate_pool<'py>(
-        &self,
-        py: Python<'py>,
-        canvas: PyReadonlyArray3<u8>,
-        known: PyReadonlyArray2<bool>,
-        pixel: PyReadonlyArray2<i32>,
-        shortlist: Option<PyReadonlyArray1<i32>>,
-        barred: PyReadonlyArray1<i32>,
-    ) -> PyResult<PoolArrays<'py>> {
-        let pool = self.with_model(py, 0, |model| {
-            let (canvas, known, pixel) = one_canvas(&model, &canvas, &known, &pixel)?;
-            let ids = shortlist
-                .as_ref()
-                .map(|ids| sorted_ids(contiguous("shortlist", ids.as_slice())?, model.corpus.count()))
-                .transpose()?;
-            let barred = match contiguous("barred", barred.as_slice())? {
-                [] => Vec::new(),
-                some => sorted_ids(some, model.corpus.count())?,
-            };
-            run(py, self.threads, |cancel| {
-                model.candidate_pool((canvas, known, pixel), ids.as_deref(), barred, cancel)
-            })
-        })?;
-        let column = |of: fn(&crate::pool::Candidate) -> i32| {
-            pool.iter().map(of).collect::<Array1<i32>>().into_pyarray(py)
-        };
-        Ok((
-            column(|candidate| candidate.image.0 as i32),
-            column(|candidate| candidate.source.y as i32),
-            column(|candidate| candidate.source.x as i32),
-            pool.iter().map(|candidate| candidate.distance).collect::<Array1<f64>>().into_pyarray(py),
-        ))
-    }
+/// Which member of its pool each of some samples copies to a pixel, by the pools' sizes (B,).
+#[pyfunction]
+fn draw_members<'py>(
+    py: Python<'py>,
+    seed: u64,
+    sweep: u16,
+    samples: PyReadonlyArray1<u64>,
+    pixel: u32,
+    sizes: PyReadonlyArray1<i64>,
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let samples = contiguous("samples", samples.as_slice())?;
+    check_shape("sizes", sizes.shape(), &[samples.len()])?;
+    let draw = |(&sample, &size): (&u64, &i64)| {
+        let members = usize::try_from(size).ok().filter(|&members| members > 0);
+        let members = members.ok_or_else(|| Error::invalid("sizes", "at least 1", size))?;
+        Ok(Keyed { seed, sample }.index(Stream::Pixel { sweep }, pixel, members) as i64)
+    };
+    let sizes = contiguous("sizes", sizes.as_slice())?;
+    Ok(samples.iter().zip(sizes).map(draw).collect::<Result<Array1<i64>>>()?.into_pyarray(py))
 }
 
 #[pymodule]
 mod _core {
     #[pymodule_export]
     use super::{
-        draw_seed_images, draw_seed_places, fill_order, instruction_sets, shortlist, sliding_entropy,
-        sweep_order, Filler,
+        draw_members, draw_seed_images, draw_seed_places, fill_order, filler::Filler, filler::Pools,
+        instruction_sets, shortlist, sliding_entropy, sweep_order,
     };
 }

@@ -5,11 +5,12 @@
 //! set, the batch or the threads. (Where the CPU lacks the instruction, the same fused sum is slow but the same.)
 
 use std::cmp::Ordering;
+use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
 use crate::corpus::ImageId;
-use crate::error::{require, Error, Result};
+use crate::error::{check, require, Error, Result};
 
 /// Partial sums of a product: one AVX-512 register, two of AVX2, four of NEON.
 const LANES: usize = 16;
@@ -64,7 +65,13 @@ impl<'a> Rows<'a> {
 }
 
 /// For each query the `k` nearest images, nearest first; `barred[b]`, if any, is left out for query `b`.
-pub fn shortlist(keys: Rows, queries: Rows, k: usize, barred: &[Option<ImageId>]) -> Result<Vec<Vec<Match>>> {
+pub fn shortlist(
+    keys: Rows,
+    queries: Rows,
+    k: usize,
+    barred: &[Option<ImageId>],
+    cancel: &AtomicBool,
+) -> Result<Vec<Vec<Match>>> {
     require(
         queries.width == keys.width,
         "queries",
@@ -79,6 +86,7 @@ pub fn shortlist(keys: Rows, queries: Rows, k: usize, barred: &[Option<ImageId>]
     let nearest_of_part = |part: &[f32], first_key: usize| {
         let mut nearest = vec![Nearest::new(k); queries.count()];
         for (block, values) in part.chunks(BLOCK * keys.width).enumerate() {
+            check(cancel)?;
             let first_key = first_key + block * BLOCK;
             check_finite("keys", values, first_key, keys.width)?;
             products(Rows { values, ..keys }, queries, &mut nearest, |query, key, product, nearest| {
@@ -354,7 +362,7 @@ mod tests {
             let queries = Rows::new("queries", &queries, width).unwrap();
             let k = k.min(count - 1);
             let barred: Vec<_> = (0..batch).map(|b| (b % 2 == 0).then_some(ImageId((b % count) as u32))).collect();
-            let found = shortlist(keys, queries, k, &barred).unwrap();
+            let found = shortlist(keys, queries, k, &barred, &AtomicBool::new(false)).unwrap();
             for (b, found) in found.iter().enumerate() {
                 prop_assert_eq!(found, &plain(keys, queries.row(b), k, barred[b]));
             }
@@ -388,7 +396,7 @@ mod tests {
         let values = [0.0, 1.0, 2.0, f32::NAN];
         let rows = |values, width| Rows::new("keys", values, width).unwrap();
         let message = |keys, queries, k, barred: &[Option<ImageId>]| {
-            shortlist(keys, queries, k, barred).unwrap_err().to_string()
+            shortlist(keys, queries, k, barred, &AtomicBool::new(false)).unwrap_err().to_string()
         };
         assert_eq!(
             message(rows(&values[..2], 1), rows(&values[..2], 2), 1, &[None]),

@@ -5,9 +5,10 @@ mod common;
 
 use std::sync::atomic::AtomicBool;
 
+use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
-use npgen::fill::{Account, Canvas, Model, Trace};
 use npgen::geometry::{Extent, Rect};
+use npgen::model::{Account, Model};
 use npgen::order::{fill_order, FillOrder};
 use npgen::pool::{Keep, Rule};
 use npgen::sample::Keyed;
@@ -46,7 +47,7 @@ impl Scene {
         Self {
             bytes: common::images(COUNT, EXTENT, CHANNELS),
             window: Window::new(7, 1.2, EXTENT).unwrap(),
-            order: fill_order(EXTENT, &known, 7).unwrap(),
+            order: fill_order(EXTENT, &known, 7, &AtomicBool::new(false)).unwrap(),
             known,
             quota,
             account: Account::default(),
@@ -60,6 +61,7 @@ impl Scene {
             window: &self.window,
             radius: 2,
             rule: Rule::new(0.1, 3, Keep::Best).unwrap(),
+            elsewhere: 0,
             quota: self.quota,
             literal: false,
             sweep: 0,

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Filler",
+    "Pools",
+    "draw_members",
     "draw_seed_images",
     "draw_seed_places",
     "fill_order",
@@ -25,6 +27,9 @@ def shortlist(
 def sliding_entropy(labels: NDArray[np.int64], window: int) -> NDArray[np.float64]: ...
 def instruction_sets() -> list[str]: ...
 def sweep_order(pixels: NDArray[np.int32], seed: int, sweep: int) -> NDArray[np.int32]: ...
+def draw_members(
+    seed: int, sweep: int, samples: NDArray[np.uint64], pixel: int, sizes: NDArray[np.int64]
+) -> NDArray[np.int64]: ...
 def draw_seed_images(seed: int, samples: NDArray[np.uint64], count: int) -> NDArray[np.int32]: ...
 def draw_seed_places(seed: int, samples: NDArray[np.uint64], height: int, width: int) -> NDArray[np.int32]: ...
 
@@ -45,6 +50,7 @@ class Filler:
         literal: bool,
         compare: bool,
         threads: int,
+        elsewhere: int = 0,
     ) -> Filler: ...
     def fill(
         self,
@@ -73,6 +79,22 @@ class Filler:
         shortlist: NDArray[np.int32] | None,
         barred: NDArray[np.int32],
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
+    def pools(
+        self,
+        canvases: NDArray[np.uint8],
+        trace: tuple[
+            NDArray[np.int32],
+            NDArray[np.int32],
+            NDArray[np.int32],
+            NDArray[np.float32],
+            NDArray[np.int32],
+        ],
+        *,
+        pixel: NDArray[np.int32],
+        known: NDArray[np.bool_],
+        sweep: int,
+        barred: NDArray[np.int32],
+    ) -> Pools: ...
     def terms(self) -> tuple[int, int]: ...
     def time_scan(
         self,
@@ -83,3 +105,8 @@ class Filler:
         repeats: int,
         prune: bool,
     ) -> tuple[NDArray[np.float64], int]: ...
+
+@final
+class Pools:
+    def runs(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]: ...
+    def members(self, canvases: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int32]: ...

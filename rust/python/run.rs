@@ -5,21 +5,26 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::thread::Builder;
 use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::error::Result;
+use crate::error::{require, Result};
 
 /// How long a Ctrl-C may go unnoticed.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// More than machines have; a number that was meant for something else must not exhaust one.
+const MOST_THREADS: usize = 1024;
 
 /// Thread pools by process and size. A forked child finds none of its parent's threads alive, so it makes its own.
 fn thread_pool(threads: usize) -> PyResult<Arc<ThreadPool>> {
     type Pools = Mutex<HashMap<(u32, usize), Arc<ThreadPool>>>;
     static POOLS: LazyLock<Pools> = LazyLock::new(Pools::default);
+    require(threads <= MOST_THREADS, "threads", format!("in 0..={MOST_THREADS}"), threads)?;
     let threads = match threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
@@ -49,11 +54,15 @@ pub fn run<T: Send>(
     std::thread::scope(|scope| {
         let (sender, mut receiver) = channel();
         let cancel = &cancel;
-        scope.spawn(move || {
+        let call = move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| pool.install(|| work(cancel))));
             // The receiver waits for this below; it can't be gone.
             let _ = sender.send(outcome);
-        });
+        };
+        Builder::new()
+            .name("npgen-call".into())
+            .spawn_scoped(scope, call)
+            .map_err(|error| PyRuntimeError::new_err(format!("could not start a thread: {error}")))?;
         let mut interrupt = None;
         loop {
             let receiver = &mut receiver; // Receivers may be sent to a thread, not shared with it.
