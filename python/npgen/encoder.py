@@ -12,12 +12,9 @@ in, nor on its place there, nor on the number of threads. The draw of sample 17 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -27,14 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.architecture import Architecture
-from npgen.errors import invalid
-from npgen.files import write_bytes
+from npgen.corpus import Corpus
+from npgen.errors import check_type, invalid
+from npgen.files import parse_json, write_bytes
+from npgen.imports import import_whole
 from npgen.pixels import PIXELS, PixelEncoder, check_input
+from npgen.workers import torch_workers
 
 if TYPE_CHECKING:
     import torch
-
-    from npgen.corpus import Corpus
 
 FORMAT_VERSION = 1
 WEIGHTS = Path(__file__).parent / "weights"
@@ -42,6 +40,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED: dict[str, tuple[str, tuple[int, int, int]]] = {
     "mnist": ("mnist", (28, 28, 1)),
     "mnist-5k": ("mnist", (28, 28, 1)),
+    "cifar10": ("cifar10", (32, 32, 3)),
 }
 # Every network pass sees exactly this many images, the last one padded: another batch size may make a library
 # choose another kernel, which sums in another order. 32 loses little speed, and wastes little when a lone
@@ -81,6 +80,9 @@ class Encoder:
         metadata: dict[str, Any] | None = None,
         device: str = "auto",
     ) -> None:
+        check_type("architecture", architecture, Architecture)
+        check_type("tensors", tensors, dict)
+        check_type("metadata", metadata, dict, type(None))
         _check_tensors(architecture, tensors)
         self.architecture = architecture
         self.tensors = {name: np.ascontiguousarray(tensors[name]) for name in architecture.shapes()}
@@ -138,6 +140,7 @@ class Encoder:
             If shapes do not fit each other or the encoder.
         """
         known = check_input(images, known, threads, self.channels)
+        import_whole("torch")
         import torch
 
         device = resolve_device(self.device)
@@ -155,9 +158,9 @@ class Encoder:
                 inputs = network_input(torch.from_numpy(pixels), torch.from_numpy(mask), weights["mean"])
                 rows[start:end] = self._forward(inputs, weights)[: end - start].cpu().numpy()
 
-        count = 1 if device.type != "cpu" else threads or torch.get_num_threads()
+        count = 1 if device.type != "cpu" else threads
         with _exact_convolutions(device):
-            for _ in _workers(count).map(run, range(0, len(images), size)):
+            for _ in torch_workers(count).map(run, range(0, len(images), size)):
                 pass
         return rows
 
@@ -188,13 +191,7 @@ class Encoder:
 
     def _load_weights(self, device: torch.device) -> dict[str, torch.Tensor]:
         if self._weights is None or self._weights["mean"].device.type != device.type:
-            import torch
-
-            weights = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in self.tensors.items()}
-            self._weights = {
-                name: tensor.to(device, memory_format=torch.channels_last) if tensor.ndim == 4 else tensor.to(device)
-                for name, tensor in weights.items()
-            }
+            self._weights = {name: _unpacked(tensor).to(device) for name, tensor in self.tensors.items()}
         return self._weights
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -255,7 +252,7 @@ class Encoder:
         except SafetensorError as error:
             raise ValueError(f"encoder must be a whole safetensors file, got {str(path)!r} ({error})") from error
         try:
-            header = json.loads(text or "")
+            header = parse_json(text or "")
             version = header.pop("format_version")
         except (ValueError, AttributeError, KeyError, TypeError) as error:
             raise invalid("encoder", "a safetensors file written by npgen", str(path)) from error
@@ -301,6 +298,7 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
         If `spec` is unknown, the file is no good, the corpus has no encoder, or the encoder does not fit the
         corpus.
     """
+    check_type("corpus", corpus, Corpus)
     encoder = _find_encoder(spec, corpus, device)
     shape = corpus.images.shape[1:]
     if isinstance(encoder, PixelEncoder) and encoder.shape != shape:
@@ -329,11 +327,13 @@ def resolve_device(device: str) -> torch.device:
     ValueError
         If torch does not know the name, or this machine has no such device.
     """
+    import_whole("torch")
     import torch
 
     if device == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            # Processes that torchrun started on one machine take one accelerator each.
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         torch.empty(0, device=device)
@@ -403,6 +403,7 @@ def _check_tensors(architecture: Architecture, tensors: dict[str, NDArray[np.flo
     for name, tensor in tensors.items():
         if name not in shapes:
             raise invalid("tensors", f"only {', '.join(shapes)}", name)
+        check_type(f"tensor {name!r}", tensor, np.ndarray)
         if tensor.shape != shapes[name] or tensor.dtype != np.float16:
             got = f"{tensor.dtype} of shape {tensor.shape}"
             raise invalid(f"tensor {name!r}", f"float16 of shape {shapes[name]}", got)
@@ -410,26 +411,16 @@ def _check_tensors(architecture: Architecture, tensors: dict[str, NDArray[np.flo
             raise invalid(f"tensor {name!r}", "finite numbers", f"{(~np.isfinite(tensor)).sum()} that are not")
 
 
-@functools.cache
-def _workers_of(process: int, count: int) -> ThreadPoolExecutor:
-    """Start threads that each run torch on one thread: they share out micro-batches, and no sum is split between them.
+def _unpacked(tensor: NDArray[np.float16]) -> torch.Tensor:
+    """Turn a stored tensor into what convolutions take: float32, channels last.
 
-    They are kept, as torch takes a millisecond to change its number of threads.
+    By NumPy, as torch would share the work among threads that a forked child of this process hasn't got.
     """
     import torch
 
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(count, f"npgen-encoder-{process}", torch.set_num_threads, (1,))
-    everyone = threading.Barrier(count)
-    for _ in pool.map(lambda _: everyone.wait(), range(count)):
-        pass
-    torch.set_num_threads(before)  # the number is each thread's own, but new threads take the last one set
-    return pool
-
-
-def _workers(count: int) -> ThreadPoolExecutor:
-    # A forked child has none of its parent's threads.
-    return _workers_of(os.getpid(), count)
+    if tensor.ndim != 4:
+        return torch.from_numpy(tensor.astype(np.float32))
+    return torch.from_numpy(tensor.transpose(0, 2, 3, 1).astype(np.float32, "C")).permute(0, 3, 1, 2)
 
 
 def _exact_convolutions(device: torch.device) -> AbstractContextManager[None]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.errors import invalid
+from npgen.imports import import_whole
 from npgen.validate import check_name
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def load_network(name: str, request: NetworkRequest) -> Network:
 
 
 def _corpus_classifier(request: NetworkRequest) -> Network:
+    import_whole("torch")
     from npgen.classifier import BATCH, load_classifier
 
     if request.weights is not None:
@@ -169,6 +171,7 @@ def _inception(request: NetworkRequest) -> Network:
     The features are the 2,048 of the last pooling; the probabilities those of the 1,008 classes without bias, which is
     what the Inception Score is customarily taken from.
     """
+    import_whole("torch")
     import torch
 
     from npgen.encoder import resolve_device

@@ -1,5 +1,5 @@
 """`python -m npgen.cli`."""
 
-from npgen.cli import app
+from npgen_command import main
 
-app()
+main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -13,6 +12,7 @@ import typer
 
 from npgen.config import Config
 from npgen.errors import invalid
+from npgen.files import parse_json
 
 app = typer.Typer(
     help="White-box image generation: every pixel is a copy of a known pixel of a known image.",
@@ -69,7 +69,7 @@ def settings_from(path: Path | None, given: dict[str, Any]) -> Config:
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(path.read_bytes())  # which may well come from a pipe
         except ValueError as error:
             raise ValueError(f"config must be a JSON file, got {str(path)!r} ({error})") from error
         if not isinstance(values, dict):

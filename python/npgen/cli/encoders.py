@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -30,12 +29,13 @@ def encoder_train(
 ) -> None:
     """Train a SimCLR encoder on a corpus; the corpus uses it from then on."""
     from npgen.corpus import load_corpus
+    from npgen.files import read_json
     from npgen.recipe import Recipe
     from npgen.simclr import train_encoder
 
     source = load_corpus(corpus)
     assert source.path is not None
-    values = Recipe.for_corpus(source).to_json() if recipe is None else json.loads(recipe.read_text("utf-8"))
+    values = Recipe.for_corpus(source).to_json() if recipe is None else read_json(recipe)
     given = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     values |= {key: value for key, value in given.items() if value is not None}
     target = out or source.path / "encoder.safetensors"

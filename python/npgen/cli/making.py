@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,10 @@ def generate(
     ] = None,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Make the I-th of N parts, from 0; `npgen merge` joins them.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="What the processes of torchrun divide: samples or corpus; `samples` if it started them."),
     ] = None,
     encoder: EncoderName = "auto",
     batch_size: BatchSize = 64,
@@ -81,6 +86,8 @@ def generate(
     from npgen.runs import part_of
 
     settings = settings_from(config, locals())
+    if split is None and "WORLD_SIZE" in os.environ:
+        split = "samples"
     source = load_corpus(corpus)
     part = ""
     if shard is not None:
@@ -102,7 +109,10 @@ def generate(
         memory=None if memory is None else int(memory * 2**30),
         progress=not quiet,
         out=out,
+        split=split,
     )
+    if not len(samples):
+        return  # rank 0 has them
     seconds = time.perf_counter() - start
     side = min(WINDOW, *samples.images.shape[1:3])
     entropies = entropy(samples, source, side)

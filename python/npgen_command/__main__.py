@@ -1,0 +1,5 @@
+"""`python -m npgen_command`."""
+
+from npgen_command import main
+
+main()
