@@ -20,8 +20,8 @@ def seeded(seed=0):
 class TestRingMasks:
     @pytest.mark.parametrize(("height", "width"), [(28, 28), (9, 14), (5, 3)])
     def test_rings_around_the_centre(self, height, width):
-        recipe = Recipe(full=0.0, jitter=0.0, seed_size=4)
-        masks = ring_masks(300, height, width, recipe, seeded()).numpy()
+        recipe = Recipe(jitter=0.0, seed_size=4)
+        masks = ring_masks(300, height, width, recipe, seeded(), 0.0).numpy()
         assert masks.shape == (300, height, width) and masks.dtype == bool
         tall, wide = min(4, height), min(4, width)
         top, left = (height - tall) // 2, (width - wide) // 2
@@ -44,13 +44,13 @@ class TestRingMasks:
         assert begun > 0 or rings == 0
 
     def test_share_of_full_masks(self):
-        assert ring_masks(50, 28, 28, Recipe(full=1.0), seeded()).all()
-        masks = ring_masks(2000, 40, 40, Recipe(full=0.5, seed_size=2), seeded())
+        assert ring_masks(50, 28, 28, Recipe(), seeded(), 1.0).all()
+        masks = ring_masks(2000, 40, 40, Recipe(seed_size=2), seeded(), 0.5)
         assert 0.46 < masks.flatten(1).all(1).float().mean() < 0.56
 
     def test_jitter_moves_the_square(self):
-        recipe = Recipe(full=0.0, jitter=0.25, seed_size=4)
-        smallest = [mask.numpy() for mask in ring_masks(2000, 20, 20, recipe, seeded()) if mask.sum() == 16]
+        recipe = Recipe(jitter=0.25, seed_size=4)
+        smallest = [mask.numpy() for mask in ring_masks(2000, 20, 20, recipe, seeded(), 0.0) if mask.sum() == 16]
         places = {tuple(np.argwhere(mask)[0]) for mask in smallest}
         assert len(places) > 10
         assert all(8 - 5 <= y <= 8 + 5 and 8 - 5 <= x <= 8 + 5 for y, x in places)

@@ -114,7 +114,7 @@ class TestEncode:
             encoder.encode(images, np.ones((28, 28), np.uint8))
         with pytest.raises(ValueError, match=r"known must be of shape .* got \(3, 28, 28\)"):
             encoder.encode(images, np.ones((3, 28, 28), bool))
-        with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        with pytest.raises(ValueError, match="threads must be in 1…1024, got 0"):
             encoder.encode(images, threads=0)
 
     def test_unknown_device(self):
@@ -152,7 +152,7 @@ class TestArchitecture:
             Architecture(2, SMALL, 1, 4)
         with pytest.raises(ValueError, match="layers must be at least one"):
             Architecture(1, (), 1, 4)
-        with pytest.raises(ValueError, match="pool must be a positive whole number, got 0"):
+        with pytest.raises(ValueError, match="pool must be a whole number in 1…64, got 0"):
             Architecture(1, SMALL, 0, 4)
         with pytest.raises(ValueError, match="dim must be a positive whole number or None, got 0"):
             Architecture(1, SMALL, 1, 0)
@@ -275,11 +275,14 @@ class TestFiles:
         expect("a.safetensors' is damaged: architecture must be an object of", header={"format_version": 1})
         for change, message in [
             ({"channels": 2}, "channels must be 1 or 3, got 2"),
+            ({"channels": True}, "channels must be 1 or 3, got True"),
             ({"layers": []}, "layers must be at least one"),
             ({"layers": [[8, 3]]}, r"layers must be tuples of positive whole numbers .*, got \(8, 3\)"),
             ({"layers": [[8, 4, 1]]}, "layers must be of odd kernel side, got"),
             ({"layers": [8, 4, 1]}, "architecture must be an object of channels, layers, pool and dim, got"),
-            ({"pool": 0}, "pool must be a positive whole number, got 0"),
+            ({"pool": 0}, "pool must be a whole number in 1…64, got 0"),
+            ({"pool": 10**9, "dim": None}, "pool must be a whole number in 1…64, got 1000000000"),
+            ({"layers": [[0, 2**40 + 1, 1]]}, r"layers must be of numbers up to 65536, got \(0, 1099511627777, 1\)"),
             ({"dim": "wide"}, "dim must be a positive whole number or None, got 'wide'"),
         ]:
             expect(message, header={**header, "architecture": {**header["architecture"], **change}})
@@ -366,7 +369,7 @@ class TestPixels:
         assert len({PixelEncoder(28, 28, 1).id, PixelEncoder(28, 29, 1).id, PixelEncoder(28, 28, 1, grid=5).id}) == 3
 
     def test_bad_extents(self):
-        with pytest.raises(ValueError, match="grid must be at least 1, got 0"):
+        with pytest.raises(ValueError, match="grid must be in 1…2147483647, got 0"):
             PixelEncoder(28, 28, 1, grid=0)
         with pytest.raises(ValueError, match=r"images must be of shape \(B, 28, 28, 1\), got \(1, 9, 9, 1\)"):
             PixelEncoder(28, 28, 1).encode(random_images(1, 9, 9))
@@ -391,10 +394,12 @@ class TestLoadEncoder:
         encoder = load_encoder("pixels", corpus_of(random_images(2, 9, 13, 3)))
         assert encoder.encode(random_images(2, 9, 13, 3)).shape == (2, 2 * 7 * 7 * 3 + 1)
 
-    @pytest.mark.parametrize("name", ["mnist", "mnist-5k"])
+    @pytest.mark.parametrize("name", list(SHIPPED))
     def test_auto_finds_the_shipped_one(self, name):
-        encoder = load_encoder("auto", corpus_of(random_images(2), name))
-        assert encoder.id == load_encoder("mnist", corpus_of(random_images(2))).id
+        spec, shape = SHIPPED[name]
+        images = random_images(2, *shape)
+        encoder = load_encoder("auto", corpus_of(images, name))
+        assert encoder.id == load_encoder(spec, corpus_of(images)).id
 
     def test_auto_finds_the_one_for_its_name_and_shape(self, tmp_path, monkeypatch):
         monkeypatch.setattr("npgen.encoder.WEIGHTS", tmp_path)
@@ -462,7 +467,7 @@ class TestShipped:
         assert encoder.metadata["recipe"] == description["recipe"]
         assert encoder.metadata["accuracy"] == description["accuracy"]
         assert encoder.metadata["image_size"] == list(shape[:2])
-        assert encoder.channels == shape[2] and 64 <= encoder.dim <= 128
+        assert encoder.channels == shape[2] and 64 <= encoder.dim <= 256
 
     def test_accuracy(self, data_root: Path):
         from npgen.neighbours import knn_accuracy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import json
 import math
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ class TestRecipe:
         assert Recipe().crop == 1 and Recipe().hue == 0
         photographs = Recipe.for_corpus(rgb, epochs=2)
         assert (photographs.flip, photographs.crop, photographs.hue, photographs.epochs) == (0.5, 0.25, 0.1, 2)
+        assert (photographs.full, photographs.least_motion) == (1, 1) and photographs.masked_epochs > 0
         shapes = photographs.architecture(3).shapes().values()
         assert sum(math.prod(shape) for shape in shapes) < 2_000_000
 
@@ -39,6 +41,9 @@ class TestRecipe:
             Recipe.from_json({"layers": 3})
         with pytest.raises(ValueError, match="recipe must be an object of numbers, got"):
             Recipe.from_json({"blur": "much"})
+        for wrong in ("much", True, None, decimal.Decimal("NaN")):
+            with pytest.raises(TypeError, match="zoom must be a number, got"):
+                Recipe(zoom=wrong)
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -46,6 +51,11 @@ class TestRecipe:
             ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
             ({"batch_size": 1}, "batch_size must be a whole number of at least 2, got 1"),
             ({"seed": 1.5}, "seed must be a whole number of at least 0, got 1.5"),
+            ({"masked_epochs": -1}, "masked_epochs must be a whole number of at least 0, got -1"),
+            ({"masked_rate": 0.0}, "masked_rate must be a number above 0, got 0.0"),
+            ({"masked_full": 1.2}, r"masked_full must be in 0\.\.1, got 1.2"),
+            ({"pooled": 1}, "pooled must be true or false, got 1"),
+            ({"least_motion": -0.1}, r"least_motion must be in 0\.\.1, got -0.1"),
             ({"full": 1.2}, r"full must be in 0\.\.1, got 1.2"),
             ({"zoom": -1.0}, "zoom must be a number of at least 0, got -1.0"),
             ({"shift": math.inf}, "shift must be a number of at least 0, got inf"),

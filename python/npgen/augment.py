@@ -13,9 +13,7 @@ from torchvision.transforms import v2
 from npgen.recipe import Recipe
 
 
-def ring_masks(
-    count: int, height: int, width: int, recipe: Recipe, generator: torch.Generator, full: float | None = None
-) -> Tensor:
+def ring_masks(count: int, height: int, width: int, recipe: Recipe, generator: torch.Generator, full: float) -> Tensor:
     """Draw known masks as npgen's fill leaves them: a square, whole rings around it, part of the next ring.
 
     Parameters
@@ -25,11 +23,11 @@ def ring_masks(
     height, width
         Extents of the images.
     recipe
-        For `seed_size`, `jitter` and `full`, the share of masks without unknown pixels.
+        For `seed_size` and `jitter`.
     generator
         Source of the random numbers, on the CPU.
     full
-        That share, where it is not the recipe's `full`.
+        Share of masks without unknown pixels.
 
     Returns
     -------
@@ -42,7 +40,7 @@ def ring_masks(
     # In half of the masks the next ring is begun: a stretch of it from anywhere, as long as chance has it.
     part = (_uniform(generator, count) * (_uniform(generator, count) < 0.5))[:, None, None]
     start = _uniform(generator, count)[:, None, None]
-    whole_image = (_uniform(generator, count) < (recipe.full if full is None else full))[:, None, None]
+    whole_image = (_uniform(generator, count) < full)[:, None, None]
     moved = torch.round((_uniform(generator, count, 2) * 2 - 1) * recipe.jitter * torch.tensor([height, width]))
     # Positions relative to the seed square's first pixel.
     y = torch.arange(height) - (height - tall) // 2 - moved[:, :1]  # (B, H)

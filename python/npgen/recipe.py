@@ -23,14 +23,14 @@ class Recipe:
     Parameters
     ----------
     epochs
-        Passes over the corpus in which views are told apart.
-    distil_epochs
-        Passes after those in which the network, beside a frozen copy of itself that sees whole images, learns to say of
-        a masked one what the copy says of the whole.
-    distil_rate
-        Peak of AdamW's learning rate in these passes; it falls as a cosine to zero.
-    distil_full
-        Share of images that are known in full in these passes.
+        Passes over the corpus in which views are told apart, of which the share `full` is known in full.
+    masked_epochs
+        Passes after those in which only the share `masked_full` is known in full. Small patches of photographs share
+        colours and textures more than meaning: there it is better to learn from whole views first.
+    masked_rate
+        As `learning_rate`, in these passes.
+    masked_full
+        As `full`, in these passes.
     batch_size
         Images per step; each has 2 batch_size - 1 rivals.
     temperature
@@ -43,6 +43,9 @@ class Recipe:
         Length of the rise, in epochs.
     layers, pool, dim
         As in `npgen.encoder.Architecture`.
+    pooled
+        Whether the embedding is what the linear map to `dim` numbers gets, and the map is left behind with the rest of
+        the head. Of photographs it tells more, and takes more room: two points of 20-NN accuracy on CIFAR-10.
     projection
         Width of the space that NT-Xent compares in.
     rotation, shear
@@ -54,6 +57,10 @@ class Recipe:
     crop
         Smallest share of the image's area that a view shows, at any place, in a box whose sides differ by up to
         15 % (√4/3); 1 shows all of it.
+    least_motion
+        Share of these motions, of `elastic` and of `blur` that a view gets however little of it is known. A small patch
+        of a glyph says most by where it is, so that it should not move: 0. Patches of a photograph that did not move
+        would be told apart by their texture: 1.
     elastic
         Largest displacement of a random smooth field, as a share of the image.
     blur
@@ -67,8 +74,7 @@ class Recipe:
     grey
         Share of RGB views turned grey.
     full
-        Share of views that are known in full, as keys are, while views are told apart. Small patches of photographs
-        share colours and textures more than meaning: there 1 is better, and distillation teaches the rest.
+        Share of views that are known in full, as keys are.
     seed_size
         Side of the square that a ring mask grows from, pixels.
     jitter
@@ -86,9 +92,9 @@ class Recipe:
     """
 
     epochs: int = 16
-    distil_epochs: int = 0
-    distil_rate: float = 1e-3
-    distil_full: float = 0.25
+    masked_epochs: int = 0
+    masked_rate: float = 2e-3
+    masked_full: float = 0.4
     batch_size: int = 512
     temperature: float = 0.2
     learning_rate: float = 4e-3
@@ -104,12 +110,14 @@ class Recipe:
     )
     pool: int = 2
     dim: int = 128
+    pooled: bool = False
     projection: int = 128
     rotation: float = 20.0
     shear: float = 15.0
     zoom: float = 0.2
     shift: float = 0.1
     crop: float = 1.0
+    least_motion: float = 0.0
     elastic: float = 0.1
     blur: float = 0.3
     flip: float = 0.0
@@ -126,7 +134,7 @@ class Recipe:
         """Check every number."""
         for name, least in (
             ("epochs", 1),
-            ("distil_epochs", 0),
+            ("masked_epochs", 0),
             ("batch_size", 2),
             ("dim", 1),
             ("projection", 1),
@@ -137,7 +145,11 @@ class Recipe:
             if type(number) is not int or number < least:
                 raise invalid(name, f"a whole number of at least {least}", number)
         self.architecture(1)
-        for name in ("blur", "flip", "colour", "grey", "full", "distil_full"):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "float" and (not isinstance(value, int | float) or isinstance(value, bool)):
+                raise TypeError(f"{field.name} must be a number, got {value!r}")
+        for name in ("blur", "flip", "colour", "grey", "full", "masked_full", "least_motion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise invalid(name, "in 0..1", getattr(self, name))
         for name in ("weight_decay", "warmup_epochs", "zoom", "shift", "elastic", "hue", "jitter"):
@@ -145,12 +157,14 @@ class Recipe:
                 raise invalid(name, "a number of at least 0", getattr(self, name))
         if not 0 < self.crop <= 1:
             raise invalid("crop", "above 0 and at most 1", self.crop)
-        for name in ("temperature", "learning_rate", "distil_rate"):
+        for name in ("temperature", "learning_rate", "masked_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise invalid(name, "a number above 0", getattr(self, name))
         for name, limit in (("rotation", 180), ("shear", 80)):
             if not 0 <= getattr(self, name) <= limit:
                 raise invalid(name, f"degrees in 0..{limit}", getattr(self, name))
+        if type(self.pooled) is not bool:
+            raise invalid("pooled", "true or false", self.pooled)
         if self.precision not in ("bfloat16", "float32"):
             raise invalid("precision", '"bfloat16" or "float32"', self.precision)
 
@@ -174,8 +188,8 @@ class Recipe:
             return cls(**changes)
         # Mirroring, crops and other light leave a photograph what it is; it is seldom tilted, as glyphs are.
         photographs = cls(
-            epochs=60,
-            distil_epochs=10,
+            epochs=50,
+            masked_epochs=15,
             full=1.0,
             layers=(
                 (48, 5, 2),
@@ -189,11 +203,13 @@ class Recipe:
                 (256, 3, 1, 2),
             ),
             pool=1,
+            pooled=True,
             rotation=5.0,
             shear=0.0,
             zoom=0.1,
             shift=0.05,
             crop=0.25,
+            least_motion=1.0,
             elastic=0.0,
             blur=0.0,
             flip=0.5,
@@ -266,4 +282,4 @@ class Recipe:
         Architecture
             What `npgen.encoder.Encoder` will have.
         """
-        return Architecture(channels, self.layers, self.pool, self.dim)
+        return Architecture(channels, self.layers, self.pool, None if self.pooled else self.dim)

@@ -3,12 +3,9 @@
 The flow, once per batch:
 
 1. Ring masks (`ring_masks`): what a canvas of `npgen.generate` would know of each view.
-2. Two random views of each image (`Augment`): geometry, focus, colour; the less of it, the less is known.
+2. Two random views of each image (`Augment`): geometry, focus, colour.
 3. Backbone and projection head (`TrainingNetwork`).
 4. NT-Xent (`nt_xent`): draw the two views of an image together, and push all other images away.
-
-Where the recipe has it, distillation follows: the network as it is then, frozen, embeds whole images, and it learns on
-to embed masked ones likewise (`distance_to`).
 
 The random numbers of an epoch depend on the recipe's seed and the epoch's number alone. A training resumed
 from the checkpoint of its last whole epoch therefore repeats, bit for bit on a CPU, what an uninterrupted one
@@ -19,11 +16,9 @@ This module imports torch and torchvision: import it only where training is aske
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import os
-import pickle
 import time
 import zipfile
 from pathlib import Path
@@ -38,7 +33,7 @@ from tqdm.auto import tqdm
 
 from npgen.augment import Augment, ring_masks
 from npgen.encoder import Encoder, network_input, resolve_device
-from npgen.errors import invalid
+from npgen.errors import check_whole, invalid
 from npgen.files import replacing, sha256_file, write_json
 from npgen.layers import TrainingLayers
 from npgen.neighbours import knn_accuracy
@@ -47,7 +42,7 @@ from npgen.recipe import Recipe
 if TYPE_CHECKING:
     from npgen.corpus import Corpus
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 
 
 class TrainingNetwork(nn.Module):
@@ -63,6 +58,7 @@ class TrainingNetwork(nn.Module):
 
     def __init__(self, recipe: Recipe, channels: int) -> None:
         super().__init__()
+        self.pooled = recipe.pooled
         self.layers = TrainingLayers(channels + 1, recipe.layers)
         self.pool = nn.AdaptiveAvgPool2d(recipe.pool)
         self.output = nn.Conv2d(self.layers.stack.widths[-1], recipe.dim, recipe.pool)
@@ -76,19 +72,20 @@ class TrainingNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs (B, C + 1, H, W) to projections (B, projection)."""
-        projection: Tensor = self.project(self.embed(x))
+        projection: Tensor = self.project(self.output(self.pool(self.layers(x))).flatten(1))
         return projection
 
     def embed(self, x: Tensor) -> Tensor:
         """Map inputs (B, C + 1, H, W) to embeddings (B, D) of any length."""
-        embedding: Tensor = self.output(self.pool(self.layers(x))).flatten(1)
-        return embedding
+        features: Tensor = self.pool(self.layers(x))
+        return (features if self.pooled else self.output(features)).flatten(1)
 
     def fold(self, mean: Tensor) -> dict[str, NDArray[np.float16]]:
         """Fold the normalisations into the convolutions: the tensors of an `Encoder`."""
         tensors = {"mean": mean, **self.layers.fold()}
-        assert self.output.bias is not None
-        tensors["output.weight"], tensors["output.bias"] = self.output.weight, self.output.bias
+        if not self.pooled:
+            assert self.output.bias is not None
+            tensors["output.weight"], tensors["output.bias"] = self.output.weight, self.output.bias
         return {name: tensor.detach().cpu().numpy().astype(np.float16) for name, tensor in tensors.items()}
 
 
@@ -113,11 +110,6 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     count = len(first)
     partner = (torch.arange(2 * count, device=views.device) + count) % (2 * count)
     return F.cross_entropy(similarity, partner)
-
-
-def distance_to(taught: Tensor, learned: Tensor) -> Tensor:
-    """Mean cosine distance of embeddings (B, D) to those of a teacher: the loss of the distillation."""
-    return (1 - F.cosine_similarity(learned.float(), taught.float())).mean()
 
 
 def train_encoder(
@@ -175,7 +167,7 @@ def train_encoder(
         return done
     out.parent.mkdir(parents=True, exist_ok=True)
     training = _Training(corpus, recipe, resolve_device(device))
-    epochs = recipe.epochs + recipe.distil_epochs
+    epochs = recipe.epochs + recipe.masked_epochs
     checkpoint = out.with_name(out.name + ".checkpoint")
     if resume and checkpoint.exists():
         training.restore(checkpoint)
@@ -223,8 +215,6 @@ class _Training:
             torch.manual_seed(recipe.seed)
             network = TrainingNetwork(recipe, corpus.images.shape[3])
         self.network = network.to(memory_format=torch.channels_last).to(device)
-        # What the network was when it had learned to tell views apart.
-        self.teacher: TrainingNetwork | None = None
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
@@ -243,52 +233,29 @@ class _Training:
         augment = Augment(self.recipe, generator)
         order = torch.randperm(len(self.corpus.images), generator=generator).numpy()
         self.network.train()
-        if self.epoch == self.recipe.epochs:
-            self._appoint_teacher()
-        step_of = self._distil if self.epoch >= self.recipe.epochs else self._contrast
         total = 0.0
         for step in range(self.steps_per_epoch):
             chosen = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
             self._set_learning_rate(self.epoch * self.steps_per_epoch + step)
-            total += step_of(self.corpus.images[chosen], augment)
+            total += self._contrast(self.corpus.images[chosen], augment)
             bar.update()
             bar.set_postfix(epoch=self.epoch + 1, loss=f"{total / (step + 1):.3f}", refresh=False)
         self.epoch += 1
         self.loss = total / self.steps_per_epoch
         self.seconds += time.monotonic() - began
 
-    def _appoint_teacher(self) -> None:
-        self.teacher = copy.deepcopy(self.network).eval().requires_grad_(False)
-
-    def _pixels(self, images: NDArray[np.uint8]) -> Tensor:
-        return torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
-
-    def _distil(self, images: NDArray[np.uint8], augment: Augment) -> float:
-        assert self.teacher is not None
-        pixels = self._pixels(images)
-        count, height, width = images.shape[:3]
-        known = ring_masks(count, height, width, self.recipe, augment.generator, self.recipe.distil_full)  # (B, H, W)
-        view = augment.at(torch.zeros(count))(pixels).permute(0, 2, 3, 1) * 255  # (B, H, W, C)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            with torch.no_grad():
-                taught = self.teacher.embed(network_input(view, torch.ones_like(known), self.mean))
-            learned = self.network.embed(network_input(view, known, self.mean))
-        return self._descend(distance_to(taught, learned))
-
     def _contrast(self, images: NDArray[np.uint8], augment: Augment) -> float:
-        pixels = self._pixels(images)
-        height, width = images.shape[1:3]
-        known = ring_masks(2 * len(images), height, width, self.recipe, augment.generator)  # (2 B, H, W)
-        # A small patch says most by where it is, a whole image little: the less known, the less a view moves.
-        augment.at(known.float().mean((1, 2)).view(2, -1).amin(0))
+        recipe, (height, width) = self.recipe, images.shape[1:3]
+        pixels = torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+        full = recipe.full if self.epoch < recipe.epochs else recipe.masked_full
+        known = ring_masks(2 * len(images), height, width, recipe, augment.generator, full)  # (2 B, H, W)
+        augment.at(known.float().mean((1, 2)).view(2, -1).amin(0).clamp(min=recipe.least_motion))
         views = torch.cat([augment(pixels), augment(pixels)])  # (2 B, C, H, W)
         inputs = network_input(views.permute(0, 2, 3, 1) * 255, known, self.mean)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             projections = self.network(inputs)
         first, second = projections.chunk(2)
-        return self._descend(nt_xent(first, second, self.recipe.temperature))
-
-    def _descend(self, loss: Tensor) -> float:
+        loss = nt_xent(first, second, recipe.temperature)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -296,13 +263,13 @@ class _Training:
 
     def _set_learning_rate(self, step: int) -> None:
         recipe, first = self.recipe, self.recipe.epochs * self.steps_per_epoch
-        if step < first:
-            warmup = recipe.warmup_epochs * self.steps_per_epoch
-            rate, done = recipe.learning_rate * min(1.0, (step + 1) / max(warmup, 1.0)), step / first
-        else:
-            rate, done = recipe.distil_rate, (step - first) / (recipe.distil_epochs * self.steps_per_epoch)
+        peak, begin, steps = recipe.learning_rate, 0, first
+        if step >= first:
+            peak, begin, steps = recipe.masked_rate, first, recipe.masked_epochs * self.steps_per_epoch
+        warmup = recipe.warmup_epochs * self.steps_per_epoch
+        rise = min(1.0, (step - begin + 1) / max(warmup, 1.0))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * 0.5 * (1 + math.cos(math.pi * done))
+            group["lr"] = peak * rise * 0.5 * (1 + math.cos(math.pi * (step - begin) / steps))
 
     def encoder(self, device: str) -> Encoder:
         """Give the trained network in its final form."""
@@ -328,7 +295,6 @@ class _Training:
                     "seconds": self.seconds,
                     "loss": self.loss,
                     "network": self.network.state_dict(),
-                    "teacher": None if self.teacher is None else self.teacher.state_dict(),
                     "optimiser": self.optimiser.state_dict(),
                 },
                 file,
@@ -338,23 +304,24 @@ class _Training:
         """Go on from a checkpoint of the same recipe and corpus."""
         remedy = "delete it, or pass resume=False to start anew"
         try:
-            if not zipfile.is_zipfile(path):  # torch would take other files for its older, pickled kind
+            # A pipe would be waited for, and torch would take other files for its older, pickled kind.
+            if not path.is_file() or not zipfile.is_zipfile(path):
                 raise ValueError("not a zip archive")
             state = torch.load(path, map_location=self.device, weights_only=True)
             version = state["checkpoint_version"]
             recipe, corpus_hash = json.loads(state["recipe"]), state["corpus_hash"]
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # torch answers a damaged file with all kinds
             raise ValueError(f"checkpoint must be one that npgen wrote; {remedy}, got {str(path)!r}") from error
         if version != CHECKPOINT_VERSION:
             raise invalid("checkpoint", f"of version {CHECKPOINT_VERSION} ({remedy})", f"{path} of version {version}")
         _same_training(path, recipe, corpus_hash, self.recipe, self.corpus)
-        self.network.load_state_dict(state["network"])
-        if state["teacher"] is not None:
-            self._appoint_teacher()
-            assert self.teacher is not None
-            self.teacher.load_state_dict(state["teacher"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.epoch, self.seconds, self.loss = state["epoch"], state["seconds"], state["loss"]
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            check_whole("epoch", state["epoch"], 0)
+            self.epoch, self.seconds, self.loss = state["epoch"], float(state["seconds"]), float(state["loss"])
+        except Exception as error:
+            raise ValueError(f"checkpoint must be whole; {remedy}, got {str(path)!r} ({error})") from error
 
 
 def _same_training(path: Path, found_recipe: Any, found_hash: Any, recipe: Recipe, corpus: Corpus) -> None:
