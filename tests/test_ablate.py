@@ -135,6 +135,19 @@ def test_the_same_seed_gives_the_same_bytes_elsewhere(done, digits, tmp_path):
     assert files(tmp_path / "again", *timed) == files(out, *timed)
 
 
+def test_damaged_files_are_named(done, digits, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done[1], out)
+    for path in (out / "runs").glob("*.json"):
+        path.write_text(json.dumps({"key": json.loads(path.read_text())["key"]}))
+    with pytest.raises(ValueError, match=r"json must be as it was written \(delete it\), got one without 'samples'"):
+        ablate(digits, out, **OPTIONS)
+    for path in (out / "runs").glob("*/study.json"):
+        path.write_text("{}")
+    with pytest.raises(ValueError, match=r"seconds_per_sample in '.*study.json' must be a number, got None"):
+        ablate(digits, out, **OPTIONS)
+
+
 def test_an_interrupted_study_keeps_what_is_done_and_goes_on(done, digits, tmp_path, monkeypatch):
     made = []
     whole = study.generate

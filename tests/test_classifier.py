@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 import shutil
 
 import numpy as np
@@ -114,7 +115,7 @@ def saved(tmp_path_factory):
     return folder, recipe, f"classifier/{made.id}.safetensors"
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "text", "other recipe", "other tensors"])
+@pytest.mark.parametrize("damage", ["cut", "pipe", "empty", "text", "other recipe", "other tensors"])
 def test_damaged_file_is_refused_with_a_remedy(saved, tmp_path, damage):
     folder, recipe, name = saved
     copy = tmp_path / "corpus"
@@ -127,6 +128,9 @@ def test_damaged_file_is_refused_with_a_remedy(saved, tmp_path, damage):
         path.write_bytes(b"")
     elif damage == "text":
         path.write_text("classifier")
+    elif damage == "pipe":  # nobody ever writes to it
+        path.unlink()
+        os.mkfifo(path)
     elif damage == "other recipe":
         other = dataclasses.replace(recipe, seed=3)
         corpus = load_corpus(copy)

@@ -349,6 +349,7 @@ def test_open_misses_a_file(tmp_path: Path, name: str) -> None:
         ({"name": "../../x"}, "name must be one path component, got '../../x'"),
         ({"name": None}, "name in .* must be a string, got None"),
         ({"source": []}, "source in .* must be an object"),
+        ({"source": {"a": float("nan")}}, "must be a JSON file, got one that cannot be read: nan is no JSON number"),
         ({"classes": ["a", "b", "d"]}, "heldout must be labelled, with classes"),
     ],
 )
@@ -357,6 +358,27 @@ def test_open_refuses_a_bad_manifest(tmp_path: Path, change: dict[str, Any], mes
     path = tmp_path / "c" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError, match=message):
+        load_corpus(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("label", "classes", "message"),
+    [
+        (-1, CLASSES, "labels must be 0 or more, got -1"),
+        (3, CLASSES, "labels must be less than 3, the number of classes, got 3"),
+        (2**62, None, "labels must be at most 999999, got 4611686018427387904"),
+        (0, ["a", "a", "b"], "classes must be all different"),
+    ],
+)
+def test_open_refuses_forged_labels(tmp_path: Path, label: int, classes: list[str] | None, message: str) -> None:
+    saved = small(heldout=False).save(tmp_path / "c")
+    assert saved.labels is not None
+    digest = write_array(tmp_path / "c" / "labels.npy", np.array([*saved.labels[:-1], label]))
+    path = tmp_path / "c" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    forged = {"classes": classes, "sha256": {**manifest["sha256"], "labels": digest}}
+    path.write_text(json.dumps(manifest | forged))
+    with pytest.raises(ValueError, match=r"labels\.npy must hold labels of its manifest's classes: " + message):
         load_corpus(tmp_path / "c")
 
 

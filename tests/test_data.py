@@ -357,15 +357,15 @@ def test_bad_arrays(out: Path, tmp_path: Path) -> None:
     np.savez(path, images=pixels(5) / 255)
     refused(path, out, r"a\.npz: images must be whole numbers, got fractions from .* Multiply by 255")
     np.savez(path, images=np.array([{}]))
-    refused(path, out, r"a\.npz must be a sound .npy or .npz file without pickles")
+    refused(path, out, r"a\.npz must be a sound .npz file: images must hold plain numbers, got Python objects")
     np.savez(path, images=pixels(5))
     path.write_bytes(path.read_bytes()[:-30])
-    refused(path, out, r"a\.npz must be a sound .npy or .npz file without pickles")
+    refused(path, out, r"a\.npz must be a sound .npz file: ")
     np.save(tmp_path / "a.npy", pixels(5))
     content = (tmp_path / "a.npy").read_bytes()
     for bad in (content[:-1], content[:40], b"", b"hello"):
         (tmp_path / "a.npy").write_bytes(bad)
-        refused(tmp_path / "a.npy", out, r"a\.npy must be a sound .npy or .npz file without pickles")
+        refused(tmp_path / "a.npy", out, r"a\.npy must be (a \.npy file|188 bytes)")
 
 
 # Datasets

@@ -157,7 +157,7 @@ def test_largest_regions_equal_a_flood_fill(monkeypatch):
     shape = (8, 11, 13)
     ids, y, x = random.integers(0, 2, shape), *np.broadcast_arrays(*np.mgrid[:11, :13], np.zeros(shape))[:2]
     pool = (random.random(shape) < 0.9).astype(np.int32)
-    trace = Trace(ids.astype(np.int32), y.astype(np.int32), x.astype(np.int32), pool * 0.0, pool)
+    trace = Trace(ids.astype(np.int32), y.astype(np.int32), x.astype(np.int32), pool.astype(np.float32), pool)
     expected = []
     for sample in range(len(ids)):
         left = {tuple(at) for at in np.argwhere(pool[sample] > 0)}
@@ -225,7 +225,7 @@ def copies(corpus, ids, **changes):
         encoder_id=None,
     )
     made.anchor[:] = ids
-    made.place_seed(corpus, (0, 0, *corpus.images.shape[1:3]))
+    made.place_seed(corpus.images[made.anchor], (0, 0, *corpus.images.shape[1:3]))
     made.trace.pool_size[:] = 1
     made.trace.pool_size[:, 4:8, 4:8] = 0
     return dataclasses.replace(made, **changes)
@@ -320,7 +320,8 @@ def refusals(corpus):
     unlabelled = Corpus.from_arrays(corpus.images, heldout=Corpus.from_arrays(bars(12, 3)[0]))
     larger = Corpus.from_arrays(np.zeros((5, 12, 13, 1), np.uint8))
     made, other = copies(corpus, range(5)), copies(unlabelled, range(5))
-    wide = dataclasses.replace(made, images=np.zeros((5, 12, 13, 1), np.uint8))
+    trace = Trace(*(np.zeros((5, 12, 13), part.dtype) for part in made.trace.arrays()))
+    wide = dataclasses.replace(made, images=np.zeros((5, 12, 13, 1), np.uint8), trace=trace)
     one = Corpus.from_arrays(corpus.images[:3])
     tiny = Corpus.from_arrays(corpus.images[:7], corpus.labels[:7])
     return {

@@ -11,8 +11,10 @@ import pickle
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -372,3 +374,102 @@ def test_json_is_readable(tmp_path: Path) -> None:
     files.write_json(tmp_path / "m.json", {"a": [1]})
     assert json.loads((tmp_path / "m.json").read_text()) == {"a": [1]}
     assert (tmp_path / "m.json").read_text().count("\n") > 2
+
+
+# Files that would never end, and JSON that could not be used
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes and devices")
+@pytest.mark.parametrize(
+    "reader", [files.sha256_file, files.read_json, lambda path: npy.open_array(path, np.uint8, (1,))]
+)
+def test_only_regular_files_are_read(tmp_path: Path, reader: Any) -> None:
+    os.mkfifo(tmp_path / "pipe")  # nobody ever writes to it
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "zeros", "folder"):
+        with pytest.raises(ValueError, match=re.escape(f"file must be a regular one, got '{tmp_path / name}'")):
+            reader(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        reader(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "nested more than 64 deep"),
+        ('{"a":' * 100 + "1" + "}" * 100, "nested more than 64 deep"),
+        ('{"a": NaN}', "nan is no JSON number"),
+        ('{"a": [1, -Infinity]}', "-inf is no JSON number"),
+        ('{"a": 1e999}', "inf is no JSON number"),
+        (r'{"a": "\ud800"}', "surrogates not allowed"),
+        (r'{"\udfff": 1}', "surrogates not allowed"),
+        ("1" * 5000, "Exceeds the limit"),
+    ],
+)
+def test_json_that_could_not_be_written_again_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=f"a.json must be a JSON file, got one that cannot be read: .*{message}"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_json_of_any_depth_in_use_is_read(tmp_path: Path) -> None:
+    value: Any = {"a": [1, 2.5, "ü", None, True, {}]}
+    for _ in range(60):
+        value = {"a": value}
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == value
+
+
+def test_json_larger_than_any_manifest_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "JSON_BYTES", 10)
+    (tmp_path / "a.json").write_text('{"a": 12345}')
+    with pytest.raises(ValueError, match="a.json must be a JSON file of at most 10 bytes, got 12"):
+        files.read_json(tmp_path / "a.json")
+
+
+# Archives
+
+
+def archive(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in members.items():
+            made.writestr(f"{name}.npy", content)
+    return path
+
+
+@given(array=ARRAYS, fortran=st.booleans())
+@in_place
+def test_arrays_of_an_archive(tmp_path: Path, array: np.ndarray, fortran: bool) -> None:
+    laid_out = np.asfortranarray(array) if fortran else array
+    np.savez_compressed(tmp_path / "a.npz", images=laid_out, other=array)
+    names, arrays = npy.read_archive(tmp_path / "a.npz", {"images", "labels"})
+    assert names == ["images", "other"]
+    assert list(arrays) == ["images"]
+    np.testing.assert_array_equal(arrays["images"], array)
+    np.save(tmp_path / "a.npy", laid_out)
+    np.testing.assert_array_equal(npy.open_any_array(tmp_path / "a.npy"), array)
+
+
+def test_an_archive_takes_no_more_memory_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read() -> dict[str, np.ndarray]:
+        return npy.read_archive(path, {"x"})[1]
+
+    path = archive(tmp_path / "a.npz", x=npy.npy_header(np.uint8, (1 << 40,)) + b"abc")
+    with pytest.raises(ValueError, match=r"a.npz must be a sound .npz file: x must be 1099511627904 bytes .*, got 131"):
+        read()
+    path = archive(tmp_path / "a.npz", x=npy.npy_header(np.uint8, (1 << 20,)) + bytes(1 << 20))
+    assert read()["x"].shape == (1 << 20,)
+    monkeypatch.setattr(npy, "ARCHIVE_BYTES", 1 << 10)
+    with pytest.raises(ValueError, match="x would unpack to more than 100 times its size"):
+        read()
+    pickled = io.BytesIO()
+    np.save(pickled, np.array([{}]), allow_pickle=True)
+    path = archive(tmp_path / "a.npz", x=pickled.getvalue())
+    with pytest.raises(ValueError, match="x must hold plain numbers, got Python objects, which are never unpickled"):
+        read()
+    data = bytearray(archive(tmp_path / "a.npz", x=npy.npy_header(np.uint8, (9,)) + b"123456789").read_bytes())
+    data[data.index(b"x.npy") + 60] ^= 1
+    (tmp_path / "a.npz").write_bytes(data)
+    with pytest.raises(ValueError, match="a.npz must be a sound .npz file: "):
+        read()

@@ -144,7 +144,7 @@ def test_other_seeds_make_other_samples(digits):
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"seed": -1}, "seed must be a whole number in 0…2⁶⁴ − 1, got -1"),
         ({"seed": 2**64}, "seed must be a whole number in 0…2⁶⁴ − 1, got 18446744073709551616"),
-        ({"threads": 0}, "threads must be at least 1 or None, got 0"),
+        ({"threads": 0}, "threads must be in 1…1024, got 0"),
         (
             {"config": npgen.Config(window=5, shortlist=60)},
             r"shortlist must be in 1\.\.=59 \(the corpus's images, the seed's own barred\), got 60",

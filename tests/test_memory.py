@@ -70,3 +70,5 @@ def test_rows_are_read_from_the_file(mapped, tmp_path):
 def test_a_budget_is_positive(digits):
     with pytest.raises(ValueError, match="memory must be a positive number of bytes or None, got 0"):
         npgen.generate(digits, 1, "local", npgen.Config(window=5), memory=0)
+    with pytest.raises(TypeError, match="memory must be a whole number, got 0.5"):
+        npgen.generate(digits, 1, "local", npgen.Config(window=5), memory=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 
@@ -53,7 +54,7 @@ def copies(corpus, n):
     shape = (n, *corpus.images.shape[1:])
     made = Samples.empty(shape, model="full", config=config, seed=3, first=0, corpus=corpus, encoder_id=None)
     made.anchor[:] = range(n)
-    made.place_seed(corpus, (0, 0, 8, 8))
+    made.place_seed(corpus.images[made.anchor], (0, 0, 8, 8))
     return made
 
 
@@ -159,6 +160,17 @@ def test_damaged_answers_are_refused(corpus, tmp_path, damage):
     }
     path.write_bytes(changed[damage])
     with pytest.raises(ValueError, match=r"delete the folder|must be a JSON file"):
+        corpus_outputs(network, load_corpus(stored.path))
+
+
+@pytest.mark.parametrize("arrays", [None, [], {}, {"../../images": {}}, {"features": {}, "../x": {}}, {"features": 1}])
+def test_kept_answers_name_no_other_files(corpus, tmp_path, arrays):
+    stored = corpus.save(tmp_path / "corpus")
+    network = Network(thumbnails, "eyes")
+    corpus_outputs(network, stored)
+    path = tmp_path / "corpus" / "features" / "eyes" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"arrays": arrays}))
+    with pytest.raises(ValueError, match=r"must be of arrays features and probabilities \(delete the folder"):
         corpus_outputs(network, load_corpus(stored.path))
 
 

@@ -83,7 +83,7 @@ def test_other_pictures_are_refused(tmp_path):
             read_provenance(tmp_path / name)
     with pytest.raises(ValueError, match="picture must be a PNG that npgen wrote, with its provenance inside, got"):
         read_provenance(written(tmp_path / "c.png", "{}", "Software"))
-    for text in ("{", "[]", "[1]", "7", "null"):
+    for text in ("{", "[]", "[1]", "7", "null", "[" * 10_000, '{"seed": NaN}'):
         with pytest.raises(ValueError, match=r"provenance in '.*c\.png' must be JSON of one run or several, got"):
             read_provenance(written(tmp_path / "c.png", text))
 
@@ -96,6 +96,15 @@ def test_damaged_pictures_are_refused(samples, digits, tmp_path):
         path.write_bytes(data[:at])
         with pytest.raises(ValueError, match="picture must be"):
             read_provenance(path)
+
+
+def test_bombs_are_refused(tmp_path):
+    path = written(tmp_path / "a.png", "{}")
+    data = path.read_bytes()
+    header = b"IHDR" + struct.pack(">II", 60_000, 60_000) + data[24:29]
+    path.write_bytes(data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:])
+    with pytest.raises(ValueError, match=r"picture must be a PNG file, got .*a\.png"):
+        read_provenance(path)
 
 
 def test_torch_is_not_imported(tmp_path):

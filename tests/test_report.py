@@ -323,7 +323,7 @@ def test_what_does_not_fit_is_refused_and_an_older_file_stays(samples, digits, c
         report(replace(samples, images=images), digits, path, progress=False)
     ids = samples.trace.image_id.copy()
     ids[1, 2, 3] = len(digits)
-    with pytest.raises(ValueError, match="samples must be what corpus and trace give back"):
+    with pytest.raises(ValueError, match="trace.image_id must be in 0…59"):
         report(replace(samples, trace=replace(samples.trace, image_id=ids)), digits, path, progress=False)
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         report(samples[:0], digits, path, progress=False)

@@ -312,3 +312,10 @@ def test_the_commands_divide_and_merge(digits, tmp_path, monkeypatch):
     for text in ("2", "a/b", "1/2/3"):
         result = CliRunner().invoke(app, [*command, "--shard", text])
         assert result.stderr == f"npgen: shard must be I/N with I in 0…N − 1, got {text!r}\n"
+
+
+def test_a_run_killed_before_its_first_manifest_is_begun_again(colours, tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in (".lock", ".manifest.json.5bce98f75fe7f3a9.partial"):
+        (tmp_path / "run" / name).write_text("{")
+    assert len(run(colours, tmp_path / "run")) == 10

@@ -191,6 +191,17 @@ def test_rows_belong_to_their_corpus_seed_and_number(done, digits, tmp_path, mon
         assert len(made) == 1
 
 
+def test_damaged_rows_are_named(done, digits, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done[1], out)
+    for row in (out / "rows").iterdir():
+        row.write_text('{"samples": {}}')
+    with pytest.raises(
+        ValueError, match=r"row '.*rows.*json' must be as it was written \(delete it .*got \['samples'\]"
+    ):
+        sweep(digits, out, GRID, **OPTIONS)
+
+
 def test_runs_are_kept_only_if_asked_for(done, digits, tmp_path):
     assert not (done[1] / "runs").exists()
     sweep(digits, tmp_path / "out", {"window": [3]}, **OPTIONS)

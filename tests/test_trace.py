@@ -79,6 +79,26 @@ def test_slices_are_views_with_their_own_indices(samples):
         (lambda m: m["config"].update(window=4), "window must be odd, at least 3, got 4"),
         (lambda m: m["shards"][0].update(name="../run"), "must be the name of a folder inside the run's"),
         (lambda m: m["shards"][0].update(name=".."), "must be the name of a folder inside the run's"),
+        (lambda m: m["shards"][0].update(name="/etc"), "must be the name of a folder inside the run's"),
+        (lambda m: m["shards"][0].update(name=5), "with shards of name, n and sha256"),
+        (lambda m: m["shards"][0].update(sha256=[]), "with shards of name, n and sha256"),
+        (lambda m: m["shards"][0].update(n=True), "with shards of name, n and sha256"),
+        (lambda m: m["shards"].append({"name": "x", "n": -5, "sha256": {}}), "with shards of name, n and sha256"),
+        (
+            lambda m: m.update(model=["local"]),
+            r"a whole manifest, got one in which model must be one of .*, got \['local'\]",
+        ),
+        (lambda m: m.update(seed="1"), "got one in which seed must be a whole number, got '1'"),
+        (
+            lambda m: m.update(first=2**64),
+            "got one in which first must be in 0…18446744073709551615, got 18446744073709551616",
+        ),
+        (lambda m: m.update(n=None), "got one in which n must be a whole number, got None"),
+        (lambda m: m.update(encoder=1), "got one in which encoder must be of type str or None, got int"),
+        (lambda m: m.update(config=[]), r"must be of a config, an object of settings, got \[\]"),
+        (lambda m: m.update(corpus={"name": "x"}), "must be of a corpus with name and hash, got {'name': 'x'}"),
+        (lambda m: m["corpus"].update(name="../x"), r"name must be one path component, got '\.\./x'"),
+        (lambda m: m["corpus"].update(name="a\0b"), "name must be one path component, got"),
     ],
 )
 def test_a_damaged_manifest_is_named(run, change, message):

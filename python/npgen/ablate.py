@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from npgen.config import MODELS, Config, find_model
 from npgen.corpus import Corpus
-from npgen.errors import invalid
+from npgen.errors import check_type, invalid
 from npgen.files import read_json, replacing, sha256_file, write_bytes, write_json
 from npgen.provenance import KEY, provenance_text
 from npgen.study import Setting, Workbench, claim_folder, quality_notes, whole
@@ -159,6 +159,7 @@ def ablate(
     names = _chosen(models, corpus)
     config = config or Config()
     counts = {"texture": 100} if counts is None else counts
+    check_type("counts", counts, Mapping)
     for name, count in counts.items():
         find_model(name)
         whole(f"counts[{name!r}]", count, 2)
@@ -209,7 +210,10 @@ def _measured(bench: Workbench, samples: Samples, run: Path) -> dict[str, Any]:
     if file.exists():
         kept = read_json(file)
         if kept.get("key") == key:
-            return {name: kept[name] for name in ("samples", "heldout", "training", "network")}
+            try:
+                return {name: kept[name] for name in ("samples", "heldout", "training", "network")}
+            except KeyError as error:
+                raise ValueError(f"{file} must be as it was written (delete it), got one without {error}") from error
     measured = bench.measure(samples)
     write_json(file, {"key": key, **measured})
     return measured

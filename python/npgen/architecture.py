@@ -8,11 +8,14 @@ from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from npgen.errors import invalid
+from npgen.errors import check_type, invalid
 
 if TYPE_CHECKING:
     import torch
 
+# No network has wider layers, larger kernels or a finer grid at its end: a file that says so lies.
+MOST = 1 << 16
+MOST_POOL = 64
 # Width, kernel side, stride and, optionally, how many layers the residual block has that ends here.
 Layer = tuple[int, int, int] | tuple[int, int, int, int]
 
@@ -37,9 +40,11 @@ class Stack:
 
     def __post_init__(self) -> None:
         """Check every number, as they may come from a file."""
+        check_type("layers", self.layers, tuple)
         if not self.layers:
             raise invalid("layers", "at least one (width, kernel, stride)", self.layers)
         for layer in self.layers:
+            check_type("layer", layer, tuple)
             whole = len(layer) in (3, 4) and all(type(value) is int and value >= 0 for value in layer)
             if not whole or 0 in layer[1:] or (layer[0] == 0 and len(layer) == 4):
                 allowed = (
@@ -49,6 +54,8 @@ class Stack:
                 raise invalid("layers", allowed, layer)
             if layer[1] % 2 == 0:
                 raise invalid("layers", "of odd kernel side", layer)
+            if max(layer) > MOST:
+                raise invalid("layers", f"of numbers up to {MOST}", layer)
         if any(self.blocks[last] <= before for before, last in pairwise([-1, *self.blocks])):
             raise invalid("layers", "such that residual blocks lie within the stack, side by side", self.layers)
 
@@ -96,11 +103,11 @@ class Architecture:
 
     def __post_init__(self) -> None:
         """Check every number, as they may come from a file."""
-        if self.channels not in (1, 3):
+        if type(self.channels) is not int or self.channels not in (1, 3):
             raise invalid("channels", "1 or 3", self.channels)
         _ = self.stack  # checks the layers
-        if type(self.pool) is not int or self.pool < 1:
-            raise invalid("pool", "a positive whole number", self.pool)
+        if type(self.pool) is not int or not 1 <= self.pool <= MOST_POOL:
+            raise invalid("pool", f"a whole number in 1…{MOST_POOL}", self.pool)
         if self.dim is not None and (type(self.dim) is not int or self.dim < 1):
             raise invalid("dim", "a positive whole number or None", self.dim)
 

@@ -123,7 +123,8 @@ def measure_model(task: Task) -> list[Row]:
     run: Any = Run(corpus, parts, task.config, SEED, task.threads)
     what = f"{task.section}, anchor weight {task.config.anchor_weight:g}" if task.has_anchors else task.section
     if parts.semantics == "embedding":
-        run.use_encoder(load_encoder(task.encoder, corpus), False)
+        encoder = load_encoder(task.encoder, corpus)
+        run.use_encoder(encoder, embed(corpus, encoder, threads=task.threads, progress=False))
     bar = tqdm(disable=True)
 
     def batch(first: int, count: int) -> float:

@@ -30,7 +30,7 @@ from npgen.architecture import Architecture, Layer
 from npgen.corpus import Corpus
 from npgen.encoder import resolve_device
 from npgen.errors import invalid
-from npgen.files import write_bytes
+from npgen.files import parse_json, write_bytes
 from npgen.layers import TrainingLayers
 
 FORMAT = "npgen-classifier"
@@ -217,8 +217,10 @@ class Classifier:
             If the file is damaged, or is of another recipe, corpus or version.
         """
         try:
+            if not path.is_file():  # a pipe would be waited for
+                raise ValueError("no regular file")
             with safe_open(path, framework="numpy") as file:
-                header = json.loads((file.metadata() or {}).get("npgen", ""))
+                header = parse_json((file.metadata() or {}).get("npgen", ""))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             wanted = {"format": FORMAT, "version": VERSION, **_identity(recipe, corpus)}
             for key, value in wanted.items():

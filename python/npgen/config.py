@@ -65,7 +65,7 @@ def find_model(name: str) -> Model:
     ValueError
         If there is no such model; the message lists those there are.
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise invalid("model", "one of " + ", ".join(map(repr, MODELS)), name)
     return MODELS[name]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from npgen import npy
-from npgen.errors import invalid
+from npgen.errors import check_type, invalid
 from npgen.files import new_folder, sha256_file
 from npgen.manifest import Manifest, corpus_hash, read_manifest, write_manifest
-from npgen.validate import check_name, checked_classes, checked_images, checked_labels
+from npgen.validate import check_name, checked_classes, checked_images, checked_labels, checked_source
 
 # Images up to this size are hashed whenever they are opened: a second's work at most.
 HASHED_BYTES = 1 << 30
@@ -124,9 +123,9 @@ class Corpus:
         names = None if classes is None else checked_classes(classes, numbers)
         check_name(name)
         if heldout is not None:
+            check_type("heldout", heldout, Corpus)
             _check_heldout(heldout, pixels.shape[1:], numbers is not None, names)
-        provenance = {} if source is None else json.loads(json.dumps(source, allow_nan=False))
-        return cls(pixels, numbers, names, name, None, heldout, provenance)
+        return cls(pixels, numbers, names, name, None, heldout, checked_source({} if source is None else source))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -229,6 +228,7 @@ def find_corpus(name_or_path: str | os.PathLike[str]) -> Path:
         As for `load_corpus`, where there is nothing.
     """
     text = os.fspath(name_or_path)
+    check_type("corpus", text, str)
     path = Path(text)
     named = home() / "corpora" / path.name
     if text in KNOWN_NAMES:
@@ -280,6 +280,13 @@ def open_corpus(path: str | os.PathLike[str], *, verified: bool = True) -> Corpu
         labels = npy.open_array(folder / "labels.npy", np.int64, manifest.shape[:1])
     if verified and images.nbytes <= HASHED_BYTES:
         check_hashes(folder, manifest.sha256)
+    if verified and labels is not None:
+        try:
+            checked_labels(labels, len(images))
+            if manifest.classes is not None:
+                checked_classes(manifest.classes, labels)
+        except ValueError as error:
+            raise ValueError(f"{folder / 'labels.npy'} must hold labels of its manifest's classes: {error}") from error
     heldout = None
     if verified and manifest.heldout is not None:
         heldout = open_corpus(folder / "heldout")

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from npgen import npy
 from npgen.corpus import Corpus, home, open_corpus, seal_corpus
-from npgen.errors import invalid
+from npgen.errors import check_type, invalid
 from npgen.files import new_folder, refuse_existing
 from npgen.pictures import Mode, as_picture, plain_mode, to_pixels
 from npgen.sources import Split, corpus_split, dataset_split, default_name, open_source
@@ -105,6 +105,7 @@ def build_corpus(
     TypeError
         If `source` is none of the above.
     """
+    check_type("options", options, BuildOptions, type(None))
     options = BuildOptions() if options is None else options
     name = options.name or default_name(source)
     check_name(name)

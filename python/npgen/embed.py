@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,9 +16,11 @@ from tqdm.auto import tqdm
 
 from npgen import npy
 from npgen.corpus import HASHED_BYTES, Corpus
-from npgen.encoder import AnyEncoder
-from npgen.errors import invalid
+from npgen.encoder import AnyEncoder, Encoder
+from npgen.errors import check_type, invalid
 from npgen.files import read_json, sha256_file, write_json
+from npgen.pixels import PixelEncoder
+from npgen.ranks import Ranks
 
 VERSION = 1
 CHUNK = 1024
@@ -25,7 +30,12 @@ _IN_MEMORY: WeakKeyDictionary[Corpus, dict[str, NDArray[np.float32]]] = WeakKeyD
 
 
 def embed(
-    corpus: Corpus, encoder: AnyEncoder, *, threads: int | None = None, progress: bool = True
+    corpus: Corpus,
+    encoder: AnyEncoder,
+    *,
+    threads: int | None = None,
+    progress: bool = True,
+    ranks: Ranks | None = None,
 ) -> NDArray[np.float32]:
     """Return the keys of a corpus, making and keeping them if they are not there yet.
 
@@ -42,6 +52,8 @@ def embed(
         CPU threads; None means one a core. No influence on the keys.
     progress
         Show a progress bar while keys are made.
+    ranks
+        Processes that share the work: all call this together, and read the same folder. None for this one alone.
 
     Returns
     -------
@@ -55,19 +67,19 @@ def embed(
     OSError
         If there is no space for them.
     """
+    check_type("corpus", corpus, Corpus)
+    check_type("encoder", encoder, Encoder, PixelEncoder)
+    ranks = ranks or Ranks()
     kept = _IN_MEMORY.setdefault(corpus, {})
-    if encoder.id in kept:
+    if not ranks.any(encoder.id not in kept):
         return kept[encoder.id]
+    chunks = partial(_chunks, corpus, encoder, threads, progress, ranks)
     if corpus.path is not None:
         path = keys_path(corpus, encoder.id)
-        if path.with_suffix(".json").exists():
+        if ranks.tell(path.with_suffix(".json").exists()) or _store(path, corpus, encoder, chunks, ranks):
             return _open(path, corpus, encoder.id)
-        try:
-            return _store(path, corpus, encoder, threads, progress)
-        except PermissionError as error:
-            warnings.warn(f"keys are kept in memory only: {error}", stacklevel=2)
     keys = np.empty((len(corpus), encoder.dim), np.float32)  # (N, D)
-    for start, rows in _chunks(corpus, encoder, threads, progress):
+    for start, rows in chunks(ranks.gather_everywhere):
         keys[start : start + len(rows)] = rows
     keys.flags.writeable = False
     keep_keys(corpus, encoder.id, keys)
@@ -103,31 +115,49 @@ def keep_keys(corpus: Corpus, encoder_id: str, keys: NDArray[np.float32]) -> Non
 
 
 def _chunks(
-    corpus: Corpus, encoder: AnyEncoder, threads: int | None, progress: bool
+    corpus: Corpus,
+    encoder: AnyEncoder,
+    threads: int | None,
+    progress: bool,
+    ranks: Ranks,
+    gather: Callable[[NDArray[np.float32]], NDArray[np.float32]],
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Embed chunk after chunk, one a rank at a time; where they begin, and what is gathered of them."""
+    together = ranks.count * CHUNK
     with tqdm(total=len(corpus), desc="keys", unit="image", disable=not progress, leave=False) as bar:
-        for start in range(0, len(corpus), CHUNK):
-            rows = encoder.encode(np.asarray(corpus.images[start : start + CHUNK]), threads=threads)
-            yield start, rows
-            bar.update(len(rows))
+        for start in range(0, len(corpus), together):
+            own = start + ranks.rank * CHUNK
+            yield start, gather(encoder.encode(np.asarray(corpus.images[own : own + CHUNK]), threads=threads))
+            bar.update(min(together, len(corpus) - start))
 
 
-def _store(path: Path, corpus: Corpus, encoder: AnyEncoder, threads: int | None, progress: bool) -> NDArray[np.float32]:
-    path.parent.mkdir(exist_ok=True)
+def _store(path: Path, corpus: Corpus, encoder: AnyEncoder, chunks: Callable[..., Any], ranks: Ranks) -> bool:
+    """Write the keys, at rank 0; return whether the folder takes them."""
     shape = (len(corpus), encoder.dim)
-    with npy.array_writer(path, np.float32, shape) as writer:
-        for _, rows in _chunks(corpus, encoder, threads, progress):
-            writer.write(rows)
-    # The manifest comes last: keys without one are not trusted but made again.
-    manifest = {
-        "version": VERSION,
-        "encoder": encoder.id,
-        "corpus": corpus.hash,
-        "shape": list(shape),
-        "sha256": writer.sha256,
-    }
-    write_json(path.with_suffix(".json"), manifest)
-    return _open(path, corpus, encoder.id)
+    with contextlib.ExitStack() as stack:
+        writer = None
+        if ranks.rank == 0:
+            try:
+                path.parent.mkdir(exist_ok=True)
+                writer = stack.enter_context(npy.array_writer(path, np.float32, shape))
+            except PermissionError as error:
+                warnings.warn(f"keys are kept in memory only: {error}", stacklevel=3)
+        if not ranks.tell(writer is not None):
+            return False
+        for _, rows in chunks(ranks.gather):
+            if writer is not None:
+                writer.write(rows)
+    if writer is not None:
+        # The manifest comes last: keys without one are not trusted but made again.
+        manifest = {
+            "version": VERSION,
+            "encoder": encoder.id,
+            "corpus": corpus.hash,
+            "shape": list(shape),
+            "sha256": writer.sha256,
+        }
+        write_json(path.with_suffix(".json"), manifest)
+    return bool(ranks.tell(True))  # there for all
 
 
 def _open(path: Path, corpus: Corpus, encoder_id: str) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from npgen import _core
 from npgen.corpus import Corpus
-from npgen.trace import Samples
+from npgen.trace import Samples, check_samples
 
 WINDOW = 7
 
@@ -87,7 +87,7 @@ def entropy(samples: Samples, corpus: Corpus, window: int = WINDOW) -> Entropies
     ValueError
         If it is another corpus, or the window larger than the images.
     """
-    samples.check_corpus(corpus)
+    check_samples(samples, corpus)
     ids = samples.trace.image_id
 
     def means(maps: NDArray[np.integer]) -> NDArray[np.float64]:

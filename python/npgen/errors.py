@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import numbers
+
+# More than machines have; a number that was meant for something else must not exhaust one.
+MOST_THREADS = 1024
+
 
 def invalid(parameter: str, allowed: str, got: object) -> ValueError:
     """Build the error for a bad argument.
@@ -21,3 +26,50 @@ def invalid(parameter: str, allowed: str, got: object) -> ValueError:
         For the caller to raise, so that tracebacks point at the check.
     """
     return ValueError(f"{parameter} must be {allowed}, got {got!r}")
+
+
+def check_whole(parameter: str, got: object, least: int = -(2**64), most: int = 2**64) -> None:
+    """Complain unless an argument is a whole number in a range.
+
+    Parameters
+    ----------
+    parameter
+        Name as the caller wrote it.
+    got
+        The value given; NumPy's whole numbers are some, True and False are none.
+    least, most
+        Its range.
+
+    Raises
+    ------
+    TypeError
+        If it is no whole number.
+    ValueError
+        If it is out of range.
+    """
+    if not isinstance(got, numbers.Integral) or isinstance(got, bool):
+        raise TypeError(f"{parameter} must be a whole number, got {got!r}")
+    if not least <= int(got) <= most:
+        raise invalid(parameter, f"in {least}…{most}", got)
+
+
+def check_type(parameter: str, got: object, *kinds: type) -> None:
+    """Complain of an argument of the wrong type, before it shows in an attribute that is not there.
+
+    Parameters
+    ----------
+    parameter
+        Name as the caller wrote it.
+    got
+        The value given.
+    *kinds
+        Types that are accepted; `type(None)` for None.
+
+    Raises
+    ------
+    TypeError
+        If it is of none of them.
+    """
+    if not isinstance(got, kinds):
+        names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise TypeError(f"{parameter} must be of type {names}, got {type(got).__name__}")

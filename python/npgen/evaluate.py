@@ -12,13 +12,10 @@ from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
 from npgen.entropy import WINDOW, entropy
-from npgen.errors import invalid
+from npgen.errors import check_type, check_whole, invalid
 from npgen.evaluation import NEAR_COPY, VERSION, Evaluation, Scores
 from npgen.features import Outputs, corpus_outputs, outputs_of
-from npgen.networks import Network, NetworkRequest, load_network
-from npgen.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
-from npgen.partwhole import part_whole
-from npgen.scores import (
+from npgen.metrics import (
     FrechetReference,
     KernelReference,
     Moments,
@@ -28,7 +25,10 @@ from npgen.scores import (
     inception_score,
     without_each,
 )
-from npgen.trace import Samples
+from npgen.networks import Network, NetworkRequest, load_network
+from npgen.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
+from npgen.partwhole import part_whole
+from npgen.trace import Samples, check_samples
 
 __all__ = ["VERSION", "Evaluation", "Scores", "evaluate"]
 
@@ -193,11 +193,13 @@ def _score_real(eyes: Network, corpus: Corpus, heldout: Corpus, n: int, seed: in
 
 def check_scorable(samples: Samples, corpus: Corpus, heldout: Corpus | None, seed: int) -> Corpus:
     """Return the held-out images, or raise before anything is trained."""
+    check_whole("seed", seed)
     if seed < 0:
         raise invalid("seed", "at least 0", seed)
+    check_samples(samples, corpus)
+    check_type("heldout", heldout, Corpus, type(None))
     if len(samples.images) < FEWEST:
         raise invalid("samples", f"at least {FEWEST}", len(samples.images))
-    samples.check_corpus(corpus)
     shape = corpus.images.shape[1:]
     if samples.images.shape[1:] != shape:
         raise invalid("samples", f"images of shape {shape}, as the corpus has", samples.images.shape[1:])

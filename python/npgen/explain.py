@@ -16,7 +16,7 @@ from npgen.embed import kept_keys
 from npgen.errors import invalid
 from npgen.filling import Pool
 from npgen.stages import Run
-from npgen.trace import Samples
+from npgen.trace import Samples, check_samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class Explainer:
     """Explains pixel after pixel of the same samples, as `explain` does."""
 
     def __init__(self, samples: Samples, corpus: Corpus) -> None:
-        samples.check_corpus(corpus)
+        check_samples(samples, corpus)
         self.samples, self.corpus, self.config = samples, corpus, samples.config
         model = find_model(samples.model)
         self.run = Run(corpus, model, samples.config, samples.seed, threads=None)
@@ -187,7 +187,7 @@ class Explainer:
             samples, config = self.samples, replace(self.config, sweeps=self.config.sweeps - 1)
             run = Run(self.corpus, self.run.model, config, samples.seed, threads=None)
             if self.run.model.semantics == "embedding":
-                run.use_keys(self.run.keys)
+                run.use_keys(self.run.library.keys)
             one = samples[k : k + 1]
             again = Samples.empty(
                 one.images.shape,

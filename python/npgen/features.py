@@ -24,6 +24,8 @@ from npgen.files import new_folder, read_json, sha256_file, write_json
 from npgen.networks import Network
 
 VERSION = 1
+# What a network may say, and the names of the files that it is kept in; the second may be missing.
+OUTPUTS = ("features", "probabilities")
 
 # Outputs for corpora that are in memory only, or whose folder can't be written, by network id.
 _in_memory: WeakKeyDictionary[Corpus, dict[str, Outputs]] = WeakKeyDictionary()
@@ -182,10 +184,15 @@ def _open(folder: Path, network: Network, corpus: Corpus) -> Outputs:
     for name, expected in (("version", VERSION), ("network", network.id), ("corpus", corpus.hash)):
         if manifest.get(name) != expected:
             raise invalid(f"features {str(folder)!r}", f"of {name} {expected} ({_REMEDY})", manifest.get(name))
+    hashes = manifest.get("arrays")
+    if not isinstance(hashes, dict) or not (
+        {"features"} <= set(hashes) <= set(OUTPUTS) and all(isinstance(facts, dict) for facts in hashes.values())
+    ):
+        raise invalid(f"features {str(folder)!r}", f"of arrays {' and '.join(OUTPUTS)} ({_REMEDY})", hashes)
     arrays: dict[str, NDArray[np.float32]] = {}
-    for name, facts in manifest["arrays"].items():
+    for name in hashes:
         path = folder / f"{name}.npy"
-        if path.stat().st_size <= HASHED_BYTES and facts["sha256"] != sha256_file(path):
+        if path.stat().st_size <= HASHED_BYTES and hashes[name].get("sha256") != sha256_file(path):
             raise invalid(f"features {str(path)!r}", f"as they were written ({_REMEDY})", "altered bytes")
         arrays[name] = npy.open_array(path, np.float32, (len(corpus), None))
     return Outputs(arrays["features"], arrays.get("probabilities"))

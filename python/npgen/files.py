@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
+import math
 import os
 import platform
 import re
@@ -15,8 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from npgen.errors import invalid
+
 if os.name == "posix":
     import fcntl
+
+# Manifests of the largest runs take some 100 MB; they are nested six deep.
+JSON_BYTES = 1 << 28
+JSON_DEPTH = 64
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
@@ -35,8 +43,34 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     str
         Lower-case hexadecimal SHA-256 of all its bytes.
     """
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a file to read it, unless it is a device, a pipe or anything else that may never end.
+
+    Parameters
+    ----------
+    path
+        File to read.
+
+    Returns
+    -------
+    io.BufferedReader
+        Open for reading.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no regular file.
+    """
+    file = Path(path)
+    if file.exists() and not file.is_file():
+        raise invalid("file", "a regular one", str(file))
+    return file.open("rb")
 
 
 @contextlib.contextmanager
@@ -114,15 +148,60 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is not JSON, or not an object.
+        If the file is not JSON, not an object, or nested too deep, or too large.
     """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > JSON_BYTES:
+            raise ValueError(f"{path} must be a JSON file of at most {JSON_BYTES} bytes, got {size}")
+        text = file.read(size)
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        value = parse_json(text)
+    except ValueError as error:
         raise ValueError(f"{path} must be a JSON file, got one that cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} must be a JSON object, got a {type(value).__name__}")
     return value
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON from anywhere into a value that can be written, compared and shown without further care.
+
+    Parameters
+    ----------
+    text
+        JSON; bytes are UTF-8.
+
+    Returns
+    -------
+    Any
+        Its value: finite numbers, sound Unicode, nested at most `JSON_DEPTH` deep.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    try:
+        value = json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
+    except RecursionError as error:
+        raise ValueError(f"nested more than {JSON_DEPTH} deep") from error
+    level = [value]
+    for _ in range(JSON_DEPTH):
+        inner: list[Any] = []
+        for part in level:
+            if isinstance(part, dict):
+                inner += [*part, *part.values()]
+            elif isinstance(part, list):
+                inner += part
+            elif isinstance(part, str):
+                part.encode("utf-8")  # half of a surrogate pair is no text, and could not be written
+            elif isinstance(part, float) and not math.isfinite(part):
+                raise ValueError(f"{part} is no JSON number")
+        level = inner
+        if not level:
+            return value
+    raise ValueError(f"nested more than {JSON_DEPTH} deep")
 
 
 @contextlib.contextmanager

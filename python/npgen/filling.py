@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from npgen import _core
 from npgen.config import Config, known_rect
 from npgen.corpus import Corpus
-from npgen.errors import invalid
+from npgen.errors import check_type, check_whole, invalid
+
+# A frame beyond this takes more memory and time than anybody has.
+MOST_PIXELS = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +79,16 @@ def fill_order(height: int, width: int, seed_rect: tuple[int, int, int, int], wi
     ValueError
         If the rectangle is not inside the frame, or the window is even, below 3 or larger than the frame.
     """
-    y, x, rect_height, rect_width = seed_rect
+    for name, extent in (("height", height), ("width", width)):
+        check_whole(name, extent, 1, MOST_PIXELS)
+    if height * width > MOST_PIXELS:
+        raise invalid("frame", f"of at most {MOST_PIXELS} pixels", f"{height}×{width}")
+    y, x, rect_height, rect_width = _whole_numbers("seed_rect", "y, x, height, width", seed_rect)
+    rect = y, x, rect_height, rect_width
     inside = min(y, x) >= 0 and min(rect_height, rect_width) >= 1
     if not inside or y + rect_height > height or x + rect_width > width:
-        raise invalid("seed rectangle", f"inside the {height}×{width} frame", tuple(seed_rect))
-    return FillOrder(*_core.fill_order(known_rect((height, width), seed_rect), window))
+        raise invalid("seed rectangle", f"inside the {height}×{width} frame", rect)
+    return FillOrder(*_core.fill_order(known_rect((int(height), int(width)), rect), window))
 
 
 def candidate_pool(
@@ -121,13 +129,15 @@ def candidate_pool(
     TypeError, ValueError
         If types, shapes, ids or the pixel don't fit.
     """
+    check_type("corpus", corpus, Corpus)
+    check_type("config", config, Config, type(None))
     config = config or Config()
     config.check_shape(*corpus.images.shape[1:3])
     return Pool(
         *make_filler(corpus.images, config, config.locality, threads=None).candidate_pool(
             _typed("canvas", canvas, np.uint8, 3),
             _typed("known", known, np.bool_, 2),
-            np.array([pixel], np.int32),  # (1, 2)
+            np.array([_whole_numbers("pixel", "y, x", pixel)], np.int32),  # (1, 2)
             None if shortlist is None else _image_ids(shortlist),
             np.empty(0, np.int32),  # none barred
         )
@@ -141,8 +151,13 @@ def make_filler(
     threads: int | None,
     frame: tuple[int, int] | None = None,
     low_level: bool = True,
+    elsewhere: int = 0,
 ) -> _core.Filler:
-    """Set the core up for the images (N, H, W, C) of a corpus, and canvases of a frame (height, width)."""
+    """Set the core up for the images (N, H, W, C) of a corpus, and canvases of a frame (height, width).
+
+    `elsewhere` is how many more images the corpus has, which other processes look at.
+    """
+    choice = len(images) + elsewhere - config.exclude_seed_image
     return _core.Filler(
         images,
         frame=frame or images.shape[1:3],
@@ -154,10 +169,20 @@ def make_filler(
         k_min=config.k_min,
         # Where nothing is compared, no position of an image is better than another.
         best_only=config.candidates == "best" and low_level,
-        quota=config.quota,
+        quota=config.quota if not elsewhere or config.limited(choice) else None,
         literal=config.tolerance == "corpus",
         threads=threads or 0,
+        elsewhere=elsewhere,
     )
+
+
+def _whole_numbers(name: str, meaning: str, values: Any) -> tuple[int, ...]:
+    numbers = tuple(values) if isinstance(values, tuple | list | np.ndarray) else ()
+    if len(numbers) != len(meaning.split(", ")):
+        raise TypeError(f"{name} must be whole numbers ({meaning}), got {values!r}")
+    for number in numbers:
+        check_whole(f"each of {name}", number, -(2**31), 2**31 - 1)
+    return tuple(map(int, numbers))
 
 
 def _typed(name: str, array: NDArray[Any], dtype: type[Any], ndim: int) -> NDArray[Any]:

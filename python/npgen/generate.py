@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from npgen.config import Config, find_model
 from npgen.corpus import Corpus
+from npgen.embed import embed
 from npgen.encoder import AnyEncoder, load_encoder
-from npgen.errors import invalid
+from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
+from npgen.library import Library, SharedLibrary
 from npgen.memory import MemoryBudget
+from npgen.ranks import Ranks, open_ranks
 from npgen.runs import RunFolder
 from npgen.stages import Run, shard_size
 from npgen.trace import Samples, load_samples
@@ -33,11 +40,12 @@ def generate(
     memory: int | None = None,
     progress: bool = True,
     out: str | os.PathLike[str] | None = None,
+    split: str | None = None,
 ) -> Samples:
     """Generate images, every pixel of which is a copy of a known pixel of a known image.
 
     A sample is a function of corpus, encoder, model, config, seed and its index alone: batch size, threads and the
-    other samples of the call have no part in it.
+    other samples of the call have no part in it, nor the processes that share the work.
 
     Parameters
     ----------
@@ -72,11 +80,15 @@ def generate(
     out
         Run folder to write the samples to while they are made, shard by shard, so that no more than one is lost
         whatever happens: the same call goes on with what is there. None keeps them in memory only.
+    split
+        What the processes that torchrun started divide among them, all making this same call: "samples", each with all
+        of the corpus; or "corpus", each with a part of images and keys. Rank 0 writes. None: this process alone makes
+        all.
 
     Returns
     -------
     Samples
-        Images (n, H, W, C) uint8 and the trace of every pixel.
+        Images (n, H, W, C) uint8 and the trace of every pixel. At ranks other than 0 there are none of them.
 
     Raises
     ------
@@ -84,9 +96,13 @@ def generate(
         If an argument is out of range, the corpus has no encoder, or `out` holds another run.
     FileExistsError
         If `out` holds something else, or is being written.
+    ConnectionError
+        If another rank is gone.
     """
     parts = find_model(model)
     config = config or Config()
+    check_type("corpus", corpus, Corpus)
+    check_type("config", config, Config)
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool):
             raise TypeError(f"{name} must be a whole number, got {value!r}")
@@ -94,14 +110,19 @@ def generate(
             raise invalid(name, f"at least {least}", value)
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise invalid("seed", "a whole number in 0…2⁶⁴ − 1", seed)
-    if threads is not None and threads < 1:
-        raise invalid("threads", "at least 1 or None", threads)
-    run = Run(corpus, parts, config, int(seed), threads, apart=memory is not None)
-    with MemoryBudget(memory) as budget:
+    if threads is not None:
+        check_whole("threads", threads, 1, MOST_THREADS)
+    with open_ranks(split) as ranks, MemoryBudget(memory) as budget:
+        threads = ranks.threads(threads)
+        library = _library(corpus, config, split, ranks, threads, apart=memory is not None)
+        run = Run(corpus, parts, config, int(seed), threads, library)
         budget.watch(corpus.images)
+        progress = progress and ranks.rank == 0
         if parts.semantics == "embedding":
-            run.use_encoder(load_encoder(encoder, corpus, device), progress)
-            budget.watch(run.keys)
+            phi = load_encoder(encoder, corpus, device)
+            ranks.agree("encoder", phi.id)
+            run.use_encoder(phi, embed(corpus, phi, threads=threads, progress=progress, ranks=ranks))
+            budget.watch(library.keys)
         blank = partial(
             Samples.empty,
             model=model,
@@ -112,21 +133,51 @@ def generate(
             queries=run.queries,
         )
         shape = (*run.shape, corpus.images.shape[3])
-        pixels = len(run.order.pixels) * (1 + config.sweeps)
-        bar = tqdm(total=n * pixels, unit="px", unit_scale=True, disable=not progress)
-
-        def filled(start: int, end: int) -> Samples:
-            samples = blank((end - start, *shape), first=int(first) + start)
-            for at in range(0, len(samples), batch_size):
-                run.fill(samples[at : at + batch_size], bar)
-            return samples
-
-        if out is None:
-            with bar:
-                return filled(0, n)
         facts = {**blank((0, *shape), first=int(first)).provenance(), "n": int(n)}
-        with bar, RunFolder.open(out, facts) as folder:
-            bar.update(folder.done * pixels)
-            while folder.done < n:
-                folder.append(filled(folder.done, min(folder.done + shard_size(parts, config), n)))
-    return load_samples(out)
+        ranks.agree("run", json.dumps(facts))
+        pixels = len(run.order.pixels) * (1 + config.sweeps)
+
+        # Canvases that any image may serve have to be wherever there are some.
+        everywhere = split == "corpus" and parts.semantics is None
+        share = (lambda total: (0, total)) if everywhere else ranks.share
+
+        def fill(start: int, end: int) -> Samples:
+            """Fill this rank's share of some samples of the call; at rank 0, return all of them."""
+            own = share(end - start)
+            samples = blank((own[1] - own[0], *shape), first=int(first) + start + own[0])
+            # Ranks that share a corpus go from batch to batch together, even those that have no more of their own.
+            together = int(np.diff(ranks.bounds(end - start)).max())
+            for at in range(0, max(len(samples), together if split == "corpus" else 0), batch_size):
+                run.fill(samples[at : at + batch_size], bar)
+            return samples if everywhere else replace(samples.mapped(ranks.gather), first=int(first) + start)
+
+        with contextlib.ExitStack() as stack:
+            folder = None if out is None or ranks.rank else stack.enter_context(RunFolder.open(out, facts))
+            done = ranks.tell(folder.done if folder else 0)
+            shards = [0, n] if out is None else [*range(done, n, shard_size(parts, config)), n]
+            own = sum(np.diff(share(end - start))[0] for start, end in pairwise(shards))
+            bar = tqdm(
+                total=(done + own) * pixels, initial=done * pixels, unit="px", unit_scale=True, disable=not progress
+            )
+            stack.enter_context(bar)
+            for start, end in pairwise(shards):
+                samples = fill(start, end)
+                if folder:
+                    folder.append(samples)
+    if ranks.rank:
+        return blank((0, *shape), first=int(first))
+    return samples if out is None else load_samples(out)
+
+
+def _library(
+    corpus: Corpus, config: Config, split: str | None, ranks: Ranks, threads: int | None, apart: bool
+) -> Library:
+    """Open the corpus as it is divided."""
+    ranks.agree("corpus", corpus.hash)
+    if split != "corpus":
+        return Library(corpus, threads, apart)
+    if config.tolerance != "candidates":
+        raise invalid("split", "'samples' or None where tolerance is relative to the corpus", split)
+    if len(corpus) < ranks.count:
+        raise invalid("corpus", f"at least one image a rank, {ranks.count}", len(corpus))
+    return SharedLibrary(corpus, ranks, threads)

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from npgen.errors import invalid
+from npgen.errors import check_whole, invalid
 
 # How often the budget is looked at, in seconds: a fast disk cache fills some 100 MB in that time.
 INTERVAL = 0.02
@@ -33,13 +33,17 @@ class MemoryBudget:
 
     Raises
     ------
+    TypeError
+        If the budget is no whole number.
     ValueError
-        If the budget is not positive.
+        If it is not positive.
     """
 
     def __init__(self, budget: int | None) -> None:
-        if budget is not None and budget <= 0:
-            raise invalid("memory", "a positive number of bytes or None", budget)
+        if budget is not None:
+            check_whole("memory", budget)
+            if budget <= 0:
+                raise invalid("memory", "a positive number of bytes or None", budget)
         self.budget = budget
         self._maps: list[mmap.mmap] = []
         self._stop = threading.Event()

@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Container, Iterator
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from npgen.errors import invalid
-from npgen.files import replacing
+from npgen.files import open_regular, replacing
 
 CHUNK_BYTES = 1 << 22
+# What an archive may unpack to: so much, or else so many times what it is. Images hardly reach a tenth of that.
+ARCHIVE_BYTES = 1 << 28
+ARCHIVE_RATIO = 100
 
 
 def npy_header(dtype: npt.DTypeLike, shape: tuple[int, ...]) -> bytes:
@@ -186,7 +190,7 @@ def open_array(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tuple[
         shorter or longer than its header says.
     """
     expected = np.dtype(dtype)
-    with Path(path).open("rb") as file:
+    with open_regular(path) as file:
         found_shape, fortran, found = _read_header(file, path)
         if found != expected:
             raise ValueError(f"{path} must be an array of {expected}, got {found}")
@@ -197,19 +201,101 @@ def open_array(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tuple[
         ):
             wanted = ", ".join("any" if extent is None else str(extent) for extent in shape)
             raise ValueError(f"{path} must be an array of shape ({wanted}), got {found_shape}")
-        offset = file.tell()
-        length = offset + prod(found_shape) * expected.itemsize  # Python integers: no header can overflow
-        size = os.fstat(file.fileno()).st_size
-        if size != length:
-            raise ValueError(
-                f"{path} must be {length} bytes for shape {found_shape} of {expected}, got {size}: "
-                "the file is truncated or altered"
-            )
-        if size == offset:  # an empty array: a map of no bytes is not allowed
-            empty = np.empty(found_shape, expected)
-            empty.flags.writeable = False
-            return empty
-        return np.memmap(file, dtype=expected, mode="r", offset=offset, shape=found_shape)
+        return _mapped(file, path, found_shape, expected, "C")
+
+
+def open_any_array(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """Memory-map a `.npy` file read-only, whatever its dtype, shape and order.
+
+    Parameters
+    ----------
+    path
+        File to open.
+
+    Returns
+    -------
+    np.ndarray
+        Read-only memory map.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not `.npy`, holds Python objects, or is shorter or longer than its header says.
+    """
+    with open_regular(path) as file:
+        shape, fortran, dtype = _read_header(file, path)
+        return _mapped(file, path, shape, dtype, "F" if fortran else "C")
+
+
+def read_archive(path: str | os.PathLike[str], wanted: Container[str]) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
+    """Read arrays from a `.npz` file.
+
+    No header is believed: an array takes the memory that its packed bytes unpack to, and those no more than
+    `ARCHIVE_RATIO` times as much as they are, beyond `ARCHIVE_BYTES`.
+
+    Parameters
+    ----------
+    path
+        File to read.
+    wanted
+        Names of arrays.
+
+    Returns
+    -------
+    names, arrays
+        Names of all arrays there are, in order; and those arrays that are wanted, by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no such archive, or a wanted array is damaged, holds Python objects, or is a bomb.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+            for name in sorted(name for name in members if name in wanted):
+                if members[name].file_size > max(ARCHIVE_BYTES, ARCHIVE_RATIO * members[name].compress_size):
+                    raise ValueError(f"{name} would unpack to more than {ARCHIVE_RATIO} times its size")
+                with archive.open(members[name]) as packed:
+                    arrays[name] = _unpacked(packed, name, members[name].file_size)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile and zlib each have their own for a broken file
+        raise ValueError(f"{path} must be a sound .npz file: {error}") from error
+    return sorted(members), arrays
+
+
+def _unpacked(packed: IO[bytes], name: str, size: int) -> npt.NDArray[Any]:
+    shape, fortran, dtype = _read_header(packed, name)
+    length = prod(shape) * dtype.itemsize
+    if packed.tell() + length != size:
+        raise ValueError(f"{name} must be {packed.tell() + length} bytes for shape {shape} of {dtype}, got {size}")
+    data = packed.read(length)
+    packed.read(1)  # the end, where the checksum is looked at
+    return np.ndarray(shape, dtype, data, order="F" if fortran else "C")
+
+
+def _mapped(
+    file: BinaryIO, path: str | os.PathLike[str], shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"]
+) -> npt.NDArray[Any]:
+    """Map what follows a header, if it is as long as the header says."""
+    offset = file.tell()
+    length = offset + prod(shape) * dtype.itemsize  # Python integers: no header can overflow
+    size = os.fstat(file.fileno()).st_size
+    if size != length:
+        raise ValueError(
+            f"{path} must be {length} bytes for shape {shape} of {dtype}, got {size}: the file is truncated or altered"
+        )
+    if size == offset:  # an empty array: a map of no bytes is not allowed
+        empty = np.empty(shape, dtype)
+        empty.flags.writeable = False
+        return empty
+    return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape, order=order)
 
 
 def read_rows(array: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
@@ -245,7 +331,7 @@ def read_rows(array: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]]) -> np
     return copied
 
 
-def _read_header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_header(file: IO[bytes], path: str | os.PathLike[str]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,

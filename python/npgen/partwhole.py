@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
 from npgen.entropy import WINDOW
-from npgen.errors import invalid
+from npgen.errors import check_whole, invalid
 from npgen.regions import connected_regions
 from npgen.tables import Column, Row, markdown_table
-from npgen.trace import Samples
+from npgen.trace import Samples, check_samples
 
 # Pixels of a block of samples, and with it the memory that the analysis takes.
 BLOCK_PIXELS = 1 << 18
@@ -197,11 +197,12 @@ def part_whole(samples: Samples, corpus: Corpus, window: int = WINDOW) -> PartWh
     ValueError
         If it is another corpus, or one without labels, there is no sample, or the window is even or below 1.
     """
+    check_samples(samples, corpus)
+    check_whole("window", window)
     if window < 1 or window % 2 == 0:
         raise invalid("window", "odd, at least 1", window)
     if len(samples) == 0:
         raise invalid("samples", "at least 1", 0)
-    samples.check_corpus(corpus)
     if corpus.labels is None:
         raise ValueError(f"corpus must be one with labels, got {corpus!r}: regions are of source classes")
     ids = samples.trace.image_id  # (n, H, W)

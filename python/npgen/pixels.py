@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.errors import invalid
+from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
 
 PIXELS = "pixels"
 
@@ -43,10 +43,9 @@ class PixelEncoder:
 
     def __init__(self, height: int, width: int, channels: int, *, grid: int = 7) -> None:
         for name, number in (("height", height), ("width", width), ("channels", channels), ("grid", grid)):
-            if number < 1:
-                raise invalid(name, "at least 1", number)
-        self.shape = (height, width, channels)
-        self.grid = (min(grid, height), min(grid, width))
+            check_whole(name, number, 1, 2**31 - 1)
+        self.shape = (int(height), int(width), int(channels))
+        self.grid = (min(int(grid), self.shape[0]), min(int(grid), self.shape[1]))
         self.metadata: dict[str, Any] = {"kind": PIXELS, "shape": list(self.shape), "grid": list(self.grid)}
         self._id = hashlib.sha256(json.dumps(self.metadata, sort_keys=True).encode() + b"1").hexdigest()
 
@@ -133,14 +132,16 @@ def check_input(
     images: NDArray[np.uint8], known: NDArray[np.bool_] | None, threads: int | None, channels: int
 ) -> NDArray[np.bool_]:
     """Return the mask of `encode`'s input once all of it is sound: (H, W) or (B, H, W)."""
+    check_type("images", images, np.ndarray)
     if images.dtype != np.uint8:
         raise TypeError(f"images must be uint8, got {images.dtype}")
     if images.ndim != 4 or images.shape[3] != channels or 0 in images.shape[1:]:
         raise invalid("images", f"of shape (B, H, W, {channels})", images.shape)
-    if threads is not None and threads < 1:
-        raise invalid("threads", "at least 1", threads)
+    if threads is not None:
+        check_whole("threads", threads, 1, MOST_THREADS)
     if known is None:
         return np.ones(images.shape[1:3], np.bool_)
+    check_type("known", known, np.ndarray)
     if known.dtype != np.bool_:
         raise TypeError(f"known must be bool, got {known.dtype}")
     if known.shape not in (images.shape[1:3], images.shape[:3]):

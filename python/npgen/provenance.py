@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from npgen.errors import invalid
+from npgen.files import open_regular, parse_json
 
 # Name of the text chunk.
 KEY = "npgen"
@@ -45,17 +46,17 @@ def read_provenance(path: str | os.PathLike[str]) -> tuple[dict[str, Any], ...]:
     """
     file = Path(path)
     try:
-        with Image.open(file, formats=["PNG"]) as picture:
+        with open_regular(file) as data, Image.open(data, formats=["PNG"]) as picture:
             picture.load()  # text may also follow the pixels
             text = getattr(picture, "text", {}).get(KEY)
     except FileNotFoundError:
         raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise invalid("picture", "a PNG file", str(file)) from error
     if text is None:
         raise invalid("picture", "a PNG that npgen wrote, with its provenance inside", str(file))
     try:
-        facts = json.loads(text)
+        facts = parse_json(text)
     except ValueError:
         facts = None
     runs = facts if isinstance(facts, list) else [facts]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen import _core
 from npgen.config import Config
 from npgen.corpus import Corpus
 from npgen.encoder import AnyEncoder
 from npgen.errors import invalid
+from npgen.library import Library
 from npgen.trace import Samples
 
 # Ids of the images that may serve each canvas of a batch, one canvas after another, and where each one's end.
@@ -22,12 +22,11 @@ class Queries:
     ``query = normalise((1 − β)·φ(canvas) + β·φ(anchor))``
     """
 
-    def __init__(self, encoder: AnyEncoder, corpus: Corpus, batch: Samples, threads: int | None) -> None:
+    def __init__(self, encoder: AnyEncoder, anchors: NDArray[np.uint8], batch: Samples, threads: int | None) -> None:
         self.encoder, self.threads = encoder, threads
         self.weight = np.float32(batch.config.anchor_weight)
         self.images = batch.images
         if self.weight > 0:
-            anchors = np.asarray(corpus.images[batch.anchor])
             everything = np.ones(anchors.shape[1:3], np.bool_)
             self.anchors = encoder.encode(anchors, everything, threads=threads)  # (B, D)
 
@@ -45,39 +44,35 @@ class Queries:
 
 
 class Shortlister:
-    """Finds the images of like meaning: those whose keys (N, D) are nearest to a query."""
+    """Finds the images of like meaning: those whose keys are nearest to a query."""
 
-    def __init__(self, keys: NDArray[np.float32], config: Config, threads: int | None) -> None:
-        self.keys, self.config, self.threads = keys, config, threads
+    def __init__(self, library: Library, config: Config) -> None:
+        self.library, self.config = library, config
 
     def find(self, queries: NDArray[np.float32], barred: NDArray[np.int32]) -> Shortlists:
         """List the images for each query (B, D), without those that are barred (B,); −1 bars none."""
         config = self.config
-        ids, products = _core.shortlist(self.keys, queries, config.shortlist, barred, self.threads or 0)  # (B, K)
+        ids, products = self.library.nearest(queries, config.shortlist, barred)  # (B, K)
         if config.semantic == "topk":
-            return ids.ravel(), np.arange(1, len(ids) + 1) * ids.shape[1]
-        lists = [
-            self._within(query, barred[b : b + 1], ids[b], products[b]) for b, query in enumerate(queries[:, None])
-        ]
-        return joined(lists)
+            return ids.ravel(), np.arange(1, len(ids) + 1) * config.shortlist
+        lists, rest = list(ids), np.arange(len(ids))
+        others = len(self.library.corpus) - config.exclude_seed_image
+        while True:
+            within = np.array([self._within(row) for row in products], np.int64)
+            for b, row, count in zip(rest, ids, within, strict=True):
+                lists[b] = row[: max(config.shortlist, count)]
+            # All that were found are within: there may be more.
+            unsure = within == ids.shape[1]
+            if ids.shape[1] == others or not self.library.any(bool(unsure.any())):
+                return joined(lists)
+            rest = rest[unsure]
+            ids, products = self.library.nearest(queries[rest], min(2 * ids.shape[1], others), barred[rest])
 
-    def _within(
-        self,
-        query: NDArray[np.float32],
-        barred: NDArray[np.int32],
-        ids: NDArray[np.int32],
-        products: NDArray[np.float32],
-    ) -> NDArray[np.int32]:
-        """All images within (1 + ε) of the nearest's distance, at least those given: more until one lies beyond."""
+    def _within(self, products: NDArray[np.float32]) -> int:
+        """How many of the nearest, in order, are within (1 + ε) of the first one's distance."""
         # Embeddings have length 1: d² = 2 − 2·product.
         squared = np.maximum(2 - 2 * products.astype(np.float64), 0)
-        limit = (1 + self.config.epsilon) ** 2 * squared[0]
-        others = len(self.keys) - int(barred[0] >= 0)
-        while squared[-1] <= limit and len(ids) < others:
-            length = min(2 * len(ids), others)
-            found, more = _core.shortlist(self.keys, query, length, barred, self.threads or 0)
-            ids, squared = found[0], np.maximum(2 - 2 * more[0].astype(np.float64), 0)
-        return ids[: max(self.config.shortlist, int(np.searchsorted(squared, limit, side="right")))]
+        return int(np.searchsorted(squared, (1 + self.config.epsilon) ** 2 * squared[0], side="right"))
 
 
 def members(corpus: Corpus) -> dict[int, NDArray[np.int32]]:
@@ -89,4 +84,4 @@ def members(corpus: Corpus) -> dict[int, NDArray[np.int32]]:
 
 def joined(lists: list[NDArray[np.int32]]) -> Shortlists:
     """Put the lists of a batch's canvases one after another."""
-    return np.concatenate(lists), np.cumsum([len(ids) for ids in lists])
+    return np.concatenate([np.empty(0, np.int32), *lists]), np.cumsum([len(ids) for ids in lists], dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ if os.name == "posix":
     import fcntl
 
 LOCK = ".lock"
+# What a process that was killed while it wrote the first manifest leaves beside the lock.
+PARTIAL = re.compile(rf"\.{re.escape(MANIFEST)}\.[0-9a-f]+\.partial")
 # What parts of one run may differ in.
 OF_A_PART = ("first", "n", "shards")
 
@@ -86,7 +89,8 @@ class RunFolder:
 
     def _check_vacant(self) -> None:
         if self.path.is_dir() and not (self.path / MANIFEST).exists():
-            others = [entry.name for entry in self.path.iterdir() if entry.name != LOCK]
+            names = [entry.name for entry in self.path.iterdir()]
+            others = [name for name in names if name != LOCK and not PARTIAL.fullmatch(name)]
             if others:
                 raise FileExistsError(f"out must be a new folder or that of an interrupted run, got {str(self.path)!r}")
         elif os.path.lexists(self.path) and not self.path.is_dir():
@@ -99,7 +103,10 @@ class RunFolder:
             name = different[0]
             kept, wanted = manifest.get(name), self.facts[name]
             if isinstance(kept, dict) and isinstance(wanted, dict):
-                inner = next(part for part in {**kept, **wanted} if kept.get(part) != wanted.get(part))
+                both = {**kept, **wanted}
+                inner = next(
+                    part for part in both if (part in kept, kept.get(part)) != (part in wanted, wanted.get(part))
+                )
                 name, kept, wanted = f"{name}: {inner}", kept.get(inner), wanted.get(inner)
             raise invalid(f"run {str(self.path)!r}", f"of {name} {wanted!r}, or another folder", kept)
         check_shards(self.path, manifest.get("shards"))
@@ -111,9 +118,13 @@ class RunFolder:
             yield
             return
         lock = self.path / LOCK
-        with lock.open("wb") as file:
+        # Were it a link, what it leads to would be emptied.
+        with os.fdopen(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Its owner may have removed it just then, and who locks a new one would not see this one.
+                if not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                    raise FileNotFoundError(lock)
             except OSError as error:
                 raise FileExistsError(f"run {str(self.path)!r} is being written by another process") from error
             try:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from npgen import npy
 from npgen.corpus import DEMO_NAME, KNOWN_NAMES, Corpus, demo_corpus, open_corpus
 from npgen.errors import invalid
 from npgen.files import sha256_file
@@ -225,16 +225,10 @@ def _torchvision_split(name: str, which: str, root: str | os.PathLike[str] | Non
 
 def _array_splits(path: Path) -> tuple[Split, Split | None]:
     wanted = {key for group in _ARRAY_KEYS + _TEST_KEYS for key in group}
-    try:
-        if path.suffix == ".npy":
-            arrays = {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
-            found = list(arrays)
-        else:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
-                found = sorted(loaded.files)
-                arrays = {key: loaded[key] for key in found if key in wanted}
-    except Exception as error:  # NumPy, zipfile and zlib each have their own for a broken file
-        raise ValueError(f"{path} must be a sound .npy or .npz file without pickles: {error}") from error
+    if path.suffix == ".npy":
+        found, arrays = ["images"], {"images": npy.open_any_array(path)}
+    else:
+        found, arrays = npy.read_archive(path, wanted)
     train, test = (_array_split(arrays, keys, path) for keys in (_ARRAY_KEYS, _TEST_KEYS))
     if train is None:
         raise invalid(f"keys of {path}", f"one of {', '.join(_ARRAY_KEYS[0])} among others", found)

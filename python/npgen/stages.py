@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen import _core, npy
+from npgen import _core
 from npgen.config import Config, Model, known_rect
 from npgen.corpus import Corpus
-from npgen.embed import embed
 from npgen.encoder import AnyEncoder
 from npgen.errors import invalid
 from npgen.filling import fill_order, make_filler
+from npgen.library import Library
 from npgen.retrieval import Queries, Shortlister, Shortlists, joined, members
 from npgen.trace import Samples
 
@@ -44,10 +44,11 @@ class Run:
         config: Config,
         seed: int,
         threads: int | None,
-        apart: bool = False,
+        library: Library | None = None,
     ) -> None:
         self.corpus, self.model, self.config = corpus, model, config
         self.seed, self.threads = seed, threads
+        self.library = library or Library(corpus, threads)
         source: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
         self.shape = source if config.size is None else config.size
         if self.shape != source and model.locality:
@@ -74,37 +75,37 @@ class Run:
         )
         # Patches stay where they come from, where there is such a place.
         self.seed_room = None if self.shape == source else tuple(side - config.seed_size + 1 for side in source)
-        self.filler = self.make_filler(corpus.images)
-        # Whether a stage's images are read apart, not through the memory map, whose pages come in large pieces.
-        self.apart = apart and isinstance(corpus.images, np.memmap) and config.tolerance == "candidates"
+        self.filler = self.library.filler(self.make_filler, config)
+        # What the nearest window of all images is, those that are read apart don't tell.
+        self.apart = self.library.apart and config.tolerance == "candidates"
         self.encoder: AnyEncoder | None = None
 
-    def use_encoder(self, encoder: AnyEncoder, progress: bool) -> None:
-        """Let canvases ask for their like by themselves."""
+    def use_encoder(self, encoder: AnyEncoder, keys: NDArray[np.float32]) -> None:
+        """Let canvases ask for their like by themselves: what the encoder says of them, among its keys (N, D)."""
         self.encoder = encoder
-        self.use_keys(embed(self.corpus, encoder, threads=self.threads, progress=progress))
+        self.use_keys(keys)
 
     def use_keys(self, keys: NDArray[np.float32]) -> None:
         """Find images by their keys (N, D); without an encoder, for the queries that a batch already holds."""
-        self.keys = keys
-        self.shortlister = Shortlister(keys, self.config, self.threads)
+        self.library.keys = keys
+        self.shortlister = Shortlister(self.library, self.config)
 
     @property
     def queries(self) -> tuple[int, int] | None:
         """How many queries a canvas makes, and their width D; None where meaning plays no part."""
         if self.model.semantics != "embedding":
             return None
-        if self.config.anchor_weight == 1:
-            return 1, self.keys.shape[1]
-        return sum(len(self.cuts(sweep)) - 1 for sweep in range(1 + self.config.sweeps)), self.keys.shape[1]
+        count = sum(len(self.cuts(sweep)) - 1 for sweep in range(1 + self.config.sweeps))
+        return 1 if self.config.anchor_weight == 1 else count, self.library.keys.shape[1]
 
     def fill(self, batch: Samples, bar: tqdm) -> None:  # type: ignore[type-arg]
         """Fill the canvases of one batch, in place."""
         indices = np.arange(batch.first, batch.first + len(batch), dtype=np.uint64)
         batch.anchor[:] = _core.draw_seed_images(self.seed, indices, len(self.corpus))
-        batch.place_seed(self.corpus, self.rect, self._seed_corners(indices))
+        anchors = self.library.images(batch.anchor)
+        batch.place_seed(anchors, self.rect, self._seed_corners(indices))
         barred = batch.anchor if self.config.exclude_seed_image else np.full_like(batch.anchor, -1)
-        retrieve = self.retrieval(batch, barred)
+        retrieve = self.retrieval(batch, barred, anchors)
         known = known_rect(self.shape, self.rect)
         stages = 0
         for sweep in range(1 + self.config.sweeps):
@@ -127,13 +128,18 @@ class Run:
         return _core.draw_seed_places(self.seed, indices, *self.seed_room)
 
     def retrieval(
-        self, batch: Samples, barred: NDArray[np.int32]
+        self, batch: Samples, barred: NDArray[np.int32], anchors: NDArray[np.uint8] | None = None
     ) -> Callable[[int, NDArray[np.bool_]], Shortlists | None]:
-        """How a batch's canvases, known so far as a mask says, come to the images that may serve a stage."""
+        """How a batch's canvases, known so far as a mask says, come to the images that may serve a stage.
+
+        An encoder needs their anchors (B, H, W, C).
+        """
         if self.model.semantics == "embedding":
             assert batch.queries is not None
             rows = batch.queries  # (B, S, D)
-            ask = Queries(self.encoder, self.corpus, batch, self.threads) if self.encoder else None
+            ask = None
+            if self.encoder is not None and anchors is not None:
+                ask = Queries(self.encoder, anchors, batch, self.threads)
 
             def retrieve(stage: int, known: NDArray[np.bool_]) -> Shortlists:
                 at = min(stage, rows.shape[1] - 1)
@@ -163,7 +169,9 @@ class Run:
     def _fill_apart(self, batch: Samples, shortlists: Shortlists, **stage: Any) -> None:
         """Fill from a copy of the shortlisted images, which is all of the corpus that is then in memory."""
         ids, local = np.unique(shortlists[0], return_inverse=True)  # ascending, so that ties fall as they would
-        images = npy.read_rows(self.corpus.images, ids)
+        images = self.library.images(ids)
+        if not len(batch):
+            return  # this rank was only needed for what others asked it
         # The trace in terms of the copy: −1 for images that are not in it.
         found = np.searchsorted(ids, batch.trace.image_id).clip(max=len(ids) - 1)
         local_trace = np.where(ids[found] == batch.trace.image_id, found, -1).astype(np.int32)

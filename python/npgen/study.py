@@ -17,7 +17,7 @@ from npgen.corpus import Corpus
 from npgen.embed import embed, keep_keys
 from npgen.encoder import AnyEncoder, load_encoder
 from npgen.entropy import WINDOW, entropy
-from npgen.errors import invalid
+from npgen.errors import check_type, invalid
 from npgen.evaluate import FEWEST, check_scorable, evaluate
 from npgen.evaluation import VERSION as EVALUATION_VERSION
 from npgen.files import new_folder, read_json, write_json
@@ -55,6 +55,10 @@ class Setting:
     n: int
     images: int
 
+    def __post_init__(self) -> None:
+        """Check the type of what is looked into first."""
+        check_type("config", self.config, Config)
+
 
 @dataclass(frozen=True, eq=False)
 class Workbench:
@@ -88,6 +92,9 @@ class Workbench:
 
     def __post_init__(self) -> None:
         """Check what all runs share."""
+        check_type("corpus", self.corpus, Corpus)
+        check_type("heldout", self.heldout, Corpus, type(None))
+        check_type("network", self.network, str)
         whole("seed", self.seed, 0)
         whole("batch_size", self.batch_size, 1)
         if self.threads is not None:
@@ -175,7 +182,10 @@ class Workbench:
         """
         if folder is not None and folder.exists():
             self.check_kept(setting, folder)
-            return load_samples(folder), float(read_json(folder / "study.json")["seconds_per_sample"])
+            seconds = read_json(folder / "study.json").get("seconds_per_sample")
+            if not isinstance(seconds, int | float):
+                raise invalid(f"seconds_per_sample in {str(folder / 'study.json')!r}", "a number", seconds)
+            return load_samples(folder), float(seconds)
         source, ids = self.source(setting.images)
         encoder: Any = self.encoder
         if self.encoder_id(setting.model) is not None:

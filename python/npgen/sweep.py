@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from npgen.config import Config
 from npgen.corpus import Corpus
-from npgen.errors import invalid
+from npgen.errors import check_type, invalid
 from npgen.files import read_json, write_bytes, write_json
 from npgen.study import Setting, Workbench, claim_folder, quality_notes, whole
 from npgen.tables import Column, Row, csv_table, markdown_table, number, quality_columns
@@ -151,6 +151,7 @@ def sweep(
         raise ModuleNotFoundError('plots need the extra `figures`: pip install "npgen[figures]"')
     bench = Workbench(corpus, seed, encoder, heldout, network, weights, batch_size, device, threads)
     base = Setting(model, config or Config(), n, len(corpus))
+    check_type("grid", grid, Mapping)
     settings = _plan(base, grid, product)
     for setting in settings:
         bench.check(setting)
@@ -267,7 +268,10 @@ def _row(bench: Workbench, setting: Setting, folder: Path, keep: bool) -> dict[s
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     file, run = folder / "rows" / f"{key}.json", folder / "runs" / key
     if file.exists() and (run.exists() or not keep):
-        return read_json(file)
+        row = read_json(file)
+        if not {"samples", "heldout", "training", "network", "seconds_per_sample"} <= set(row):
+            raise invalid(f"row {str(file)!r}", "as it was written (delete it to have it made again)", sorted(row))
+        return row
     samples, seconds = bench.run(setting, run if keep else None)
     row = {"facts": facts, "seconds_per_sample": seconds, **bench.measure(samples)}
     file.parent.mkdir(exist_ok=True)

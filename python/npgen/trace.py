@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen import npy
-from npgen.config import Config
+from npgen.config import Config, find_model
 from npgen.corpus import Corpus
-from npgen.errors import invalid
+from npgen.errors import check_type, check_whole, invalid
 from npgen.files import new_folder, read_json, sha256_file, write_json
+from npgen.validate import check_name
 
 FORMAT = "npgen-run"
 VERSION = 2
@@ -44,6 +45,12 @@ class Trace:
     x: NDArray[np.int32]
     distance: NDArray[np.float32]
     pool_size: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        """Check types and shapes: all that is told of samples rests on them."""
+        shape = getattr(self.image_id, "shape", ())
+        for name, dtype in TRACE_DTYPES.items():
+            _check_array(f"trace.{name}", getattr(self, name), dtype, 3, shape)
 
     def arrays(
         self,
@@ -105,6 +112,24 @@ class Samples:
     fallbacks: NDArray[np.int32]
     queries: NDArray[np.float32] | None
 
+    def __post_init__(self) -> None:
+        """Check types and shapes, as these may come from a file."""
+        check_type("trace", self.trace, Trace)
+        check_type("config", self.config, Config)
+        shape = self.trace.image_id.shape
+        _check_array("images", self.images, np.uint8, 4, shape)
+        _check_array("anchor", self.anchor, np.int32, 1, shape[:1])
+        _check_array("fallbacks", self.fallbacks, np.int32, 1, shape[:1])
+        if self.queries is not None:
+            _check_array("queries", self.queries, np.float32, 3, shape[:1])
+        find_model(self.model)
+        for name in ("seed", "first"):
+            check_whole(name, getattr(self, name), 0, 2**64 - 1)
+        for name in ("corpus_name", "corpus_hash"):
+            check_type(name, getattr(self, name), str)
+        check_name(self.corpus_name)  # a name, by which the corpus is looked for: never a path
+        check_type("encoder_id", self.encoder_id, str, type(None))
+
     @classmethod
     def empty(
         cls,
@@ -157,6 +182,7 @@ class Samples:
 
     def __getitem__(self, part: slice) -> Samples:
         """Return consecutive samples as views: writing to them writes to these."""
+        check_type("part", part, slice)
         start, _, step = part.indices(len(self))
         if step != 1:
             raise invalid("step of a slice of samples", "1", step)
@@ -170,10 +196,28 @@ class Samples:
             queries=None if self.queries is None else self.queries[part],
         )
 
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return all arrays of a run, one row a sample each."""
+        others = [] if self.queries is None else [self.queries]
+        return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks, *others]
+
+    def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Samples:
+        """Return samples with each array replaced by what becomes of it, in the order of `arrays`."""
+        images, *rest = map(change, self.arrays())
+        trace, (anchor, fallbacks, *queries) = Trace(*rest[: len(TRACE_DTYPES)]), rest[len(TRACE_DTYPES) :]
+        return replace(
+            self,
+            images=images,
+            trace=trace,
+            anchor=anchor,
+            fallbacks=fallbacks,
+            queries=queries[0] if queries else None,
+        )
+
     def place_seed(
-        self, corpus: Corpus, rect: tuple[int, int, int, int], corners: NDArray[np.int32] | None = None
+        self, anchors: NDArray[np.uint8], rect: tuple[int, int, int, int], corners: NDArray[np.int32] | None = None
     ) -> None:
-        """Copy a patch of each anchor to `rect` = (y, x, height, width): from `corners` (n, 2) or the same place."""
+        """Copy a patch of each anchor (n, …, C) to `rect`, (y, x, height, width); from a corner (n, 2) or the same."""
         y, x, height, width = rect
         if corners is None:
             corners = np.tile(np.array([y, x], np.int32), (len(self), 1))
@@ -181,7 +225,8 @@ class Samples:
         self.trace.image_id[inside] = self.anchor[:, None, None]
         self.trace.y[inside] = corners[:, 0, None, None] + np.arange(height)[:, None]
         self.trace.x[inside] = corners[:, 1, None, None] + np.arange(width)
-        self.images[inside] = corpus.images[self.trace.image_id[inside], self.trace.y[inside], self.trace.x[inside]]
+        each = np.arange(len(self))[:, None, None]
+        self.images[inside] = anchors[each, self.trace.y[inside], self.trace.x[inside]]
 
     def replay(self, corpus: Corpus) -> NDArray[np.uint8]:
         """Rebuild the images from the corpus and the trace alone.
@@ -206,10 +251,17 @@ class Samples:
         return np.asarray(corpus.images[trace.image_id, trace.y, trace.x])
 
     def check_corpus(self, corpus: Corpus) -> None:
-        """Raise ValueError unless the samples were made from this corpus."""
+        """Raise ValueError unless the samples were made from this corpus, and every address in them exists."""
+        check_type("corpus", corpus, Corpus)
         if corpus.hash != self.corpus_hash:
             expected = f"the one the samples were made from ({self.corpus_name!r}, {self.corpus_hash[:16]})"
             raise invalid("corpus", expected, f"{corpus.name}, {corpus.hash[:16]}")
+        count, height, width = corpus.images.shape[:3]
+        named = {"anchor": (self.anchor, count), "trace.image_id": (self.trace.image_id, count)}
+        named |= {"trace.y": (self.trace.y, height), "trace.x": (self.trace.x, width)}
+        for name, (array, extent) in named.items():
+            if array.size and not 0 <= array.min() <= array.max() < extent:
+                raise invalid(name, f"in 0…{extent - 1} (see npgen verify)", f"{array.min()}…{array.max()}")
 
     def provenance(self) -> dict[str, Any]:
         """Return, JSON-able, what it takes to make the samples again: the run's manifest, less its shards."""
@@ -243,6 +295,21 @@ class Samples:
         """
         with new_folder(path) as folder:
             write_run(self, folder)
+
+
+def check_samples(samples: Samples, corpus: Corpus) -> None:
+    """Raise TypeError or ValueError unless these are samples, made from this corpus."""
+    check_type("samples", samples, Samples)
+    samples.check_corpus(corpus)
+
+
+def _check_array(name: str, array: Any, dtype: type[Any], ndim: int, shape: tuple[int, ...]) -> None:
+    """Complain unless an array is of a type and a number of axes, the first of which are those of `shape`."""
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
+        got = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{name} must be a {ndim}-dimensional array of {np.dtype(dtype)}, got {got}")
+    if array.shape[: len(shape)] != shape:
+        raise invalid(name, f"of shape {shape}, as the others", array.shape)
 
 
 def write_run(samples: Samples, folder: Path) -> None:
@@ -312,13 +379,32 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if name not in manifest:
             raise ValueError(f"run {str(folder)!r} must have a whole manifest, got one without {name!r}")
     check_shards(folder, manifest["shards"])
+    run = f"run {str(folder)!r}"
+    corpus = manifest["corpus"]
+    if not isinstance(corpus, dict) or not all(isinstance(corpus.get(name), str) for name in ("name", "hash")):
+        raise invalid(run, "of a corpus with name and hash", corpus)
+    check_name(corpus["name"])
+    if not isinstance(manifest["config"], dict):
+        raise invalid(run, "of a config, an object of settings", manifest["config"])
+    try:
+        find_model(manifest["model"])
+        Config.from_json(manifest["config"])
+        check_type("encoder", manifest["encoder"], str, type(None))
+        for name in ("seed", "first", "n"):
+            check_whole(name, manifest[name], 0, 2**64 - 1)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{run} must have a whole manifest, got one in which {error}") from error
     return manifest
 
 
 def check_shards(folder: Path, shards: Any) -> None:
     """Raise ValueError unless a manifest's list of shards is one."""
     if not isinstance(shards, list) or not all(
-        isinstance(shard, dict) and isinstance(shard.get("n"), int) and {"name", "sha256"} <= set(shard)
+        isinstance(shard, dict)
+        and type(shard.get("n")) is int
+        and shard["n"] > 0
+        and isinstance(shard.get("name"), str)
+        and isinstance(shard.get("sha256"), dict)
         for shard in shards
     ):
         raise invalid(f"run {str(folder)!r}", "of a whole manifest, with shards of name, n and sha256", shards)
@@ -352,16 +438,8 @@ def read_shards(folder: Path, manifest: dict[str, Any]) -> Iterator[Samples]:
 
 def joined(parts: Sequence[Samples]) -> Samples:
     """Put consecutive samples of one run together, in memory."""
-    queries = [part.queries for part in parts if part.queries is not None]
-    traces = zip(*(part.trace.arrays() for part in parts), strict=True)
-    return replace(
-        parts[0],
-        images=np.concatenate([part.images for part in parts]),
-        trace=Trace(*map(np.concatenate, traces)),
-        anchor=np.concatenate([part.anchor for part in parts]),
-        fallbacks=np.concatenate([part.fallbacks for part in parts]),
-        queries=np.concatenate(queries) if queries else None,
-    )
+    others = iter(zip(*(part.arrays() for part in parts[1:]), strict=True))
+    return parts[0].mapped(lambda array: np.concatenate([array, *next(others, ())]))
 
 
 def _load_shard(folder: Path, shard: dict[str, Any]) -> dict[str, NDArray[Any]]:

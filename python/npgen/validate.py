@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from npgen.errors import invalid
+from npgen.errors import check_type, invalid
+from npgen.files import parse_json
 
 # Labels index tables of counts and colours: anything larger is an identifier, not a class.
 MAX_LABEL = 999_999
@@ -116,6 +118,8 @@ def checked_classes(classes: Sequence[str], labels: npt.NDArray[np.int64] | None
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         raise TypeError(f"classes must be a list of strings, got {classes!r}")
     names = tuple(str(name) for name in classes)
+    if not all(map(_is_text, names)):
+        raise invalid("classes", "Unicode text", names)
     if labels is None:
         raise invalid("classes", "None where there are no labels", names)
     if len(set(names)) != len(names):
@@ -123,6 +127,34 @@ def checked_classes(classes: Sequence[str], labels: npt.NDArray[np.int64] | None
     if labels.max() >= len(names):
         raise invalid("labels", f"less than {len(names)}, the number of classes", int(labels.max()))
     return names
+
+
+def checked_source(source: dict[str, Any]) -> dict[str, Any]:
+    """Copy what is said about where images came from, as a manifest would give it back.
+
+    Parameters
+    ----------
+    source
+        A JSON-able dict.
+
+    Returns
+    -------
+    dict
+        The copy.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, as not-a-number and circles are not, or nested too deep.
+    TypeError
+        If it is no dict, or holds values that are not JSON-able.
+    """
+    check_type("source", source, dict)
+    try:
+        copied: dict[str, Any] = parse_json(json.dumps(source, allow_nan=False))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"source must be a JSON-able dict, got one that can't be written: {error}") from error
+    return copied
 
 
 def check_name(name: str) -> None:
@@ -138,8 +170,14 @@ def check_name(name: str) -> None:
     ValueError
         If it is not.
     """
-    if not name or name in (".", "..") or any(sign in name for sign in "/\\\0"):
+    check_type("name", name, str)
+    if not name or name in (".", "..") or any(sign in name for sign in "/\\\0") or not _is_text(name):
         raise invalid("name", "one path component", name)
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a string can be written: half of a surrogate pair can't."""
+    return name.encode("utf-8", "ignore").decode("utf-8") == name
 
 
 def _whole_numbers(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from npgen.files import read_json, sha256_file
 from npgen.replay import Breach, Rules
 from npgen.stages import Run
 from npgen.trace import FORMAT, TRACE_DTYPES, VERSION, Samples, Trace
+from npgen.validate import check_name
 
 # Arrays of a shard that say something about pixels; the others are about whole samples.
 PIXELS = {"images", "anchor", *TRACE_DTYPES}
@@ -199,8 +200,11 @@ class _Facts:
                 shards=tuple(shards),
             )
             find_model(facts.model)
-        except (KeyError, TypeError, AttributeError) as error:
+            check_name(facts.corpus_name)
+        except KeyError as error:
             raise ValueError(f"{run} must have a whole manifest, got one without {error}") from error
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"{run} must have a whole manifest, got one in which {error}") from error
         if sum(shard.n for shard in shards) != facts.n:
             whole = f"of {facts.n} samples (generate goes on with an interrupted run)"
             raise invalid(run, whole, sum(shard.n for shard in shards))

@@ -21,7 +21,7 @@ from npgen.filling import fill_order
 from npgen.novelty import largest_shares, longest_runs
 from npgen.report.packing import Sheets, pack_images, packed
 from npgen.report.pools import KeptPools, open_pools
-from npgen.trace import Samples
+from npgen.trace import Samples, check_samples
 
 MEGABYTE = 10**6
 # Samples whose pools are kept unless others are asked for, and images a pixel may look at for that: it takes time.
@@ -135,13 +135,8 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
 
 def _check_trace(samples: Samples, corpus: Corpus) -> None:
     """Raise ValueError unless every pixel is where its trace says: all that is shown rests on it."""
-    samples.check_corpus(corpus)
-    trace, bounds = samples.trace, corpus.images.shape[:3]
-    inside = all(
-        part.min() >= 0 and part.max() < bound
-        for part, bound in zip((trace.image_id, trace.y, trace.x), bounds, strict=True)
-    )
-    if not inside or not np.array_equal(samples.replay(corpus), samples.images):
+    check_samples(samples, corpus)
+    if not np.array_equal(samples.replay(corpus), samples.images):
         raise invalid("samples", "what corpus and trace give back (see npgen verify)", samples)
 
 
