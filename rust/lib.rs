@@ -12,6 +12,7 @@
 //! 8. [`sample`] — keyed random numbers.
 //! 9. [`fill`] — scan, pool, draw, write: one stage for a batch of canvases.
 //! 10. [`entropy`] — how mixed the sources of a finished image are.
+//! 11. [`els`] — analytic score machines: softmax over all patches of all images.
 //!
 //! `python` converts, releases the GIL and delegates; nothing here calls back into Python.
 //!
@@ -19,6 +20,7 @@
 //! `K` shortlist length, `w` window side, `R` locality radius, `T` known taps, `P` pixels of a stage.
 
 pub mod corpus;
+pub mod els;
 pub mod entropy;
 pub mod error;
 pub mod fill;

@@ -1,5 +1,6 @@
 //! `npgen._core`: converts arrays, releases the GIL, delegates. No logic of its own.
 
+mod els;
 mod run;
 
 use numpy::ndarray::{Array1, Array2};
@@ -497,6 +498,8 @@ impl Filler {
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::els::{denoise, score_machines};
     #[pymodule_export]
     use super::{
         draw_seed_images, draw_seed_places, fill_order, instruction_sets, shortlist, sliding_entropy,

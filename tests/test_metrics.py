@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from npgen import scores
-from npgen.scores import (
+from npgen import metrics
+from npgen.metrics import (
     FrechetReference,
     KernelReference,
     Moments,
@@ -99,7 +99,7 @@ def brute_inside(points, others):
 
 @pytest.mark.parametrize("rows", [7, 1024])
 def test_kid_and_its_left_out_values_equal_brute_force(rows, monkeypatch):
-    monkeypatch.setattr(scores, "ROWS", rows)
+    monkeypatch.setattr(metrics, "ROWS", rows)
     x, y = clouds()
     groups = groups_of(len(x), 0)
     value, left_out = KernelReference(y).kid(x, groups)
@@ -109,7 +109,7 @@ def test_kid_and_its_left_out_values_equal_brute_force(rows, monkeypatch):
 
 @pytest.mark.parametrize("rows", [7, 1024])
 def test_precision_and_recall_equal_brute_force(rows, monkeypatch):
-    monkeypatch.setattr(scores, "ROWS", rows)
+    monkeypatch.setattr(metrics, "ROWS", rows)
     x, y = clouds(width=2)
     x = x + np.float32(3)  # some of each lie outside the other
     groups = groups_of(len(x), 0)
@@ -158,7 +158,7 @@ def test_scores_equal_torch_fidelitys():
 
 def test_students_quantiles():
     for freedom, quantile in ((3, 3.1824), (5, 2.5706), (19, 2.0930), (49, 2.0096), (1000, 1.9623)):
-        assert scores._student(freedom) == pytest.approx(quantile, rel=0.01 if freedom < 19 else 1e-4)
+        assert metrics._student(freedom) == pytest.approx(quantile, rel=0.01 if freedom < 19 else 1e-4)
 
 
 def test_the_estimate_of_a_mean_is_the_textbook_interval():

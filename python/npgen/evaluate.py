@@ -18,7 +18,7 @@ from npgen.features import Outputs, corpus_outputs, outputs_of
 from npgen.networks import Network, NetworkRequest, load_network
 from npgen.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
 from npgen.partwhole import part_whole
-from npgen.scores import (
+from npgen.metrics import (
     FrechetReference,
     KernelReference,
     Moments,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from npgen.files import write_json
-from npgen.scores import Estimate
+from npgen.metrics import Estimate
 
 FORMAT = "npgen-evaluation"
 VERSION = 2
