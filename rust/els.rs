@@ -102,7 +102,8 @@ const PARTS: usize = 32;
 /// Errors of samples are heeded from this share on: less is too few groups.
 const FIRST_SAMPLE: usize = 8;
 
-/// Denoises canvases `(B, H, W, C)` in the frame of the corpus by the images `ids`.
+/// Denoises canvases `(B, H, W, C)` in the frame of the corpus by the images `ids`, in any order; it is the faster, and
+/// a sample the better, the more alike neighbours in that order are.
 pub fn denoise(
     path: Path,
     (corpus, ids): (&Corpus, &[ImageId]),
@@ -123,10 +124,11 @@ pub fn denoise(
         if tiles.is_empty() {
             continue;
         }
-        // Each part meets the canvases that are not done, one tile after the other.
-        let parts: Vec<Vec<Totals>> = tiles
-            .par_chunks(tiles.len().div_ceil(PARTS))
-            .map(|tiles| plan.part(tiles, &states, cancel))
+        // Each part meets the canvases that are not done, one tile after the other. Every part is itself a systematic
+        // sample of the round.
+        let parts: Vec<Vec<Totals>> = (0..tiles.len().min(PARTS))
+            .into_par_iter()
+            .map(|part| plan.part(tiles.iter().skip(part).step_by(PARTS), &states, cancel))
             .collect::<Result<_>>()?;
         let images = tiles.iter().map(|&(_, tile)| plan.tile_ids(tile).len()).sum();
         for part in parts {
@@ -149,18 +151,12 @@ pub fn denoise(
 fn check(corpus: &Corpus, ids: &[ImageId], canvases: &[f32], step: Step, effort: Effort) -> Result<()> {
     let (extent, channels) = (corpus.extent(), corpus.channels());
     require(channels == 1 || channels == 3, "channels", "1 or 3", channels)?;
-    require(
-        !ids.is_empty() && ids.is_sorted_by(|a, b| a < b),
-        "images",
-        "some, ascending, none twice",
-        ids.len(),
-    )?;
-    require(
-        ids[ids.len() - 1].index() < corpus.count(),
-        "images",
-        "those of the corpus",
-        ids[ids.len() - 1].0,
-    )?;
+    require(!ids.is_empty(), "images", "at least one", 0)?;
+    let mut met = vec![false; corpus.count()];
+    for id in ids {
+        let fresh = met.get_mut(id.index()).is_some_and(|met| !std::mem::replace(met, true));
+        require(fresh, "images", "those of the corpus, none twice", id.0)?;
+    }
     require(
         canvases.len().is_multiple_of(extent.area() * channels),
         "canvases",
@@ -233,7 +229,8 @@ impl<'a> Plan<'a> {
             effort,
             frame,
             regions: frame.regions(),
-            gain: LOG2_E / (2.0 * step.noise * step.noise),
+            // As the kernel has it: all that is weighed is weighed by the same number.
+            gain: f64::from((LOG2_E / (2.0 * step.noise * step.noise)) as f32),
             background: commonest_pixel(corpus, ids),
             partners: partners.collect(),
         }
@@ -249,7 +246,12 @@ impl<'a> Plan<'a> {
     }
 
     /// The sums of all canvases that are not done over some tiles.
-    fn part(&self, tiles: &[(usize, usize)], states: &[State], cancel: &AtomicBool) -> Result<Vec<Totals>> {
+    fn part<'t>(
+        &self,
+        tiles: impl Iterator<Item = &'t (usize, usize)>,
+        states: &[State],
+        cancel: &AtomicBool,
+    ) -> Result<Vec<Totals>> {
         let channels = self.corpus.channels();
         let open: Vec<&State> = states.iter().filter(|state| !state.done).collect();
         let mut sums: Vec<Sums> = open
@@ -312,9 +314,10 @@ impl<'a> Plan<'a> {
 
     /// Names patches of background where they belong among a canvas's heaviest: those of the least images.
     fn name_background(&self, state: &mut State, order: &[(usize, usize)]) {
-        let mut met: Vec<usize> = order[..state.tiles].iter().map(|&(_, tile)| tile).collect();
+        let mut met: Vec<ImageId> =
+            order[..state.tiles].iter().flat_map(|&(_, tile)| self.tile_ids(tile)).copied().collect();
         met.sort_unstable();
-        let tiles = met.iter().map(|&tile| self.tile_ids(tile));
+        let tiles = met.chunks(LANES);
         let State { totals, background, .. } = state;
         let wanted = |pixel: usize| (totals.alike[pixel] as usize).min(self.effort.sources);
         let places = first_places(self.corpus, tiles, &mut self.tile(), &self.frame, wanted);

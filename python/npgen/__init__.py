@@ -24,6 +24,7 @@ from npgen.partwhole import PartWhole, part_whole
 from npgen.pixels import PixelEncoder
 from npgen.provenance import read_provenance
 from npgen.report import ReportFile, report
+from npgen.scores import ScoreSamples, denoise, score_generate
 from npgen.sweep import Sweep, sweep
 from npgen.trace import Samples, Trace, load_samples
 from npgen.verification import Difference, RunReport, verify_run
@@ -50,11 +51,13 @@ __all__ = [
     "ReportFile",
     "RunReport",
     "Samples",
+    "ScoreSamples",
     "Sweep",
     "Trace",
     "ablate",
     "build_corpus",
     "candidate_pool",
+    "denoise",
     "embed",
     "entropy",
     "entropy_map",
@@ -69,6 +72,7 @@ __all__ = [
     "read_provenance",
     "register_network",
     "report",
+    "score_generate",
     "sweep",
     "verify_run",
 ]

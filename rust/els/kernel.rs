@@ -108,10 +108,20 @@ unsafe fn any<V: Vector>(windows: Windows, tile: &Tile, sums: &mut Sums, scratch
         (1, 3) => scan_regions::<V, Few<V, 3>, 1>(windows, tile, sums, scratch),
         (1, 5) => scan_regions::<V, Few<V, 5>, 1>(windows, tile, sums, scratch),
         (1, 7) => scan_regions::<V, Few<V, 7>, 1>(windows, tile, sums, scratch),
+        (1, 9) => scan_regions::<V, Few<V, 9>, 1>(windows, tile, sums, scratch),
+        (1, 11) => scan_regions::<V, Few<V, 11>, 1>(windows, tile, sums, scratch),
+        (1, 13) => scan_regions::<V, Few<V, 13>, 1>(windows, tile, sums, scratch),
+        (1, 15) => scan_regions::<V, Few<V, 15>, 1>(windows, tile, sums, scratch),
+        (1, 17) => scan_regions::<V, Few<V, 17>, 1>(windows, tile, sums, scratch),
         (1, _) => scan_regions::<V, Stacks<V>, 1>(windows, tile, sums, scratch),
         (3, 3) => scan_regions::<V, Few<V, 3>, 3>(windows, tile, sums, scratch),
         (3, 5) => scan_regions::<V, Few<V, 5>, 3>(windows, tile, sums, scratch),
         (3, 7) => scan_regions::<V, Few<V, 7>, 3>(windows, tile, sums, scratch),
+        (3, 9) => scan_regions::<V, Few<V, 9>, 3>(windows, tile, sums, scratch),
+        (3, 11) => scan_regions::<V, Few<V, 11>, 3>(windows, tile, sums, scratch),
+        (3, 13) => scan_regions::<V, Few<V, 13>, 3>(windows, tile, sums, scratch),
+        (3, 15) => scan_regions::<V, Few<V, 15>, 3>(windows, tile, sums, scratch),
+        (3, 17) => scan_regions::<V, Few<V, 17>, 3>(windows, tile, sums, scratch),
         _ => scan_regions::<V, Stacks<V>, 3>(windows, tile, sums, scratch),
     }
 }
@@ -129,6 +139,9 @@ unsafe fn scan_regions<V: Vector, W: Sliding<V>, const C: usize>(
     let Windows { extent, bordered, side, canvas, limits, .. } = windows;
     let (plane, border) = (bordered.area(), side - 1);
     let mut sliding = W::new(side, extent.width, scratch);
+    let mut scales = sums.scales::<V>();
+    // How far the middle of a window lies before the left end of its last row.
+    let middle = (border / 2) * (bordered.width - 1);
     let (near, listed) = (scratch.near.as_mut_ptr(), scratch.listed.as_mut_ptr());
     for region in windows.regions {
         // 1. Pixels whose partners in this tile are more than background.
@@ -188,8 +201,9 @@ unsafe fn scan_regions<V: Vector, W: Sliding<V>, const C: usize>(
                 // 4. Those that count are weighed.
                 for &x in std::slice::from_raw_parts(listed, found) {
                     let x = x as usize;
-                    let (pixel, source) = (first + x, (first + x).wrapping_add_signed(step));
-                    sums.take::<V, C>(pixel, source, V::load(near.add(x)), *alive.add(x), tile, bordered);
+                    let places = (first + x, (first + x).wrapping_add_signed(step));
+                    let centre = (theirs.sub(middle).add(x), plane);
+                    scales.take::<C>(places, V::load(near.add(x)), *alive.add(x), centre, &tile.ids);
                 }
             }
             sliding.end_row();

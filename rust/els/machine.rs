@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::geometry::{Extent, Pixel};
+use crate::geometry::Extent;
 
 /// Kamb and Ganguli's score machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +78,6 @@ impl Frame {
     /// The frame with its border.
     pub fn bordered(&self) -> Extent {
         Extent::new(self.extent.height + 2 * self.reach, self.extent.width + 2 * self.reach)
-    }
-
-    /// Flat index, in the bordered frame, of a pixel of the frame.
-    pub fn bordered_index(&self, pixel: Pixel) -> usize {
-        (pixel.y + self.reach) * self.bordered().width + pixel.x + self.reach
     }
 
     /// For each row (or column) of the bordered frame the one of the frame that it shows; none where there are zeros.

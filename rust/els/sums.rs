@@ -6,10 +6,8 @@
 
 use std::f64::consts::LN_2;
 
-use super::tile::Tile;
 use super::vector::{Block, Mask, Vector, LANES};
 use crate::corpus::ImageId;
-use crate::geometry::Extent;
 
 /// No patch was met yet: below any exponent.
 const UNSET: f32 = f32::MIN;
@@ -91,52 +89,25 @@ impl Sums {
         self.totals.references.len()
     }
 
-    /// Adds one patch of each image of `alive` to a pixel.
-    ///
-    /// # Safety
-    /// The CPU must have the instructions of `V`; `pixel` and `source` must be of the frame; `C` must be the channels.
-    #[inline(always)]
-    pub unsafe fn take<V: Vector, const C: usize>(
-        &mut self,
-        pixel: usize,
-        source: usize,
-        distances: V,
-        alive: Mask,
-        tile: &Tile,
-        bordered: Extent,
-    ) {
-        let fall = V::splat(-self.gain);
-        let mut exponents = distances.mul_add(fall, V::splat(-*self.totals.references.get_unchecked(pixel)));
-        if V::splat(HEADROOM).below(exponents) & alive != 0 {
-            let mut block = Block::ZERO;
-            distances.store(&mut block);
-            self.raise(pixel, &block, alive);
-            exponents = distances.mul_add(fall, V::splat(-self.totals.references[pixel]));
-        }
-        let weights = exponents.exp2(alive);
-        let cell = self.lanes.as_mut_ptr().add(pixel * (2 + C));
-        V::load(cell).add(weights).store(cell);
-        let moment = cell.add(1);
-        weights.mul_add(exponents, V::load(moment)).store(moment);
-        let centre = tile.blocks.as_ptr().add(tile.centre(source));
-        for channel in 0..C {
-            let values = cell.add(2 + channel);
-            let value = V::load(centre.add(channel * bordered.area()));
-            weights.mul_add(value, V::load(values)).store(values);
-        }
-        self.totals.taken += 1;
-        let near = distances.below(V::splat(*self.totals.nearest.limits.get_unchecked(pixel))) & alive;
-        if near != 0 {
-            let mut block = Block::ZERO;
-            distances.store(&mut block);
-            self.offer(pixel, source, &block, near, tile);
+    /// What the inner loop needs of this canvas.
+    pub fn scales<V: Vector>(&mut self) -> Scales<'_, V> {
+        // SAFETY: the instructions are the caller's word, as for all methods of `V`.
+        let (fall, headroom) = unsafe { (V::splat(-self.gain), V::splat(HEADROOM)) };
+        Scales {
+            fall,
+            headroom,
+            lanes: self.lanes.as_mut_ptr(),
+            references: self.totals.references.as_ptr(),
+            near: self.totals.nearest.limits.as_ptr(),
+            taken: 0,
+            sums: self,
         }
     }
 
     #[cold]
-    fn offer(&mut self, pixel: usize, at: usize, distances: &Block, near: Mask, tile: &Tile) {
+    fn offer(&mut self, pixel: usize, at: usize, distances: &Block, near: Mask, ids: &[ImageId]) {
         for lane in (0..LANES).filter(|lane| near >> lane & 1 == 1) {
-            let source = Source { distance: distances.0[lane], image: tile.ids[lane], at: at as u32 };
+            let source = Source { distance: distances.0[lane], image: ids[lane], at: at as u32 };
             self.totals.nearest.offer(pixel, source);
         }
     }
@@ -180,6 +151,68 @@ impl Sums {
         self.settle();
         self.totals
     }
+}
+
+/// The sums of one canvas, in the hands of the inner loop: constants in registers, and where things are.
+pub struct Scales<'a, V> {
+    fall: V,
+    headroom: V,
+    lanes: *mut Block,
+    references: *const f32,
+    near: *const f32,
+    taken: u64,
+    sums: &'a mut Sums,
+}
+
+impl<V: Vector> Scales<'_, V> {
+    /// Adds one patch of each image of `alive` to a pixel. `centre` is the first channel of its middle, `plane` the
+    /// number of blocks of a channel.
+    ///
+    /// # Safety
+    /// The CPU must have the instructions of `V`; `pixel` and `source` must be of the frame; `C` must be the channels;
+    /// `centre` must be good for them.
+    #[inline(always)]
+    pub unsafe fn take<const C: usize>(
+        &mut self,
+        (pixel, source): (usize, usize),
+        distances: V,
+        alive: Mask,
+        (centre, plane): (*const Block, usize),
+        ids: &[ImageId],
+    ) {
+        let exponents = |of: &Self| distances.mul_add(of.fall, V::splat(-*of.references.add(pixel)));
+        let mut z = exponents(self);
+        if self.headroom.below(z) & alive != 0 {
+            self.sums.raise(pixel, &in_memory(distances), alive);
+            z = exponents(self);
+        }
+        let weights = z.exp2(alive);
+        let cell = self.lanes.add(pixel * (2 + C));
+        V::load(cell).add(weights).store(cell);
+        weights.mul_add(z, V::load(cell.add(1))).store(cell.add(1));
+        for channel in 0..C {
+            let values = cell.add(2 + channel);
+            weights.mul_add(V::load(centre.add(channel * plane)), V::load(values)).store(values);
+        }
+        self.taken += 1;
+        let near = distances.below(V::splat(*self.near.add(pixel))) & alive;
+        if near != 0 {
+            self.sums.offer(pixel, source, &in_memory(distances), near, ids);
+        }
+    }
+}
+
+impl<V> Drop for Scales<'_, V> {
+    fn drop(&mut self) {
+        self.sums.totals.taken += self.taken;
+    }
+}
+
+#[inline(always)]
+unsafe fn in_memory<V: Vector>(vector: V) -> Block {
+    let mut block = Block::ZERO;
+    vector.store(&mut block);
+    block
 }
 
 /// Sums in double precision, with what is needed to tell how far those of a sample may be off.

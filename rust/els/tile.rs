@@ -29,7 +29,6 @@ pub struct Tile {
     pub ids: Vec<ImageId>,
     values: [f32; 256],
     background: Vec<u8>,
-    centres: Vec<u32>,
     /// `(H + border, W + border)`: images whose pixel is not background; none in a border of zeros.
     ink: Vec<Mask>,
 }
@@ -47,7 +46,6 @@ impl Tile {
             ids: Vec::with_capacity(LANES),
             values: std::array::from_fn(|byte| signal * unit(byte as u8)),
             background: background.to_vec(),
-            centres: frame.extent.pixels().map(|pixel| frame.bordered_index(pixel) as u32).collect(),
             ink: vec![0; area],
         }
     }
@@ -81,12 +79,6 @@ impl Tile {
             }
         }
         self.find_alive(present);
-    }
-
-    /// Index of the block that holds the first channel of a pixel, given by its flat index in the frame.
-    #[inline(always)]
-    pub fn centre(&self, pixel: usize) -> usize {
-        self.centres[pixel] as usize
     }
 
     fn find_alive(&mut self, present: Mask) {

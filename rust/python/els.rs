@@ -37,7 +37,7 @@ pub fn score_machines() -> Vec<&'static str> {
     Machine::ALL.map(Machine::name).to_vec()
 }
 
-/// Denoises canvases (B, H, W, C) by the images `ids`, ascending, of the corpus (N, H, W, C).
+/// Denoises canvases (B, H, W, C) by the images `ids` of the corpus (N, H, W, C).
 #[pyfunction]
 #[pyo3(signature = (images, ids, canvases, *, machine, window, signal, noise, tolerance, sampling, rotation, sources, threads))]
 #[allow(clippy::too_many_arguments)] // a keyword each
