@@ -12,7 +12,7 @@ MACHINES = ("ideal", "local", "equivariant", "equivariant-borders")
 
 
 def noisy_corpus(n=40, height=9, width=11, channels=1, seed=0):
-    """Return labelled images of a few strokes on a plain background, and some of noise, so that there are near and far."""
+    """Return labelled images of a few strokes on a plain background, and some of noise."""
     random = np.random.default_rng(seed)
     images = np.zeros((n, height, width, channels), np.uint8)
     for k, image in enumerate(images):
@@ -78,7 +78,15 @@ def relative(found, expected):
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize(
     ("channels", "window", "step", "label"),
-    [(1, 3, 1, None), (1, 5, 4, "b"), (1, 7, 12, None), (1, 9, 19, None), (1, 11, 16, 2), (3, 3, 2, 0), (3, 5, 10, None)],
+    [
+        (1, 3, 1, None),
+        (1, 5, 4, "b"),
+        (1, 7, 12, None),
+        (1, 9, 19, None),
+        (1, 11, 16, 2),
+        (3, 3, 2, 0),
+        (3, 5, 10, None),
+    ],
 )
 def test_denoise_is_the_brute_force(machine, channels, window, step, label):
     corpus = noisy_corpus(channels=channels)
@@ -123,7 +131,9 @@ def test_whole_trajectories_are_those_of_the_brute_force(machine, channels):
 def test_the_heaviest_patches_are_named(machine):
     corpus = noisy_corpus(30, 7, 8)
     a, b = levels(0.2)
-    canvas = (a * (corpus.images[:1] / 127.5 - 1) + b * np.random.default_rng(1).standard_normal((1, 7, 8, 1))).astype("f4")
+    canvas = (a * (corpus.images[:1] / 127.5 - 1) + b * np.random.default_rng(1).standard_normal((1, 7, 8, 1))).astype(
+        "f4"
+    )
     found = scores.denoise(corpus, canvas, machine=machine, window=3, signal=a, noise=b, sources=5)
     weights = BruteForce(corpus.images, machine, 3).denoise(canvas[0], a, b)[3]
     for pixel in np.ndindex(7, 8):
@@ -191,7 +201,9 @@ def test_instruction_sets_agree(digits, monkeypatch):
     found = []
     for path in npgen._core.instruction_sets():
         monkeypatch.setenv("NPGEN_SIMD", path)
-        found.append(scores.denoise(digits, canvases, machine="equivariant-borders", window=5, signal=0.6, noise=0.8).mean)
+        found.append(
+            scores.denoise(digits, canvases, machine="equivariant-borders", window=5, signal=0.6, noise=0.8).mean
+        )
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], atol=1e-5)
 
@@ -242,7 +254,11 @@ def test_schedules_are_those_released():
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"machine": "global"}, ValueError, "machine must be one of ideal, local, equivariant, equivariant-borders, got"),
+        (
+            {"machine": "global"},
+            ValueError,
+            "machine must be one of ideal, local, equivariant, equivariant-borders, got",
+        ),
         ({"windows": "svhn"}, ValueError, "windows must be one of cifar10-resnet, .*, or a list of sides, got 'svhn'"),
         ({"windows": [3, 3]}, ValueError, "windows must be 3 sides, one per step, got 2"),
         ({"windows": [3, 3, 4]}, ValueError, "windows must be odd and at least 1, got 4"),

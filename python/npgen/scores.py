@@ -44,13 +44,13 @@ class Denoised:
     entropy
         (B, H, W) float64: entropy of each pixel's weights, nats.
     sources
-        (B, H, W, M, 3) int32: image, y and x of each pixel's heaviest patches, heaviest first; −1 where there are fewer.
+        (B, H, W, M, 3) int32: image, y and x of each pixel's heaviest patches, heaviest first; −1 for none.
     weights
         (B, H, W, M) float64: their shares of the weight.
     skipped
         (B,) float64: bound on the share of any pixel's weight that was skipped.
     standard_error
-        (B,) float64: estimated standard error of the noise ε, root mean square, from sampling images; 0 if all were met.
+        (B,) float64: estimated standard error of the noise ε, root mean square; 0 if all images were met.
     images
         (B,) int64: how many images were met.
     weighed
@@ -112,8 +112,8 @@ class ScoreSamples:
     noise
         (n, H, W, C) float32: what they were made of.
     sources
-        (S, n, H, W, M, 3) int32: image, y and x of the heaviest patches of each pixel, heaviest first; −1 where there are
-        fewer. S is 1, the last step, or all steps, the noisiest first.
+        (S, n, H, W, M, 3) int32: image, y and x of the heaviest patches of each pixel, heaviest first; −1 for none. S is 1,
+        the last step, or all steps, the noisiest first.
     weights
         (S, n, H, W, M) float32: their shares of the weight.
     entropy
@@ -138,7 +138,8 @@ class ScoreSamples:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """The images (n, H, W, C) as bytes, clamped to 0…255."""
-        return np.clip(np.rint((self.images + 1) * 127.5), 0, 255).astype(np.uint8)
+        pixels: NDArray[np.uint8] = np.clip(np.rint((self.images + 1) * 127.5), 0, 255).astype(np.uint8)
+        return pixels
 
     def mosaic(self, corpus: Corpus) -> NDArray[np.uint8]:
         """Show, for each pixel, the centre of its heaviest patch in the last step.
@@ -161,7 +162,8 @@ class ScoreSamples:
         if corpus.hash != self.settings["corpus"]["hash"]:
             raise invalid("corpus", f"that of hash {self.settings['corpus']['hash']}", corpus.hash)
         image, y, x = np.moveaxis(self.sources[-1, :, :, :, 0], -1, 0)  # (n, H, W) each
-        return corpus.images[image, y, x]
+        centres: NDArray[np.uint8] = corpus.images[image, y, x]
+        return centres
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a folder, atomically: arrays, `manifest.json`.
@@ -290,8 +292,8 @@ def denoise(
     tolerance
         Largest share of any pixel's weight that may be skipped; 0 skips nothing.
     sampling
-        Where weights are spread, meet only so many images, in a systematic sample, that the standard error of the noise ε
-        is below this; 0 means all images.
+        Where weights are spread, meet only so many images, in a systematic sample, that the standard error of the noise
+        ε is below this; 0 means all images.
     sources
         M: how many heaviest patches to name.
     rotation
@@ -318,7 +320,7 @@ def denoise(
     if window < 1:
         raise invalid("window", "odd and at least 1", window)
     ids = images_alike(corpus, label) if ids is None else ids
-    mean, log_sum, entropy, image, at, weights, *accounts = _core.denoise(
+    mean, log_sum, entropy, image, at, weights, skipped, standard_error, images, weighed = _core.denoise(
         corpus.images,
         ids,
         np.ascontiguousarray(canvases, np.float32),
@@ -333,7 +335,6 @@ def denoise(
         threads=threads or 0,
     )
     y, x = np.where(at < 0, -1, np.stack(np.divmod(at, corpus.images.shape[2])))
-    skipped, standard_error, images, weighed = accounts
     named = np.stack([image, y, x], -1).astype(np.int32)  # (B, H, W, M, 3)
     return Denoised(mean, log_sum, entropy, named, weights, skipped, standard_error, images, weighed)
 
