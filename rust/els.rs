@@ -8,14 +8,18 @@
 //! below, so in the next one patches whose weight is below `tolerance` · Z / (number of patches) are passed over:
 //! together they are less than `tolerance` of it.
 //!
+//! From `COARSE` on, distances are computed in 16 bits once limits are known: see [`coarse`].
+//!
 //! **Sampling.** Each round is a systematic sample of the tiles. Where weights are spread, as at high noise, the first
 //! rounds tell the whole: a canvas is done when the standard error of its noise estimate is below `sampling`.
 //!
 //! A canvas's result depends on neither threads nor the other canvases: parts of a round are fixed, and merged in order.
 
 mod background;
+mod coarse;
 mod kernel;
 pub mod machine;
+mod sliding;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -25,6 +29,7 @@ mod vector;
 mod x86;
 
 use std::f64::consts::{LN_2, LOG2_E};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
@@ -34,11 +39,13 @@ use crate::error::{require, Error, Result};
 use crate::geometry::Pixel;
 use crate::ssd::Path;
 use background::first_places;
-use kernel::{scan, Scratch, Windows};
+use coarse::{Pair, Scale};
+use kernel::{scan, scan_coarsely, Coarse, Fine, Grain, View};
 use machine::{Frame, Machine, Region};
+use sliding::Scratch;
 use sums::{Source, Sums, Totals};
 use tile::{commonest_pixel, unit, Tile};
-use vector::LANES;
+use vector::{Block, LANES};
 
 /// One evaluation of the score.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +108,9 @@ const STRIDE: usize = 256;
 const PARTS: usize = 32;
 /// Errors of samples are heeded from this share on: less is too few groups.
 const FIRST_SAMPLE: usize = 8;
+
+/// From this tolerance on, distances are rounded to 16 bits once limits are known.
+const COARSE: f64 = 1e-3;
 
 /// Denoises canvases `(B, H, W, C)` in the frame of the corpus by the images `ids`, in any order; it is the faster, and
 /// a sample the better, the more alike neighbours in that order are.
@@ -209,6 +219,7 @@ struct Plan<'a> {
     regions: Vec<Region>,
     /// Exponents per squared distance, to base 2.
     gain: f64,
+    scale: Scale,
     background: Vec<u8>,
     /// `(H, W)`: patches that each pixel is compared with, per image.
     partners: Vec<f64>,
@@ -231,6 +242,11 @@ impl<'a> Plan<'a> {
             regions: frame.regions(),
             // As the kernel has it: all that is weighed is weighed by the same number.
             gain: f64::from((LOG2_E / (2.0 * step.noise * step.noise)) as f32),
+            scale: Scale::new(
+                step.signal,
+                step.noise,
+                corpus.channels() * frame.window().pow(2).min(frame.extent.area()),
+            ),
             background: commonest_pixel(corpus, ids),
             partners: partners.collect(),
         }
@@ -258,26 +274,25 @@ impl<'a> Plan<'a> {
             .iter()
             .map(|state| Sums::new(self.gain as f32, channels, &state.totals.references, self.effort.sources))
             .collect();
-        let mut tile = self.tile();
+        let mut pair = Pair::new(self.scale, [self.tile(), self.tile()]);
         let mut scratch = Scratch::default();
         let mut plain = vec![0.0; self.frame.extent.area()];
-        for &(_, index) in tiles {
-            tile.load(self.corpus, self.tile_ids(index));
-            plain.iter_mut().zip(&tile.plain).for_each(|(sum, &count)| *sum += f64::from(count));
+        let tiles: Vec<usize> = tiles.map(|&(_, tile)| tile).collect();
+        for two in tiles.chunks(2) {
+            pair.tiles[1].clear();
+            for (tile, &index) in pair.tiles.iter_mut().zip(two) {
+                tile.load(self.corpus, self.tile_ids(index));
+                plain.iter_mut().zip(&tile.plain).for_each(|(sum, &count)| *sum += f64::from(count));
+            }
+            if open.iter().any(|state| state.coarse.is_some()) {
+                pair.join();
+            }
             for (state, sums) in open.iter().zip(&mut sums) {
                 if cancel.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                let windows = Windows {
-                    extent: self.frame.extent,
-                    bordered: self.frame.bordered(),
-                    side: self.frame.window(),
-                    regions: &self.regions,
-                    canvas: &state.canvas,
-                    limits: &state.limits,
-                };
-                scan(self.path, windows, &tile, sums, &mut scratch);
-                sums.rest(self.regions.len());
+                self.meet(state, &pair, sums, &mut scratch);
+                sums.rest(2 * self.regions.len());
             }
         }
         let plain = self.partner_sums(&plain);
@@ -292,6 +307,32 @@ impl<'a> Plan<'a> {
             totals
         };
         Ok(open.iter().zip(sums).map(finish).collect())
+    }
+
+    /// Adds what two tiles have to say to one canvas.
+    fn meet(&self, state: &State, pair: &Pair, sums: &mut Sums, scratch: &mut Scratch) {
+        if let Some(limits) = &state.coarse {
+            let view = self.view::<Coarse>(&state.narrow, &pair.blocks, limits, &pair.alive, &pair.bounds);
+            scan_coarsely(self.path, view, self.scale.unit() as f32, &pair.tiles, sums, scratch);
+            return;
+        }
+        for tile in pair.tiles.iter().filter(|tile| !tile.ids.is_empty()) {
+            let view =
+                self.view::<Fine>(&state.canvas, &tile.blocks, &state.limits, &tile.alive, &tile.bounds);
+            scan(self.path, view, tile, sums, scratch);
+        }
+    }
+
+    fn view<'v, G: Grain>(
+        &'v self,
+        ours: &'v [G::Ours],
+        theirs: &'v [Block],
+        limits: &'v [G::Limit],
+        alive: &'v [G::Alive],
+        bounds: &'v (Range<usize>, Range<usize>),
+    ) -> View<'v, G> {
+        let (extent, bordered, side) = (self.frame.extent, self.frame.bordered(), self.frame.window());
+        View { extent, bordered, side, regions: &self.regions, ours, theirs, limits, alive, bounds }
     }
 
     /// `(H, W)`: sums over the positions that each pixel is compared with.
@@ -333,6 +374,9 @@ impl<'a> Plan<'a> {
 struct State {
     /// `(C, H + border, W + border)`.
     canvas: Vec<f32>,
+    /// The same in 16 bits; and the limits, if the next scan is coarse.
+    narrow: Vec<i16>,
+    coarse: Option<Vec<u16>>,
     /// `(H, W)`: squared distance of each window to background.
     background: Vec<f64>,
     totals: Totals,
@@ -372,6 +416,8 @@ impl State {
             rows.map(|row| row[pixel.x..][..frame.window()].iter().sum::<f64>()).sum()
         };
         Self {
+            narrow: planes.iter().map(|&value| plan.scale.number(value)).collect(),
+            coarse: None,
             canvas: planes,
             background: extent.pixels().map(window).collect(),
             totals: Totals::new(channels, area, plan.effort.sources),
@@ -409,6 +455,7 @@ impl State {
                 let exponent = self.totals.log2_sum(pixel) + (effort.tolerance / patches).log2();
                 *limit = (-exponent / plan.gain) as f32;
             }
+            self.coarse = (effort.tolerance >= COARSE).then(|| plan.scale.limits(&self.limits)).flatten();
         }
     }
 

@@ -112,8 +112,8 @@ class ScoreSamples:
     noise
         (n, H, W, C) float32: what they were made of.
     sources
-        (S, n, H, W, M, 3) int32: image, y and x of the heaviest patches of each pixel, heaviest first; −1 for none. S is 1,
-        the last step, or all steps, the noisiest first.
+        (S, n, H, W, M, 3) int32: image, y and x of the heaviest patches of each pixel, heaviest first; −1 for none. S is
+        1, the last step, or all steps, the noisiest first.
     weights
         (S, n, H, W, M) float32: their shares of the weight.
     entropy
@@ -290,7 +290,8 @@ def denoise(
     label
         Only images of this class, by number or name; None means all.
     tolerance
-        Largest share of any pixel's weight that may be skipped; 0 skips nothing.
+        Largest share of any pixel's weight that may be skipped; 0 skips nothing. From 0.001 on, distances are rounded to
+        16 bits, too, where that spares time.
     sampling
         Where weights are spread, meet only so many images, in a systematic sample, that the standard error of the noise
         ε is below this; 0 means all images.

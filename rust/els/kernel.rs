@@ -5,370 +5,380 @@
 //! registers, down the rows in a few lines of memory. Sums only ever add (nothing is taken away again), so that a small
 //! distance has a small error however large its neighbours are.
 
-use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::machine::Region;
-use super::sums::Sums;
+use super::sliding::{Few, Scratch, Sliding, Stacks};
+use super::sums::{Scales, Sums};
 use super::tile::Tile;
-use super::vector::{Block, Portable, Vector};
+use super::vector::{Addend, Block, Mask, Narrow, Portable, Vector, LANES};
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
 use crate::geometry::Extent;
 use crate::ssd::Path;
 
-/// One canvas, in the frame of a tile.
+/// One canvas beside a tile, in numbers of one grain.
 #[derive(Clone, Copy)]
-pub struct Windows<'a> {
+pub struct View<'a, G: Grain> {
     pub extent: Extent,
     /// The frame with its border.
     pub bordered: Extent,
     /// Side of a window.
     pub side: usize,
     pub regions: &'a [Region],
-    /// `(C, H + border, W + border)`.
-    pub canvas: &'a [f32],
-    /// `(H, W)`: distances from here on don't count.
-    pub limits: &'a [f32],
+    /// `(C, H + border, W + border)`: the canvas and the images.
+    pub ours: &'a [G::Ours],
+    pub theirs: &'a [Block],
+    /// `(H, W)`: distances beyond don't count.
+    pub limits: &'a [G::Limit],
+    /// `(H, W)`: images that are to be looked at, and the rows and columns where there are any.
+    pub alive: &'a [G::Alive],
+    pub bounds: &'a (Range<usize>, Range<usize>),
 }
 
-/// Lines of memory that sliding sums need, kept between scans.
-#[derive(Default)]
-pub struct Scratch {
-    across: Vec<Block>,
-    down: Vec<Block>,
-    prefix: Vec<Block>,
-    near: Vec<Block>,
-    listed: Vec<u32>,
-}
-
-impl Scratch {
-    fn fit(&mut self, side: usize, width: usize) {
-        // The slot past the last of a stack is an empty sum.
-        self.across.clear();
-        self.across.resize(side + 1, Block::ZERO);
-        self.down.clear();
-        self.down.resize((side + 1) * width, Block::ZERO);
-        self.prefix.clear();
-        self.prefix.resize(width, Block::ZERO);
-        self.near.resize(width, Block::ZERO);
-        self.listed.resize(width, 0);
+impl<G: Grain> View<'_, G> {
+    fn channels(&self) -> usize {
+        self.ours.len() / self.bordered.area()
     }
-}
 
-/// Adds what a tile has to say to the sums of one canvas.
-pub fn scan(path: Path, windows: Windows, tile: &Tile, sums: &mut Sums, scratch: &mut Scratch) {
-    let channels = windows.canvas.len() / windows.bordered.area();
-    assert!(channels == 1 || channels == 3);
-    assert_eq!(windows.canvas.len(), channels * windows.bordered.area());
-    assert_eq!(tile.blocks.len(), windows.canvas.len());
-    assert_eq!(windows.bordered.height, windows.extent.height + windows.side - 1);
-    assert_eq!(windows.bordered.width, windows.extent.width + windows.side - 1);
-    for lines in [windows.limits.len(), tile.alive.len(), sums.pixels()] {
-        assert_eq!(lines, windows.extent.area());
-    }
-    for region in windows.regions {
-        let inside = |range: &std::ops::Range<usize>, shift: isize, len: usize| {
+    /// All that the inner loop relies on.
+    fn check(&self) {
+        let Self { extent, bordered, side, .. } = *self;
+        assert!(matches!(self.channels(), 1 | 3));
+        assert_eq!(self.ours.len(), self.channels() * bordered.area());
+        assert_eq!(self.theirs.len(), self.ours.len());
+        assert_eq!(bordered.height, extent.height + side - 1);
+        assert_eq!(bordered.width, extent.width + side - 1);
+        assert_eq!((self.limits.len(), self.alive.len()), (extent.area(), extent.area()));
+        let inside = |range: &Range<usize>, shift: isize, len: usize| {
             range.end <= len
                 && range.start.checked_add_signed(shift).is_some()
                 && range.end.checked_add_signed(shift).is_some_and(|end| end <= len)
         };
-        assert!(inside(&region.rows, region.dy, windows.extent.height));
-        assert!(inside(&region.columns, region.dx, windows.extent.width));
+        for region in self.regions {
+            assert!(inside(&region.rows, region.dy, extent.height));
+            assert!(inside(&region.columns, region.dx, extent.width));
+        }
     }
-    scratch.fit(windows.side, windows.extent.width);
-    // SAFETY: a path is only made where the CPU has its features (`available`); the assertions above are all that
-    // `scan_regions` asks for.
+}
+
+/// Adds what a tile has to say to the sums of one canvas.
+pub fn scan(path: Path, view: View<Fine>, tile: &Tile, sums: &mut Sums, scratch: &mut Scratch) {
+    view.check();
+    assert_eq!(sums.pixels(), view.extent.area());
+    scratch.fit(view.side, view.extent.width);
+    // SAFETY: a path is only made where the CPU has its features (`available`); `check` asserts what else is asked for.
     unsafe {
         match path {
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512 => avx512(windows, tile, sums, scratch),
+            Path::Avx512 => avx512(view, tile, sums, scratch),
             #[cfg(target_arch = "x86_64")]
-            Path::Avx2 => avx2(windows, tile, sums, scratch),
-            Path::Portable => any::<Portable>(windows, tile, sums, scratch),
+            Path::Avx2 => avx2(view, tile, sums, scratch),
+            Path::Portable => fine::<Portable>(view, tile, sums, scratch),
+        }
+    }
+}
+
+/// The same with distances in 16 bits, in multiples of `unit`, of two tiles at once.
+pub fn scan_coarsely(
+    path: Path,
+    view: View<Coarse>,
+    unit: f32,
+    tiles: &[Tile; 2],
+    sums: &mut Sums,
+    scratch: &mut Scratch,
+) {
+    view.check();
+    assert_eq!(sums.pixels(), view.extent.area());
+    assert!(tiles.iter().all(|tile| tile.blocks.len() == view.theirs.len()));
+    scratch.fit(view.side, view.extent.width);
+    // SAFETY: as above.
+    unsafe {
+        match path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => avx512_coarsely(view, unit, tiles, sums, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2 => avx2_coarsely(view, unit, tiles, sums, scratch),
+            Path::Portable => coarse::<Portable>(view, unit, tiles, sums, scratch),
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn avx512(windows: Windows, tile: &Tile, sums: &mut Sums, scratch: &mut Scratch) {
-    any::<Avx512>(windows, tile, sums, scratch);
+unsafe fn avx512(view: View<Fine>, tile: &Tile, sums: &mut Sums, scratch: &mut Scratch) {
+    fine::<Avx512>(view, tile, sums, scratch);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(windows: Windows, tile: &Tile, sums: &mut Sums, scratch: &mut Scratch) {
-    any::<Avx2>(windows, tile, sums, scratch);
+unsafe fn avx2(view: View<Fine>, tile: &Tile, sums: &mut Sums, scratch: &mut Scratch) {
+    fine::<Avx2>(view, tile, sums, scratch);
 }
 
-/// Picks the code for channels and window.
-#[inline(always)]
-unsafe fn any<V: Vector>(windows: Windows, tile: &Tile, sums: &mut Sums, scratch: &mut Scratch) {
-    match (tile.blocks.len() / windows.bordered.area(), windows.side) {
-        (1, 3) => scan_regions::<V, Few<V, 3>, 1>(windows, tile, sums, scratch),
-        (1, 5) => scan_regions::<V, Few<V, 5>, 1>(windows, tile, sums, scratch),
-        (1, 7) => scan_regions::<V, Few<V, 7>, 1>(windows, tile, sums, scratch),
-        (1, 9) => scan_regions::<V, Few<V, 9>, 1>(windows, tile, sums, scratch),
-        (1, 11) => scan_regions::<V, Few<V, 11>, 1>(windows, tile, sums, scratch),
-        (1, 13) => scan_regions::<V, Few<V, 13>, 1>(windows, tile, sums, scratch),
-        (1, 15) => scan_regions::<V, Few<V, 15>, 1>(windows, tile, sums, scratch),
-        (1, 17) => scan_regions::<V, Few<V, 17>, 1>(windows, tile, sums, scratch),
-        (1, _) => scan_regions::<V, Stacks<V>, 1>(windows, tile, sums, scratch),
-        (3, 3) => scan_regions::<V, Few<V, 3>, 3>(windows, tile, sums, scratch),
-        (3, 5) => scan_regions::<V, Few<V, 5>, 3>(windows, tile, sums, scratch),
-        (3, 7) => scan_regions::<V, Few<V, 7>, 3>(windows, tile, sums, scratch),
-        (3, 9) => scan_regions::<V, Few<V, 9>, 3>(windows, tile, sums, scratch),
-        (3, 11) => scan_regions::<V, Few<V, 11>, 3>(windows, tile, sums, scratch),
-        (3, 13) => scan_regions::<V, Few<V, 13>, 3>(windows, tile, sums, scratch),
-        (3, 15) => scan_regions::<V, Few<V, 15>, 3>(windows, tile, sums, scratch),
-        (3, 17) => scan_regions::<V, Few<V, 17>, 3>(windows, tile, sums, scratch),
-        _ => scan_regions::<V, Stacks<V>, 3>(windows, tile, sums, scratch),
-    }
-}
-
-/// # Safety
-/// The CPU must have the instructions of `V`; sizes must fit as `scan` asserts; `C` and `W` must be those of the
-/// windows, and the scratch fit them.
-#[inline(always)]
-unsafe fn scan_regions<V: Vector, W: Sliding<V>, const C: usize>(
-    windows: Windows,
-    tile: &Tile,
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn avx512_coarsely(
+    view: View<Coarse>,
+    unit: f32,
+    tiles: &[Tile; 2],
     sums: &mut Sums,
     scratch: &mut Scratch,
 ) {
-    let Windows { extent, bordered, side, canvas, limits, .. } = windows;
-    let (plane, border) = (bordered.area(), side - 1);
-    let mut sliding = W::new(side, extent.width, scratch);
-    let mut scales = sums.scales::<V>();
-    // How far the middle of a window lies before the left end of its last row.
-    let middle = (border / 2) * (bordered.width - 1);
-    let (near, listed) = (scratch.near.as_mut_ptr(), scratch.listed.as_mut_ptr());
-    for region in windows.regions {
+    coarse::<Avx512>(view, unit, tiles, sums, scratch);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2_coarsely(
+    view: View<Coarse>,
+    unit: f32,
+    tiles: &[Tile; 2],
+    sums: &mut Sums,
+    scratch: &mut Scratch,
+) {
+    coarse::<Avx2>(view, unit, tiles, sums, scratch);
+}
+
+/// What distances are made of while they are summed.
+pub trait Grain: Copy {
+    /// A number of the canvas, a limit, and a set of images.
+    type Ours: Copy;
+    type Limit: Copy;
+    type Alive: Copy;
+}
+
+/// Single precision, sixteen images at once.
+#[derive(Clone, Copy)]
+pub struct Fine;
+
+impl Grain for Fine {
+    type Ours = f32;
+    type Limit = f32;
+    type Alive = Mask;
+}
+
+/// 16 bits that stop at the largest number, thirty-two images at once.
+#[derive(Clone, Copy)]
+pub struct Coarse;
+
+impl Grain for Coarse {
+    type Ours = i16;
+    type Limit = u16;
+    type Alive = u32;
+}
+
+/// What a scan does with a pixel, with distances and with those that count. Methods rather than closures, as these must
+/// be inlined to find their instructions.
+///
+/// # Safety
+/// All methods: the CPU must have the instructions of `Sum`; pointers and places must be those of the view.
+trait Work {
+    type Grain: Grain;
+    type Sum: Addend;
+    /// Squared differences of one pixel, all channels.
+    unsafe fn squares(&self, theirs: *const Block, ours: *const <Self::Grain as Grain>::Ours) -> Self::Sum;
+    /// Whether any distance counts.
+    unsafe fn near(
+        &self,
+        distances: Self::Sum,
+        limit: <Self::Grain as Grain>::Limit,
+        alive: <Self::Grain as Grain>::Alive,
+    ) -> bool;
+    /// Takes pixel and source, distances, and the index of the block in the middle of the source's patch.
+    unsafe fn weigh(
+        &mut self,
+        places: (usize, usize),
+        distances: *const Block,
+        alive: <Self::Grain as Grain>::Alive,
+        centre: usize,
+    );
+}
+
+struct FineWork<'a, V: Vector, const C: usize> {
+    scales: Scales<'a, V>,
+    tile: &'a Tile,
+    plane: usize,
+}
+
+impl<V: Vector, const C: usize> Work for FineWork<'_, V, C> {
+    type Grain = Fine;
+    type Sum = V;
+
+    #[inline(always)]
+    unsafe fn squares(&self, theirs: *const Block, ours: *const f32) -> V {
+        let first = V::load(theirs).sub(V::splat(*ours));
+        let mut sum = first.mul(first);
+        for channel in 1..C {
+            let at = channel * self.plane;
+            let next = V::load(theirs.add(at)).sub(V::splat(*ours.add(at)));
+            sum = next.mul_add(next, sum);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn near(&self, distances: V, limit: f32, alive: Mask) -> bool {
+        distances.below(V::splat(limit)) & alive != 0
+    }
+
+    #[inline(always)]
+    unsafe fn weigh(&mut self, places: (usize, usize), distances: *const Block, alive: Mask, centre: usize) {
+        let centre = (self.tile.blocks.as_ptr().add(centre), self.plane);
+        self.scales.take::<C>(places, V::load(distances), alive, centre, &self.tile.ids);
+    }
+}
+
+struct CoarseWork<'a, V: Vector, const C: usize> {
+    scales: Scales<'a, V>,
+    tiles: &'a [Tile; 2],
+    limits: &'a [u16],
+    unit: V,
+    plane: usize,
+}
+
+impl<V: Vector, const C: usize> Work for CoarseWork<'_, V, C> {
+    type Grain = Coarse;
+    type Sum = V::Narrow;
+
+    #[inline(always)]
+    unsafe fn squares(&self, theirs: *const Block, ours: *const i16) -> V::Narrow {
+        let mut sum = V::Narrow::load(theirs).square_of_difference(*ours);
+        for channel in 1..C {
+            let at = channel * self.plane;
+            sum = sum.add(V::Narrow::load(theirs.add(at)).square_of_difference(*ours.add(at)));
+        }
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn near(&self, distances: V::Narrow, limit: u16, alive: u32) -> bool {
+        distances.at_most(limit) & alive != 0
+    }
+
+    #[inline(always)]
+    unsafe fn weigh(&mut self, places: (usize, usize), distances: *const Block, alive: u32, centre: usize) {
+        let limit = V::splat(f32::from(*self.limits.get_unchecked(places.0)) + 0.5);
+        for (half, tile) in self.tiles.iter().enumerate() {
+            let alive = (alive >> (LANES * half)) as Mask;
+            let whole = V::widen(distances, half);
+            if whole.below(limit) & alive != 0 {
+                let centre = (tile.blocks.as_ptr().add(centre), self.plane);
+                self.scales.take::<C>(places, whole.mul(self.unit), alive, centre, &tile.ids);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn fine<V: Vector>(view: View<Fine>, tile: &Tile, sums: &mut Sums, scratch: &mut Scratch) {
+    let (plane, scales) = (view.bordered.area(), sums.scales::<V>());
+    if view.channels() == 1 {
+        any_side(view, scratch, FineWork::<V, 1> { scales, tile, plane });
+    } else {
+        any_side(view, scratch, FineWork::<V, 3> { scales, tile, plane });
+    }
+}
+
+#[inline(always)]
+unsafe fn coarse<V: Vector>(
+    view: View<Coarse>,
+    unit: f32,
+    tiles: &[Tile; 2],
+    sums: &mut Sums,
+    scratch: &mut Scratch,
+) {
+    let (plane, limits, unit, scales) =
+        (view.bordered.area(), view.limits, V::splat(unit), sums.scales::<V>());
+    if view.channels() == 1 {
+        any_side(view, scratch, CoarseWork::<V, 1> { scales, tiles, limits, unit, plane });
+    } else {
+        any_side(view, scratch, CoarseWork::<V, 3> { scales, tiles, limits, unit, plane });
+    }
+}
+
+/// Picks the code for the window.
+#[inline(always)]
+unsafe fn any_side<W: Work>(view: View<W::Grain>, scratch: &mut Scratch, work: W) {
+    match view.side {
+        3 => scan_regions::<W, Few<W::Sum, 3>>(view, scratch, work),
+        5 => scan_regions::<W, Few<W::Sum, 5>>(view, scratch, work),
+        7 => scan_regions::<W, Few<W::Sum, 7>>(view, scratch, work),
+        9 => scan_regions::<W, Few<W::Sum, 9>>(view, scratch, work),
+        11 => scan_regions::<W, Few<W::Sum, 11>>(view, scratch, work),
+        13 => scan_regions::<W, Few<W::Sum, 13>>(view, scratch, work),
+        15 => scan_regions::<W, Few<W::Sum, 15>>(view, scratch, work),
+        17 => scan_regions::<W, Few<W::Sum, 17>>(view, scratch, work),
+        _ => scan_regions::<W, Stacks<W::Sum>>(view, scratch, work),
+    }
+}
+
+/// Goes through all windows.
+///
+/// # Safety
+/// The CPU must have the instructions of `W`; the view must be checked, `S` be for its side, and the scratch fit it.
+#[inline(always)]
+unsafe fn scan_regions<W: Work, S: Sliding<W::Sum>>(
+    view: View<W::Grain>,
+    scratch: &mut Scratch,
+    mut work: W,
+) {
+    let View { extent, bordered, side, .. } = view;
+    let border = side - 1;
+    let mut sliding = S::new(side, extent.width, scratch);
+    let (kept, listed) = (scratch.near.as_mut_ptr(), scratch.listed.as_mut_ptr());
+    for region in view.regions {
         // 1. Pixels whose partners in this tile are more than background.
-        let within = |range: &std::ops::Range<usize>, alive: &std::ops::Range<usize>, shift: isize| {
+        let within = |range: &Range<usize>, alive: &Range<usize>, shift: isize| {
             let start = range.start.max(alive.start.saturating_add_signed(-shift));
             start..range.end.min(alive.end.saturating_add_signed(-shift))
         };
-        let rows = within(&region.rows, &tile.bounds.0, region.dy);
-        let columns = within(&region.columns, &tile.bounds.1, region.dx);
+        let rows = within(&region.rows, &view.bounds.0, region.dy);
+        let columns = within(&region.columns, &view.bounds.1, region.dx);
         if rows.is_empty() || columns.is_empty() {
             continue;
         }
         let count = columns.len();
         let step = region.dy * extent.width as isize + region.dx;
+        let shift = region.dy * bordered.width as isize + region.dx;
         sliding.begin(count);
         for row in rows.start..rows.end + border {
-            // 2. Squared differences of pixels, along one row; top left corners of windows are at frame coordinates.
+            // 2. Squared differences of pixels, along one row; a window's top left corner is at its pixel's coordinates.
             let at = row * bordered.width + columns.start;
-            let ours = canvas.as_ptr().add(at);
-            let shift = region.dy * bordered.width as isize + region.dx;
-            let theirs = tile.blocks.as_ptr().add(at).offset(shift);
-            let square = |x: usize| {
-                let difference = |channel: usize| {
-                    V::load(theirs.add(channel * plane + x)).sub(V::splat(*ours.add(channel * plane + x)))
-                };
-                let first = difference(0);
-                let mut sum = first.mul(first);
-                for channel in 1..C {
-                    let next = difference(channel);
-                    sum = next.mul_add(next, sum);
-                }
-                sum
-            };
+            let there = at.wrapping_add_signed(shift);
+            let (ours, theirs) = (view.ours.as_ptr().add(at), view.theirs.as_ptr().add(there));
             // 3. Their sums over `side` columns, and over as many rows: squared distances.
             for x in 0..border {
-                sliding.across(square(x));
+                sliding.across(work.squares(theirs.add(x), ours.add(x)));
             }
             if row < rows.start + border {
                 for x in 0..count {
-                    let sum = sliding.across(square(x + border));
+                    let sum = sliding.across(work.squares(theirs.add(x + border), ours.add(x + border)));
                     sliding.down(x, sum);
                 }
             } else {
                 let first = (row - border) * extent.width + columns.start;
-                let limits = limits.as_ptr().add(first);
-                let alive = tile.alive.as_ptr().add(first).offset(step);
+                let limits = view.limits.as_ptr().add(first);
+                let alive = view.alive.as_ptr().add(first).offset(step);
                 // Whether one counts is hard to foretell, so nothing waits for the answer: those that do are listed,
                 // and weighed afterwards.
                 let mut found = 0;
                 for x in 0..count {
-                    let sum = sliding.across(square(x + border));
+                    let sum = sliding.across(work.squares(theirs.add(x + border), ours.add(x + border)));
                     let distances = sliding.down(x, sum);
-                    distances.store(near.add(x));
+                    distances.store(kept.add(x));
                     *listed.add(found) = x as u32;
-                    found += usize::from(distances.below(V::splat(*limits.add(x))) & *alive.add(x) != 0);
+                    found += usize::from(work.near(distances, *limits.add(x), *alive.add(x)));
                 }
                 // 4. Those that count are weighed.
+                let centre = there - (border / 2) * (bordered.width - 1);
                 for &x in std::slice::from_raw_parts(listed, found) {
                     let x = x as usize;
                     let places = (first + x, (first + x).wrapping_add_signed(step));
-                    let centre = (theirs.sub(middle).add(x), plane);
-                    scales.take::<C>(places, V::load(near.add(x)), *alive.add(x), centre, &tile.ids);
+                    work.weigh(places, kept.add(x), *alive.add(x), centre + x);
                 }
             }
             sliding.end_row();
-        }
-    }
-}
-
-/// Sums over the last `side` numbers of a row, and over the same column of the last `side` rows.
-///
-/// # Safety
-/// All methods: the CPU must have the instructions of `V`; columns must be less than the count of `begin`, which must
-/// fit the scratch.
-trait Sliding<V: Vector> {
-    fn new(side: usize, width: usize, scratch: &mut Scratch) -> Self;
-    /// Before the first row of a region.
-    unsafe fn begin(&mut self, columns: usize);
-    /// Takes the next number of a row; the sum is whole from the `side`th on.
-    unsafe fn across(&mut self, next: V) -> V;
-    /// Takes the next row's number in one column; the sum is whole from the `side`th row on.
-    unsafe fn down(&mut self, column: usize, next: V) -> V;
-    unsafe fn end_row(&mut self);
-}
-
-/// Sums of so few numbers that adding them all is the fastest.
-struct Few<V, const SIDE: usize> {
-    recent: [V; SIDE],
-    /// The `SIDE − 1` rows before this one, in no order.
-    rows: *mut Block,
-    width: usize,
-    oldest: usize,
-}
-
-impl<V: Vector, const SIDE: usize> Sliding<V> for Few<V, SIDE> {
-    #[inline(always)]
-    fn new(side: usize, width: usize, scratch: &mut Scratch) -> Self {
-        assert_eq!(side, SIDE);
-        // SAFETY: a zero is as good as any; the instructions are the caller's word, as all methods'.
-        let zero = unsafe { V::splat(0.0) };
-        Self { recent: [zero; SIDE], rows: scratch.down.as_mut_ptr(), width, oldest: 0 }
-    }
-
-    #[inline(always)]
-    unsafe fn begin(&mut self, _: usize) {}
-
-    #[inline(always)]
-    unsafe fn across(&mut self, next: V) -> V {
-        // A loop that moves them would become a move in memory; so they stay in registers.
-        let recent = self.recent;
-        self.recent = std::array::from_fn(|at| if at + 1 < SIDE { recent[at + 1] } else { next });
-        let mut sum = self.recent[0].add(self.recent[1]);
-        for at in 2..SIDE {
-            sum = sum.add(self.recent[at]);
-        }
-        sum
-    }
-
-    #[inline(always)]
-    unsafe fn down(&mut self, column: usize, next: V) -> V {
-        let rows = self.rows.add(column);
-        let mut sum = next;
-        for row in 0..SIDE - 1 {
-            sum = sum.add(V::load(rows.add(row * self.width)));
-        }
-        next.store(rows.add(self.oldest * self.width));
-        sum
-    }
-
-    #[inline(always)]
-    unsafe fn end_row(&mut self) {
-        self.oldest = if self.oldest + 2 == SIDE { 0 } else { self.oldest + 1 };
-    }
-}
-
-/// A queue of two stacks: three additions a sum, however long.
-///
-/// Numbers are written to slots from the first on. Once these are full, each becomes the sum of itself and all later
-/// ones; so the sum of the last `side` numbers is that of the ones written since, the prefix, plus the slot after
-/// theirs. One slot more is always 0.
-struct Stacks<V> {
-    side: usize,
-    width: usize,
-    columns: usize,
-    across: *mut Block,
-    across_at: usize,
-    across_prefix: V,
-    /// `(side + 1, width)`, and a row of prefixes.
-    down: *mut Block,
-    down_at: usize,
-    down_prefix: *mut Block,
-    vector: PhantomData<V>,
-}
-
-impl<V: Vector> Sliding<V> for Stacks<V> {
-    #[inline(always)]
-    fn new(side: usize, width: usize, scratch: &mut Scratch) -> Self {
-        Self {
-            side,
-            width,
-            columns: 0,
-            across: scratch.across.as_mut_ptr(),
-            across_at: 0,
-            // SAFETY: as for `Few`.
-            across_prefix: unsafe { V::splat(0.0) },
-            down: scratch.down.as_mut_ptr(),
-            down_at: 0,
-            down_prefix: scratch.prefix.as_mut_ptr(),
-            vector: PhantomData,
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn begin(&mut self, columns: usize) {
-        self.columns = columns;
-        self.down_at = 0;
-        for column in 0..columns {
-            V::splat(0.0).store(self.down_prefix.add(column));
-        }
-        self.across_at = 0;
-        self.across_prefix = V::splat(0.0);
-    }
-
-    #[inline(always)]
-    unsafe fn across(&mut self, next: V) -> V {
-        self.across_prefix = self.across_prefix.add(next);
-        next.store(self.across.add(self.across_at));
-        self.across_at += 1;
-        let sum = self.across_prefix.add(V::load(self.across.add(self.across_at)));
-        if self.across_at == self.side {
-            let mut suffix = next;
-            for at in (0..self.side - 1).rev() {
-                let slot = self.across.add(at);
-                suffix = suffix.add(V::load(slot));
-                suffix.store(slot);
-            }
-            self.across_at = 0;
-            self.across_prefix = V::splat(0.0);
-        }
-        sum
-    }
-
-    #[inline(always)]
-    unsafe fn down(&mut self, column: usize, next: V) -> V {
-        let slot = self.down.add(self.down_at * self.width + column);
-        let prefix = V::load(self.down_prefix.add(column)).add(next);
-        prefix.store(self.down_prefix.add(column));
-        next.store(slot);
-        prefix.add(V::load(slot.add(self.width)))
-    }
-
-    #[inline(always)]
-    unsafe fn end_row(&mut self) {
-        self.across_at = 0;
-        self.across_prefix = V::splat(0.0);
-        self.down_at += 1;
-        if self.down_at == self.side {
-            for at in (0..self.side - 1).rev() {
-                for column in 0..self.columns {
-                    let slot = self.down.add(at * self.width + column);
-                    V::load(slot).add(V::load(slot.add(self.width))).store(slot);
-                }
-            }
-            for column in 0..self.columns {
-                V::splat(0.0).store(self.down_prefix.add(column));
-            }
-            self.down_at = 0;
         }
     }
 }

@@ -2,7 +2,7 @@ use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 
-use super::vector::{Block, Mask, Portable, Vector};
+use super::vector::{Addend, Block, Mask, Portable, Vector};
 use super::*;
 use crate::geometry::Extent;
 
@@ -146,6 +146,25 @@ proptest! {
                     prop_assert!(found.skipped <= effort.tolerance);
                     prop_assert_eq!(found.images, case.ids.len());
                 }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn coarse_distances_are_near_and_the_same_on_all_paths(case in cases()) {
+        let effort = Effort { tolerance: 1e-2, ..EXACT };
+        let plain = case.denoise(Path::Portable, effort);
+        for path in Path::available() {
+            for (found, plain) in case.denoise(path, effort).iter().zip(&plain) {
+                prop_assert!(error(&[0.0; 600], case.step, &found.mean, &plain.mean) < 1e-5);
+            }
+        }
+        for (found, exact) in plain.iter().zip(case.denoise(Path::Portable, EXACT)) {
+            prop_assert!(found.skipped <= effort.tolerance);
+            for (a, b) in found.mean.iter().zip(exact.mean) {
+                prop_assert!((a - b).abs() < 0.1, "{a} {b}");
             }
         }
     }
