@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import npgen
-from npgen import scores
+from npgen import denoising, scores
 from npgen.schedules import RELEASED, levels, windows_of
 
 MACHINES = ("ideal", "local", "equivariant", "equivariant-borders")
@@ -99,7 +99,7 @@ def test_denoise_is_the_brute_force(machine, channels, window, step, label):
     brute = BruteForce(chosen, machine, window)
     options = {"machine": machine, "window": window, "signal": a, "noise": b, "label": label}
     for tolerance in (0.0, 1e-6):
-        found = scores.denoise(corpus, canvases, tolerance=tolerance, **options)
+        found = denoising.denoise(corpus, canvases, tolerance=tolerance, **options)
         assert np.all(found.skipped <= tolerance)
         assert np.all(found.images == len(chosen)) and np.all(found.standard_error == 0)
         for at, canvas in enumerate(canvases):
@@ -134,7 +134,7 @@ def test_the_heaviest_patches_are_named(machine):
     canvas = (a * (corpus.images[:1] / 127.5 - 1) + b * np.random.default_rng(1).standard_normal((1, 7, 8, 1))).astype(
         "f4"
     )
-    found = scores.denoise(corpus, canvas, machine=machine, window=3, signal=a, noise=b, sources=5)
+    found = denoising.denoise(corpus, canvas, machine=machine, window=3, signal=a, noise=b, sources=5)
     weights = BruteForce(corpus.images, machine, 3).denoise(canvas[0], a, b)[3]
     for pixel in np.ndindex(7, 8):
         expected = sorted(weights[pixel].values(), reverse=True)[:5]
@@ -151,10 +151,10 @@ def test_equally_far_patches_are_named_in_order_and_missing_ones_are_minus_one()
     images[3] = 200
     canvas = np.full((1, 5, 5, 1), -1.0, np.float32)
     options = {"window": 3, "signal": 0.9, "noise": 0.1}
-    found = scores.denoise(npgen.Corpus.from_arrays(images), canvas, machine="local", sources=3, **options)
+    found = denoising.denoise(npgen.Corpus.from_arrays(images), canvas, machine="local", sources=3, **options)
     assert [tuple(source) for source in found.sources[0, 2, 2]] == [(0, 2, 2), (1, 2, 2), (2, 2, 2)]
     np.testing.assert_allclose(found.weights[0, 2, 2], 1 / 39, rtol=1e-5)
-    few = scores.denoise(npgen.Corpus.from_arrays(images[:2]), canvas, machine="local", sources=3, **options)
+    few = denoising.denoise(npgen.Corpus.from_arrays(images[:2]), canvas, machine="local", sources=3, **options)
     assert few.sources[0, 2, 2, 2].tolist() == [-1, -1, -1] and few.weights[0, 2, 2, 2] == 0
     assert few.entropy[0, 2, 2] == pytest.approx(math.log(2))
 
@@ -164,10 +164,10 @@ def test_a_sample_tells_its_own_error():
     a, b = levels(0.95)
     canvases = np.random.default_rng(2).standard_normal((4, 5, 5, 1)).astype(np.float32)
     options = {"machine": "equivariant", "window": 3, "signal": a, "noise": b}
-    exact = scores.denoise(corpus, canvases, **options)
+    exact = denoising.denoise(corpus, canvases, **options)
     errors = []
     for rotation in range(8):
-        part = scores.denoise(corpus, canvases, sampling=0.02, rotation=rotation, **options)
+        part = denoising.denoise(corpus, canvases, sampling=0.02, rotation=rotation, **options)
         assert np.all(part.images < len(corpus)) and np.all(part.standard_error <= 0.02)
         errors.append(a / b * np.sqrt(((part.mean - exact.mean) ** 2).mean((1, 2, 3))) / part.standard_error)
     # Neighbours are alike, so a systematic sample is better than the scatter of its parts lets expect.
@@ -176,7 +176,7 @@ def test_a_sample_tells_its_own_error():
     a, b = levels(0.05)
     clean = (a * (corpus.images[:2] / 127.5 - 1)).astype(np.float32)
     options |= {"signal": a, "noise": b, "window": 5}
-    assert np.all(scores.denoise(corpus, clean, sampling=0.02, **options).images == len(corpus))
+    assert np.all(denoising.denoise(corpus, clean, sampling=0.02, **options).images == len(corpus))
 
 
 def test_samples_depend_on_neither_batches_nor_threads_nor_each_other(colours):
@@ -202,7 +202,7 @@ def test_instruction_sets_agree(digits, monkeypatch):
     for path in npgen._core.instruction_sets():
         monkeypatch.setenv("NPGEN_SIMD", path)
         found.append(
-            scores.denoise(digits, canvases, machine="equivariant-borders", window=5, signal=0.6, noise=0.8).mean
+            denoising.denoise(digits, canvases, machine="equivariant-borders", window=5, signal=0.6, noise=0.8).mean
         )
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], atol=1e-5)
@@ -218,7 +218,7 @@ def test_noise_is_normal_and_keyed():
 
 def test_a_folder_holds_all_and_the_mosaic_shows_sources(digits, tmp_path):
     samples = npgen.score_generate(digits, 2, windows=[3, 3, 5], steps=3, size=8, label=1, progress=False)
-    small = scores.resized(digits, 8)
+    small = denoising.resized(digits, 8)
     assert samples.settings["corpus"]["hash"] == small.hash
     assert samples.pixels.dtype == np.uint8 and samples.pixels.shape == (2, 8, 8, 1)
     mosaic = samples.mosaic(small)
@@ -235,11 +235,11 @@ def test_a_folder_holds_all_and_the_mosaic_shows_sources(digits, tmp_path):
 
 
 def test_resizing_keeps_labels_and_sizes_that_fit(digits, colours):
-    assert scores.resized(digits, 16) is digits
-    tall = scores.resized(colours, (20, 10))
+    assert denoising.resized(digits, 16) is digits
+    tall = denoising.resized(colours, (20, 10))
     assert tall.images.shape == (70, 20, 10, 3) and np.array_equal(tall.labels, colours.labels)
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
-        scores.resized(digits, 0)
+        denoising.resized(digits, 0)
 
 
 def test_schedules_are_those_released():
@@ -298,9 +298,9 @@ def test_denoise_refuses_bad_arguments(digits, options, message):
     arguments = {"machine": "local", "window": 3, "signal": 0.6, "noise": 0.8} | options
     corpus = npgen.Corpus.from_arrays(digits.images) if arguments.pop("corpus", None) else digits
     with pytest.raises(ValueError, match=message):
-        scores.denoise(corpus, np.zeros((1, 16, 16, 1), np.float32), **arguments)
+        denoising.denoise(corpus, np.zeros((1, 16, 16, 1), np.float32), **arguments)
 
 
 def test_canvases_must_fit_the_corpus(digits):
     with pytest.raises(ValueError, match=r"canvases must be of shape \(B, 16, 16, 1\), got \[1, 8, 8, 1\]"):
-        scores.denoise(digits, np.zeros((1, 8, 8, 1)), machine="local", window=3, signal=0.6, noise=0.8)
+        denoising.denoise(digits, np.zeros((1, 8, 8, 1)), machine="local", window=3, signal=0.6, noise=0.8)

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus, load_corpus
+from npgen.denoising import denoise, images_alike, resized
 from npgen.files import write_json
 from npgen.schedules import levels, windows_of
-from npgen.scores import denoise, draw_noise, images_alike, resized
+from npgen.scores import draw_noise
 
 # Rows (canvas patches) and columns (image patches) of one block of PyTorch's products.
 BLOCKS = ((512, 2048), (1024, 4096))

@@ -58,9 +58,10 @@ def els(
 
     from npgen import npy
     from npgen.corpus import load_corpus
+    from npgen.denoising import resized
     from npgen.figures import grid
     from npgen.files import new_folder, refuse_existing
-    from npgen.scores import resized, score_generate
+    from npgen.scores import score_generate
 
     source = load_corpus(corpus)
     if size is not None:
