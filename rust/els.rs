@@ -138,9 +138,10 @@ pub fn denoise(
         }
         // Each part meets the canvases that are not done, one tile after the other. Every part is itself a systematic
         // sample of the round.
-        let parts: Vec<Vec<Totals>> = (0..tiles.len().min(PARTS))
+        let count = tiles.len().div_ceil(2).min(PARTS); // tiles are met in pairs
+        let parts: Vec<Vec<Totals>> = (0..count)
             .into_par_iter()
-            .map(|part| plan.part(tiles.iter().skip(part).step_by(PARTS), &states, cancel))
+            .map(|part| plan.part(tiles.iter().skip(part).step_by(count), &states, cancel))
             .collect::<Result<_>>()?;
         let images = tiles.iter().map(|&(_, tile)| plan.tile_ids(tile).len()).sum();
         for part in parts {
