@@ -13,6 +13,7 @@
 //! 9. [`canvas`] — a canvas in the making; [`model`] — which sources may serve one of its pixels.
 //! 10. [`fill`] — scan, pool, draw, write: one stage for a batch of canvases.
 //! 11. [`entropy`] — how mixed the sources of a finished image are.
+//! 12. [`els`] — analytic score machines: softmax over all patches of all images.
 //!
 //! `python` converts, releases the GIL and delegates; nothing here calls back into Python.
 //!
@@ -21,6 +22,7 @@
 
 pub mod canvas;
 pub mod corpus;
+pub mod els;
 pub mod entropy;
 pub mod error;
 pub mod fill;

@@ -1,5 +1,6 @@
 //! `npgen._core`: converts arrays, releases the GIL, delegates. No logic of its own.
 
+mod els;
 mod filler;
 mod run;
 
@@ -235,6 +236,8 @@ fn draw_members<'py>(
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::els::{denoise, score_machines};
     #[pymodule_export]
     use super::{
         draw_members, draw_seed_images, draw_seed_places, fill_order, filler::Filler, filler::Pools,

@@ -12,6 +12,7 @@ from npgen.ablate import Ablation, ablate
 from npgen.config import Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.data import BuildOptions, build_corpus
+from npgen.denoising import Denoised, denoise
 from npgen.embed import embed
 from npgen.encoder import Encoder, load_encoder
 from npgen.entropy import Entropies, entropy, entropy_map
@@ -24,6 +25,7 @@ from npgen.partwhole import PartWhole, part_whole
 from npgen.pixels import PixelEncoder
 from npgen.provenance import read_provenance
 from npgen.report import ReportFile, report
+from npgen.scores import ScoreSamples, score_generate
 from npgen.sweep import Sweep, sweep
 from npgen.trace import Samples, Trace, load_samples
 from npgen.verification import Difference, RunReport, verify_run
@@ -35,6 +37,7 @@ __all__ = [
     "BuildOptions",
     "Config",
     "Corpus",
+    "Denoised",
     "Difference",
     "Encoder",
     "Entropies",
@@ -50,11 +53,13 @@ __all__ = [
     "ReportFile",
     "RunReport",
     "Samples",
+    "ScoreSamples",
     "Sweep",
     "Trace",
     "ablate",
     "build_corpus",
     "candidate_pool",
+    "denoise",
     "embed",
     "entropy",
     "entropy_map",
@@ -69,6 +74,7 @@ __all__ = [
     "read_provenance",
     "register_network",
     "report",
+    "score_generate",
     "sweep",
     "verify_run",
 ]

@@ -6,11 +6,13 @@ from numpy.typing import NDArray
 __all__ = [
     "Filler",
     "Pools",
+    "denoise",
     "draw_members",
     "draw_seed_images",
     "draw_seed_places",
     "fill_order",
     "instruction_sets",
+    "score_machines",
     "shortlist",
     "sliding_entropy",
     "sweep_order",
@@ -32,6 +34,33 @@ def draw_members(
 ) -> NDArray[np.int64]: ...
 def draw_seed_images(seed: int, samples: NDArray[np.uint64], count: int) -> NDArray[np.int32]: ...
 def draw_seed_places(seed: int, samples: NDArray[np.uint64], height: int, width: int) -> NDArray[np.int32]: ...
+def score_machines() -> list[str]: ...
+def denoise(
+    images: NDArray[np.uint8],
+    ids: NDArray[np.int32],
+    canvases: NDArray[np.float32],
+    *,
+    machine: str,
+    window: int,
+    signal: float,
+    noise: float,
+    tolerance: float,
+    sampling: float,
+    rotation: int,
+    sources: int,
+    threads: int,
+) -> tuple[
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    NDArray[np.int64],
+    NDArray[np.float64],
+]: ...
 
 @final
 class Filler:

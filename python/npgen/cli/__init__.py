@@ -1,11 +1,12 @@
 """The command line: one verb per thing of the public interface, same names."""
 
-from npgen.cli import corpora, encoders, explain, figures, making, measuring, merging, partwhole, report, verify
+from npgen.cli import corpora, els, encoders, explain, figures, making, measuring, merging, partwhole, report, verify
 from npgen.cli.common import app
 
 __all__ = [
     "app",
     "corpora",
+    "els",
     "encoders",
     "explain",
     "figures",

@@ -1,0 +1,374 @@
+//! Analytic score machines (Kamb and Ganguli, "An analytic theory of creativity in convolutional diffusion models").
+//!
+//! A noisy canvas x = a·x₀ + b·ε is denoised pixel by pixel: x̂₀(p) = Σ w·φ(q) over patches of training images,
+//! w ∝ exp(−‖x_p − a·φ_q‖² / 2b²), one softmax over all images. The [`machine`] says which patches a pixel is compared
+//! with; a [`tile`] is sixteen images; the [`kernel`] computes distances; [`sums`] weigh and add.
+//!
+//! **Skipping.** Tiles are scanned in rounds. What is known of a pixel's sum of weights Z after a round bounds it from
+//! below, so in the next one patches whose weight is below `tolerance` · Z / (number of patches) are passed over:
+//! together they are less than `tolerance` of it.
+//!
+//! From `COARSE` on, distances are computed in 16 bits once limits are known: see [`coarse`].
+//!
+//! **Sampling.** Each round is a systematic sample of the tiles. Where weights are spread, as at high noise, the first
+//! rounds tell the whole: a canvas is done when the standard error of its noise estimate is below `sampling`.
+//!
+//! A canvas's result depends on neither threads nor the other canvases: parts of a round are fixed, and merged in order.
+
+mod background;
+mod coarse;
+mod kernel;
+pub mod machine;
+mod sliding;
+mod state;
+mod sums;
+#[cfg(test)]
+mod tests;
+mod tile;
+mod vector;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::f64::consts::LOG2_E;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+
+use crate::corpus::{Corpus, ImageId};
+use crate::error::{require, Error, Result};
+use crate::geometry::Pixel;
+use crate::ssd::Path;
+use background::first_places;
+use coarse::{Pair, Scale};
+use kernel::{scan, scan_coarsely, Coarse, Fine, Grain, View};
+use machine::{Frame, Machine, Region};
+use sliding::Scratch;
+use state::State;
+use sums::{Source, Sums, Totals};
+use tile::{commonest_pixel, unit, Tile};
+use vector::{Block, LANES};
+
+/// One evaluation of the score.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    pub machine: Machine,
+    /// Side of a window, odd; whole images have none.
+    pub window: usize,
+    /// a and b of x = a·x₀ + b·ε.
+    pub signal: f64,
+    pub noise: f64,
+}
+
+/// How exact the result is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// Largest share of a pixel's weight that may be skipped; 0 skips nothing.
+    pub tolerance: f64,
+    /// Largest standard error of ε that a sample of the images may leave; 0 takes them all.
+    pub sampling: f64,
+    /// Which systematic sample comes first.
+    pub rotation: usize,
+    /// How many of each pixel's heaviest patches are to be named.
+    pub sources: usize,
+}
+
+/// A patch and its share of the weight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Heavy {
+    pub image: ImageId,
+    /// Flat index of its centre.
+    pub at: u32,
+    pub weight: f64,
+}
+
+/// What one canvas becomes.
+#[derive(Debug, Clone)]
+pub struct Denoised {
+    /// `(H, W, C)`: x̂₀.
+    pub mean: Vec<f64>,
+    /// `(H, W)`: logarithm of the sum of exp(−d² / 2b²).
+    pub log_sum: Vec<f64>,
+    /// `(H, W)`: entropy of the weights, nats.
+    pub entropy: Vec<f64>,
+    /// `(H, W)` lists of the heaviest patches, heaviest first.
+    pub sources: Vec<Vec<Heavy>>,
+    /// Bound on the share of any pixel's weight that was skipped.
+    pub skipped: f64,
+    /// Estimate of the standard error of ε, root mean square, if only a sample of the images was met.
+    pub standard_error: f64,
+    /// How many images were met.
+    pub images: usize,
+    /// Share of patches that were weighed, not passed over.
+    pub weighed: f64,
+}
+
+/// Rounds, by the share of tiles met after each, in units of 1 / `STRIDE`.
+const ROUNDS: [usize; 7] = [1, 8, 16, 32, 64, 128, STRIDE];
+const STRIDE: usize = 256;
+/// Parts of a round: the units of work of threads, and the groups whose scatter tells a sample's error.
+const PARTS: usize = 32;
+/// Errors of samples are heeded from this share on: less is too few groups.
+const FIRST_SAMPLE: usize = 8;
+
+/// From this tolerance on, distances are rounded to 16 bits once limits are known.
+const COARSE: f64 = 1e-3;
+
+/// Denoises canvases `(B, H, W, C)` in the frame of the corpus by the images `ids`, in any order; it is the faster, and
+/// a sample the better, the more alike neighbours in that order are.
+pub fn denoise(
+    path: Path,
+    (corpus, ids): (&Corpus, &[ImageId]),
+    canvases: &[f32],
+    step: Step,
+    effort: Effort,
+    cancel: &AtomicBool,
+) -> Result<Vec<Denoised>> {
+    check(corpus, ids, canvases, step, effort)?;
+    let plan = Plan::new(path, corpus, ids, step, effort);
+    let mut states: Vec<State> =
+        canvases.chunks_exact(plan.canvas_len()).map(|canvas| State::new(&plan, canvas)).collect();
+    let order = tile_order(ids.len().div_ceil(LANES), effort.rotation);
+    let mut met = 0;
+    for share in ROUNDS {
+        let end = order.partition_point(|&(place, _)| place < share);
+        let tiles = &order[met..end];
+        if tiles.is_empty() {
+            continue;
+        }
+        // Each part meets the canvases that are not done, one tile after the other. Every part is itself a systematic
+        // sample of the round.
+        let count = tiles.len().div_ceil(2).min(PARTS); // tiles are met in pairs
+        let parts: Vec<Vec<Totals>> = (0..count)
+            .into_par_iter()
+            .map(|part| plan.part(tiles.iter().skip(part).step_by(count), &states, cancel))
+            .collect::<Result<_>>()?;
+        let images = tiles.iter().map(|&(_, tile)| plan.tile_ids(tile).len()).sum();
+        for part in parts {
+            let open = states.iter_mut().filter(|state| !state.done);
+            open.zip(part).for_each(|(state, totals)| state.totals.merge(totals));
+        }
+        met = end;
+        let last = met == order.len();
+        for state in states.iter_mut().filter(|state| !state.done) {
+            state.tiles = met;
+            state.close_round(&plan, images, last, share >= FIRST_SAMPLE);
+        }
+    }
+    if effort.sources > 0 {
+        states.iter_mut().for_each(|state| plan.name_background(state, &order));
+    }
+    Ok(states.iter().map(|state| state.finish(&plan)).collect())
+}
+
+fn check(corpus: &Corpus, ids: &[ImageId], canvases: &[f32], step: Step, effort: Effort) -> Result<()> {
+    let (extent, channels) = (corpus.extent(), corpus.channels());
+    require(channels == 1 || channels == 3, "channels", "1 or 3", channels)?;
+    require(!ids.is_empty(), "images", "at least one", 0)?;
+    let mut met = vec![false; corpus.count()];
+    for id in ids {
+        let fresh = met.get_mut(id.index()).is_some_and(|met| !std::mem::replace(met, true));
+        require(fresh, "images", "those of the corpus, none twice", id.0)?;
+    }
+    require(
+        canvases.len().is_multiple_of(extent.area() * channels),
+        "canvases",
+        format!("of {}×{}×{channels} numbers each", extent.height, extent.width),
+        canvases.len(),
+    )?;
+    let largest = canvases.iter().fold(0.0_f32, |most, x| if x.abs() <= most { most } else { x.abs() });
+    require(largest <= LARGEST, "canvases", format!("finite, within ±{LARGEST}"), largest)?;
+    let widest = 2 * extent.height.max(extent.width) - 1;
+    require(
+        step.window % 2 == 1 && step.window <= widest,
+        "window",
+        format!("odd, in 1…{widest}"),
+        step.window,
+    )?;
+    require(step.signal > 0.0 && step.signal <= 1.0, "signal", "above 0, at most 1", step.signal)?;
+    require(
+        step.noise >= LEAST_NOISE && step.noise <= 1.0,
+        "noise",
+        format!("in {LEAST_NOISE}…1"),
+        step.noise,
+    )?;
+    require((0.0..1.0).contains(&effort.tolerance), "tolerance", "at least 0, below 1", effort.tolerance)?;
+    require(effort.sampling >= 0.0, "sampling", "at least 0", effort.sampling)
+}
+
+/// Beyond these, single precision would not tell near patches from far ones.
+const LARGEST: f32 = 1e3;
+const LEAST_NOISE: f64 = 1e-3;
+
+/// Tiles and their place in the order of rounds, 0…`STRIDE` − 1, by place.
+fn tile_order(tiles: usize, rotation: usize) -> Vec<(usize, usize)> {
+    let place = |tile: usize| {
+        let residue = (tile + rotation) % STRIDE;
+        residue.reverse_bits() >> (usize::BITS - STRIDE.ilog2())
+    };
+    let mut order: Vec<_> = (0..tiles).map(|tile| (place(tile), tile)).collect();
+    order.sort_unstable();
+    order
+}
+
+/// All that stays the same during one scan.
+struct Plan<'a> {
+    path: Path,
+    corpus: &'a Corpus<'a>,
+    ids: &'a [ImageId],
+    step: Step,
+    effort: Effort,
+    frame: Frame,
+    regions: Vec<Region>,
+    /// Exponents per squared distance, to base 2.
+    gain: f64,
+    scale: Scale,
+    background: Vec<u8>,
+    /// `(H, W)`: patches that each pixel is compared with, per image.
+    partners: Vec<f64>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(path: Path, corpus: &'a Corpus<'a>, ids: &'a [ImageId], step: Step, effort: Effort) -> Self {
+        let frame = Frame::new(step.machine, step.window, corpus.extent());
+        let partners = frame.extent.pixels().map(|pixel| {
+            let (rows, columns) = frame.partners(pixel.y, pixel.x);
+            (rows.len() * columns.len()) as f64
+        });
+        Self {
+            path,
+            corpus,
+            ids,
+            step,
+            effort,
+            frame,
+            regions: frame.regions(),
+            // As the kernel has it: all that is weighed is weighed by the same number.
+            gain: f64::from((LOG2_E / (2.0 * step.noise * step.noise)) as f32),
+            scale: Scale::new(
+                step.signal,
+                step.noise,
+                corpus.channels() * frame.window().pow(2).min(frame.extent.area()),
+            ),
+            background: commonest_pixel(corpus, ids),
+            partners: partners.collect(),
+        }
+    }
+
+    fn canvas_len(&self) -> usize {
+        self.frame.extent.area() * self.corpus.channels()
+    }
+
+    fn tile_ids(&self, tile: usize) -> &[ImageId] {
+        let start = tile * LANES;
+        &self.ids[start..self.ids.len().min(start + LANES)]
+    }
+
+    /// The sums of all canvases that are not done over some tiles.
+    fn part<'t>(
+        &self,
+        tiles: impl Iterator<Item = &'t (usize, usize)>,
+        states: &[State],
+        cancel: &AtomicBool,
+    ) -> Result<Vec<Totals>> {
+        let channels = self.corpus.channels();
+        let open: Vec<&State> = states.iter().filter(|state| !state.done).collect();
+        let mut sums: Vec<Sums> = open
+            .iter()
+            .map(|state| Sums::new(self.gain as f32, channels, &state.totals.references, self.effort.sources))
+            .collect();
+        let mut pair = Pair::new(self.scale, [self.tile(), self.tile()]);
+        let mut scratch = Scratch::default();
+        let mut plain = vec![0.0; self.frame.extent.area()];
+        let tiles: Vec<usize> = tiles.map(|&(_, tile)| tile).collect();
+        for two in tiles.chunks(2) {
+            pair.tiles[1].clear();
+            for (tile, &index) in pair.tiles.iter_mut().zip(two) {
+                tile.load(self.corpus, self.tile_ids(index));
+                plain.iter_mut().zip(&tile.plain).for_each(|(sum, &count)| *sum += f64::from(count));
+            }
+            if open.iter().any(|state| state.coarse.is_some()) {
+                pair.join();
+            }
+            for (state, sums) in open.iter().zip(&mut sums) {
+                if cancel.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                self.meet(state, &pair, sums, &mut scratch);
+                sums.rest(2 * self.regions.len());
+            }
+        }
+        let plain = self.partner_sums(&plain);
+        let centre: Vec<f64> =
+            self.background.iter().map(|&byte| self.step.signal * f64::from(unit(byte))).collect();
+        let finish = |(state, sums): (&&State, Sums)| {
+            let mut totals = sums.finish();
+            for (pixel, &count) in plain.iter().enumerate().filter(|(_, &count)| count > 0.0) {
+                totals.add_alike(pixel, -self.gain * state.background[pixel], count, &centre);
+            }
+            totals.close_group();
+            totals
+        };
+        Ok(open.iter().zip(sums).map(finish).collect())
+    }
+
+    /// Adds what two tiles have to say to one canvas.
+    fn meet(&self, state: &State, pair: &Pair, sums: &mut Sums, scratch: &mut Scratch) {
+        if let Some(limits) = &state.coarse {
+            let view = self.view::<Coarse>(&state.narrow, &pair.blocks, limits, &pair.alive, &pair.bounds);
+            scan_coarsely(self.path, view, self.scale.unit() as f32, &pair.tiles, sums, scratch);
+            return;
+        }
+        for tile in pair.tiles.iter().filter(|tile| !tile.ids.is_empty()) {
+            let view =
+                self.view::<Fine>(&state.canvas, &tile.blocks, &state.limits, &tile.alive, &tile.bounds);
+            scan(self.path, view, tile, sums, scratch);
+        }
+    }
+
+    fn view<'v, G: Grain>(
+        &'v self,
+        ours: &'v [G::Ours],
+        theirs: &'v [Block],
+        limits: &'v [G::Limit],
+        alive: &'v [G::Alive],
+        bounds: &'v (Range<usize>, Range<usize>),
+    ) -> View<'v, G> {
+        let (extent, bordered, side) = (self.frame.extent, self.frame.bordered(), self.frame.window());
+        View { extent, bordered, side, regions: &self.regions, ours, theirs, limits, alive, bounds }
+    }
+
+    /// `(H, W)`: sums over the positions that each pixel is compared with.
+    fn partner_sums(&self, numbers: &[f64]) -> Vec<f64> {
+        let width = self.frame.extent.width;
+        let mut known = std::collections::HashMap::new();
+        let pixels = self.frame.extent.pixels();
+        let sum = |pixel: Pixel| {
+            let (rows, columns) = self.frame.partners(pixel.y, pixel.x);
+            *known.entry((rows.start, rows.end, columns.start, columns.end)).or_insert_with(|| {
+                rows.map(|y| numbers[y * width..][columns.clone()].iter().sum::<f64>()).sum()
+            })
+        };
+        pixels.map(sum).collect()
+    }
+
+    fn tile(&self) -> Tile {
+        Tile::new(self.frame, self.step.signal as f32, &self.background)
+    }
+
+    /// Names patches of background where they belong among a canvas's heaviest: those of the least images.
+    fn name_background(&self, state: &mut State, order: &[(usize, usize)]) {
+        let mut met: Vec<ImageId> =
+            order[..state.tiles].iter().flat_map(|&(_, tile)| self.tile_ids(tile)).copied().collect();
+        met.sort_unstable();
+        let tiles = met.chunks(LANES);
+        let State { totals, background, .. } = state;
+        let wanted = |pixel: usize| (totals.alike[pixel] as usize).min(self.effort.sources);
+        let places = first_places(self.corpus, tiles, &mut self.tile(), &self.frame, wanted);
+        for (pixel, (places, &distance)) in places.iter().zip(background.iter()).enumerate() {
+            for &(image, at) in places {
+                totals.nearest.offer(pixel, Source { distance: distance as f32, image, at });
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! One canvas: what is known of it between rounds.
+
+use std::f64::consts::LN_2;
+
+use super::sums::{Source, Totals};
+use super::tile::unit;
+use super::vector::LANES;
+use super::{Denoised, Heavy, Plan, COARSE};
+use crate::geometry::Pixel;
+
+/// One canvas on its way.
+pub struct State {
+    /// `(C, H + border, W + border)`.
+    pub canvas: Vec<f32>,
+    /// The same in 16 bits; and the limits, if the next scan is coarse.
+    pub narrow: Vec<i16>,
+    pub coarse: Option<Vec<u16>>,
+    /// `(H, W)`: squared distance of each window to background.
+    pub background: Vec<f64>,
+    pub totals: Totals,
+    pub limits: Vec<f32>,
+    /// `(H, W)`: bound on the share of the weight that was skipped.
+    pub skipped: Vec<f64>,
+    /// How many tiles, of their order, were met; and how many images.
+    pub tiles: usize,
+    pub images: usize,
+    pub standard_error: f64,
+    pub done: bool,
+}
+
+impl State {
+    /// `canvas` is `(H, W, C)`.
+    pub fn new(plan: &Plan, canvas: &[f32]) -> Self {
+        let (frame, channels, area) = (plan.frame, plan.corpus.channels(), plan.frame.extent.area());
+        let (extent, bordered) = (frame.extent, frame.bordered());
+        let mut planes = vec![0.0; channels * bordered.area()];
+        let mut apart = vec![0.0; bordered.area()];
+        let mut at = 0;
+        for y in frame.shown(extent.height) {
+            for x in frame.shown(extent.width) {
+                if let (Some(y), Some(x)) = (y, x) {
+                    for channel in 0..channels {
+                        let value = canvas[(y * extent.width + x) * channels + channel];
+                        planes[channel * bordered.area() + at] = value;
+                        let background = plan.step.signal * f64::from(unit(plan.background[channel]));
+                        apart[at] += (f64::from(value) - background).powi(2);
+                    }
+                }
+                at += 1;
+            }
+        }
+        let window = |pixel: Pixel| {
+            let rows = apart[pixel.y * bordered.width..].chunks(bordered.width).take(frame.window());
+            rows.map(|row| row[pixel.x..][..frame.window()].iter().sum::<f64>()).sum()
+        };
+        Self {
+            narrow: planes.iter().map(|&value| plan.scale.number(value)).collect(),
+            coarse: None,
+            canvas: planes,
+            background: extent.pixels().map(window).collect(),
+            totals: Totals::new(channels, area, plan.effort.sources),
+            limits: vec![f32::INFINITY; area],
+            skipped: vec![0.0; area],
+            tiles: 0,
+            images: 0,
+            standard_error: 0.0,
+            done: false,
+        }
+    }
+
+    /// Takes account of a round over so many images, and draws conclusions for the next one.
+    pub fn close_round(&mut self, plan: &Plan, images: usize, last: bool, sampled: bool) {
+        let (step, effort) = (plan.step, plan.effort);
+        self.images += images;
+        for (pixel, limit) in self.limits.iter_mut().enumerate() {
+            if limit.is_finite() {
+                // Each patch of the round may have been skipped at the limit.
+                let patches = plan.partners[pixel] * images as f64;
+                self.skipped[pixel] +=
+                    patches * (-plan.gain * f64::from(*limit) - self.totals.log2_sum(pixel)).exp2();
+            }
+        }
+        if sampled || last {
+            let share = self.images as f64 / plan.ids.len() as f64;
+            // The sums hold signal · pixel.
+            let error = self.totals.standard_error(share, step.signal) / step.noise;
+            self.done = last || error <= effort.sampling;
+            self.standard_error = error;
+        }
+        if effort.tolerance > 0.0 && !self.done {
+            for (pixel, limit) in self.limits.iter_mut().enumerate() {
+                let patches = plan.partners[pixel] * plan.ids.len() as f64;
+                let exponent = self.totals.log2_sum(pixel) + (effort.tolerance / patches).log2();
+                *limit = (-exponent / plan.gain) as f32;
+            }
+            self.coarse = (effort.tolerance >= COARSE).then(|| plan.scale.limits(&self.limits)).flatten();
+        }
+    }
+
+    pub fn finish(&self, plan: &Plan) -> Denoised {
+        let pixels = 0..self.limits.len();
+        let totals = &self.totals;
+        let heavy = |source: &Source, pixel: usize| Heavy {
+            image: source.image,
+            at: source.at,
+            weight: (-plan.gain * f64::from(source.distance) - totals.log2_sum(pixel)).exp2(),
+        };
+        let patches = plan.partners.iter().sum::<f64>() * self.images as f64;
+        Denoised {
+            mean: pixels
+                .clone()
+                .flat_map(|pixel| totals.means(pixel))
+                .map(|mean| mean / plan.step.signal)
+                .collect(),
+            log_sum: pixels.clone().map(|pixel| LN_2 * totals.log2_sum(pixel)).collect(),
+            entropy: pixels.clone().map(|pixel| totals.entropy(pixel)).collect(),
+            sources: pixels
+                .map(|pixel| totals.nearest.of(pixel).iter().map(|source| heavy(source, pixel)).collect())
+                .collect(),
+            skipped: self.skipped.iter().copied().fold(0.0, f64::max),
+            standard_error: self.standard_error,
+            images: self.images,
+            weighed: (totals.taken * LANES as u64) as f64 / patches,
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Weighted sums over patches, streamed: what a softmax over all of them needs, without any of them being kept.
+//!
+//! A weight is 2^z, z = −gain · distance − reference. The reference of a pixel is raised when a patch comes so near
+//! that weights would leave the range of single precision; which references were met on the way only shifts exponents.
+//! Lanes are summed in single precision for a short while, then moved to double precision.
+
+use std::f64::consts::LN_2;
+
+use super::vector::{Block, Mask, Vector, LANES};
+use crate::corpus::ImageId;
+
+/// No patch was met yet: below any exponent.
+const UNSET: f32 = f32::MIN;
+/// Weights are at most 2 to the power of this.
+const HEADROOM: f32 = 24.0;
+/// Terms of one lane that are added up in single precision: their rounding errors stay below a weight's own.
+const TERMS: usize = 1024;
+
+/// A patch, by its image and the flat position of its centre. Ordered by distance, then by where it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Source {
+    pub distance: f32,
+    pub image: ImageId,
+    pub at: u32,
+}
+
+impl Source {
+    fn key(&self) -> (f32, ImageId, u32) {
+        (self.distance, self.image, self.at)
+    }
+}
+
+/// The nearest patches of each pixel, nearest first.
+#[derive(Debug, Clone)]
+pub struct Nearest {
+    most: usize,
+    found: Vec<Vec<Source>>,
+    /// What a distance must be less than to be of interest.
+    limits: Vec<f32>,
+}
+
+impl Nearest {
+    pub fn new(pixels: usize, most: usize) -> Self {
+        let limit = if most > 0 { f32::INFINITY } else { f32::NEG_INFINITY };
+        Self { most, found: vec![Vec::new(); pixels], limits: vec![limit; pixels] }
+    }
+
+    pub fn of(&self, pixel: usize) -> &[Source] {
+        &self.found[pixel]
+    }
+
+    pub fn offer(&mut self, pixel: usize, source: Source) {
+        let found = &mut self.found[pixel];
+        let place = found.partition_point(|other| other.key() < source.key());
+        found.insert(place, source);
+        found.truncate(self.most);
+        if found.len() == self.most && self.most > 0 {
+            // Of patches equally far, another may still come before the last.
+            self.limits[pixel] = found[self.most - 1].distance.next_up();
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (pixel, found) in other.found.iter().enumerate() {
+            found.iter().for_each(|&source| self.offer(pixel, source));
+        }
+    }
+}
+
+/// The sums of one canvas over some tiles.
+pub struct Sums {
+    /// Exponents per squared distance.
+    gain: f32,
+    /// `(H·W, 2 + C)`: sums of weights, of weights · exponents and of weights · centre pixels, lane by lane.
+    lanes: Vec<Block>,
+    terms: usize,
+    totals: Totals,
+}
+
+impl Sums {
+    /// Starts from the references that others came to.
+    pub fn new(gain: f32, channels: usize, references: &[f32], nearest: usize) -> Self {
+        let mut totals = Totals::new(channels, references.len(), nearest);
+        totals.references.copy_from_slice(references);
+        Self { gain, lanes: vec![Block::ZERO; references.len() * (2 + channels)], terms: 0, totals }
+    }
+
+    pub fn pixels(&self) -> usize {
+        self.totals.references.len()
+    }
+
+    /// What the inner loop needs of this canvas.
+    pub fn scales<V: Vector>(&mut self) -> Scales<'_, V> {
+        // SAFETY: the instructions are the caller's word, as for all methods of `V`.
+        let (fall, headroom) = unsafe { (V::splat(-self.gain), V::splat(HEADROOM)) };
+        Scales {
+            fall,
+            headroom,
+            lanes: self.lanes.as_mut_ptr(),
+            references: self.totals.references.as_ptr(),
+            near: self.totals.nearest.limits.as_ptr(),
+            taken: 0,
+            sums: self,
+        }
+    }
+
+    #[cold]
+    fn offer(&mut self, pixel: usize, at: usize, distances: &Block, near: Mask, ids: &[ImageId]) {
+        for lane in (0..LANES).filter(|lane| near >> lane & 1 == 1) {
+            let source = Source { distance: distances.0[lane], image: ids[lane], at: at as u32 };
+            self.totals.nearest.offer(pixel, source);
+        }
+    }
+
+    #[cold]
+    fn raise(&mut self, pixel: usize, distances: &Block, alive: Mask) {
+        let lanes = (0..LANES).filter(|lane| alive >> lane & 1 == 1);
+        let nearest = lanes.map(|lane| distances.0[lane]).fold(f32::INFINITY, f32::min);
+        let reference = (-self.gain * nearest).ceil();
+        let by = reference - self.totals.references[pixel];
+        let scale = (-by).exp2();
+        let width = self.totals.width;
+        let [weights, moments, values @ ..] = &mut self.lanes[pixel * width..][..width] else {
+            unreachable!()
+        };
+        for (moment, weight) in moments.0.iter_mut().zip(&mut weights.0) {
+            *moment = scale * (*moment - by * *weight);
+            *weight *= scale;
+        }
+        values.iter_mut().flat_map(|block| &mut block.0).for_each(|value| *value *= scale);
+        self.totals.raise(pixel, reference);
+    }
+
+    /// To be called after at most `terms` patches of each image were taken.
+    pub fn rest(&mut self, terms: usize) {
+        self.terms += terms;
+        if self.terms >= TERMS {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        for (cell, lanes) in self.totals.cells.iter_mut().zip(&mut self.lanes) {
+            *cell += lanes.sum();
+            *lanes = Block::ZERO;
+        }
+        self.terms = 0;
+    }
+
+    pub fn finish(mut self) -> Totals {
+        self.settle();
+        self.totals
+    }
+}
+
+/// The sums of one canvas, in the hands of the inner loop: constants in registers, and where things are.
+pub struct Scales<'a, V> {
+    fall: V,
+    headroom: V,
+    lanes: *mut Block,
+    references: *const f32,
+    near: *const f32,
+    taken: u64,
+    sums: &'a mut Sums,
+}
+
+impl<V: Vector> Scales<'_, V> {
+    /// Adds one patch of each image of `alive` to a pixel. `centre` is the first channel of its middle, `plane` the
+    /// number of blocks of a channel.
+    ///
+    /// # Safety
+    /// The CPU must have the instructions of `V`; `pixel` and `source` must be of the frame; `C` must be the channels;
+    /// `centre` must be good for them.
+    #[inline(always)]
+    pub unsafe fn take<const C: usize>(
+        &mut self,
+        (pixel, source): (usize, usize),
+        distances: V,
+        alive: Mask,
+        (centre, plane): (*const Block, usize),
+        ids: &[ImageId],
+    ) {
+        let exponents = |of: &Self| distances.mul_add(of.fall, V::splat(-*of.references.add(pixel)));
+        let mut z = exponents(self);
+        if self.headroom.below(z) & alive != 0 {
+            self.sums.raise(pixel, &in_memory(distances), alive);
+            z = exponents(self);
+        }
+        let weights = z.exp2(alive);
+        let cell = self.lanes.add(pixel * (2 + C));
+        V::load(cell).add(weights).store(cell);
+        weights.mul_add(z, V::load(cell.add(1))).store(cell.add(1));
+        for channel in 0..C {
+            let values = cell.add(2 + channel);
+            weights.mul_add(V::load(centre.add(channel * plane)), V::load(values)).store(values);
+        }
+        self.taken += 1;
+        let near = distances.below(V::splat(*self.near.add(pixel))) & alive;
+        if near != 0 {
+            self.sums.offer(pixel, source, &in_memory(distances), near, ids);
+        }
+    }
+}
+
+impl<V> Drop for Scales<'_, V> {
+    fn drop(&mut self) {
+        self.sums.totals.taken += self.taken;
+    }
+}
+
+#[inline(always)]
+unsafe fn in_memory<V: Vector>(vector: V) -> Block {
+    let mut block = Block::ZERO;
+    vector.store(&mut block);
+    block
+}
+
+/// Sums in double precision, with what is needed to tell how far those of a sample may be off.
+#[derive(Debug, Clone)]
+pub struct Totals {
+    width: usize,
+    /// Exponent that each pixel's weights are relative to: a whole number, or `UNSET`.
+    pub references: Vec<f32>,
+    /// `(H·W, 2 + C)`: sums of weights, of weights · exponents and of weights · centre pixels.
+    cells: Vec<f64>,
+    /// `(H·W, 1 + 2 C)`: sums over groups of images: weight², then of each channel value · weight and value².
+    squares: Vec<f64>,
+    groups: usize,
+    /// `(H·W)`: patches that were added without being scanned.
+    pub alike: Vec<f64>,
+    pub nearest: Nearest,
+    /// Vectors of patches that were weighed.
+    pub taken: u64,
+}
+
+impl Totals {
+    pub fn new(channels: usize, pixels: usize, nearest: usize) -> Self {
+        Self {
+            width: 2 + channels,
+            references: vec![UNSET; pixels],
+            cells: vec![0.0; pixels * (2 + channels)],
+            squares: vec![0.0; pixels * (1 + 2 * channels)],
+            groups: 0,
+            alike: vec![0.0; pixels],
+            nearest: Nearest::new(pixels, nearest),
+            taken: 0,
+        }
+    }
+
+    fn raise(&mut self, pixel: usize, reference: f32) {
+        let by = f64::from(reference) - f64::from(self.references[pixel]);
+        let scale = (-by).exp2();
+        let cells = &mut self.cells[pixel * self.width..][..self.width];
+        cells[1] -= by * cells[0];
+        cells.iter_mut().for_each(|sum| *sum *= scale);
+        let width = 2 * self.width - 3;
+        self.squares[pixel * width..][..width].iter_mut().for_each(|sum| *sum *= scale * scale);
+        self.references[pixel] = reference;
+    }
+
+    /// Adds `count` patches of one exponent and one centre pixel.
+    pub fn add_alike(&mut self, pixel: usize, exponent: f64, count: f64, centre: &[f64]) {
+        let reference = exponent.ceil() as f32;
+        if reference > self.references[pixel] {
+            self.raise(pixel, reference);
+        }
+        let exponent = exponent - f64::from(self.references[pixel]);
+        let weight = count * exponent.exp2();
+        let cells = &mut self.cells[pixel * self.width..][..self.width];
+        self.alike[pixel] += count;
+        cells[0] += weight;
+        cells[1] += weight * exponent;
+        cells[2..].iter_mut().zip(centre).for_each(|(sum, value)| *sum += weight * value);
+    }
+
+    /// Declares that all sums so far are those of one group of images.
+    pub fn close_group(&mut self) {
+        let width = 2 * self.width - 3;
+        for (cells, squares) in self.cells.chunks_exact(self.width).zip(self.squares.chunks_exact_mut(width))
+        {
+            squares[0] = cells[0] * cells[0];
+            for (value, squares) in cells[2..].iter().zip(squares[1..].chunks_exact_mut(2)) {
+                squares[0] = value * cells[0];
+                squares[1] = value * value;
+            }
+        }
+        self.groups = 1;
+    }
+
+    /// Adds the sums over other images. The result depends on the order of such calls, if only in the last bits.
+    pub fn merge(&mut self, mut other: Self) {
+        for pixel in 0..self.references.len() {
+            let reference = self.references[pixel].max(other.references[pixel]);
+            self.raise(pixel, reference);
+            other.raise(pixel, reference);
+        }
+        let add = |sums: &mut [f64], others: &[f64]| sums.iter_mut().zip(others).for_each(|(a, b)| *a += b);
+        add(&mut self.cells, &other.cells);
+        add(&mut self.squares, &other.squares);
+        add(&mut self.alike, &other.alike);
+        self.groups += other.groups;
+        self.nearest.merge(&other.nearest);
+        self.taken += other.taken;
+    }
+
+    /// Logarithm to base 2 of a pixel's sum of weights, 2^(−gain · distance) each; −∞ if there are none.
+    pub fn log2_sum(&self, pixel: usize) -> f64 {
+        f64::from(self.references[pixel]) + self.cells[pixel * self.width].log2()
+    }
+
+    /// Weighted means of centre pixels, `(C)`.
+    pub fn means(&self, pixel: usize) -> impl Iterator<Item = f64> + '_ {
+        let cells = &self.cells[pixel * self.width..][..self.width];
+        cells[2..].iter().map(|value| value / cells[0])
+    }
+
+    /// Entropy of a pixel's weights, nats.
+    pub fn entropy(&self, pixel: usize) -> f64 {
+        let cells = &self.cells[pixel * self.width..];
+        (LN_2 * (cells[0].log2() - cells[1] / cells[0])).max(0.0)
+    }
+
+    /// Standard error of the means as estimates of those over all images, of which `share` was met in random groups:
+    /// root mean square over pixels and channels, linearised, centre pixels being in −`range`…`range`.
+    pub fn standard_error(&self, share: f64, range: f64) -> f64 {
+        if share >= 1.0 {
+            return 0.0;
+        }
+        let squares_width = 2 * self.width - 3;
+        let mut sum = 0.0;
+        for (pixel, squares) in self.squares.chunks_exact(squares_width).enumerate() {
+            let weight = self.cells[pixel * self.width];
+            // Where a few groups hold all the weight, their scatter says little about what else there may be.
+            let groups = weight * weight / squares[0];
+            for (mean, squares) in self.means(pixel).zip(squares[1..].chunks_exact(2)) {
+                let scatter = squares[1] - 2.0 * mean * squares[0] + mean * mean * weight * weight / groups;
+                sum +=
+                    if groups < FEWEST_GROUPS { range * range } else { scatter.max(0.0) / (weight * weight) };
+            }
+        }
+        let groups = self.groups as f64;
+        (sum / (self.references.len() * (self.width - 2)) as f64 * (1.0 - share) * groups / (groups - 1.0))
+            .sqrt()
+    }
+}
+
+/// With fewer groups of images that have a say, an estimate of the error is no good.
+const FEWEST_GROUPS: f64 = 6.0;

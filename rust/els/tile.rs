@@ -1,0 +1,146 @@
+//! Sixteen images side by side, position-major, with their border.
+
+use std::ops::Range;
+
+use super::machine::Frame;
+use super::vector::{Block, Mask, LANES};
+use crate::corpus::{Corpus, ImageId};
+use crate::geometry::Extent;
+
+/// Bytes as the machines see them: 0…255 on −1…1.
+pub fn unit(byte: u8) -> f32 {
+    f32::from(byte) / 127.5 - 1.0
+}
+
+/// Some images of the corpus, ready to be scanned.
+///
+/// A patch that shows nothing but background is the same wherever it is found, so it is counted here and weighed once
+/// for all: on corpora of glyphs, that is most patches.
+pub struct Tile {
+    frame: Frame,
+    /// `(C, H + border, W + border)`: signal · pixel.
+    pub blocks: Vec<Block>,
+    /// `(H, W)`: images whose patch at a position is more than background.
+    pub alive: Vec<Mask>,
+    /// `(H, W)`: how many images' patch at a position is all background.
+    pub plain: Vec<u32>,
+    /// Rows and columns of all positions where any image is alive.
+    pub bounds: (Range<usize>, Range<usize>),
+    pub ids: Vec<ImageId>,
+    values: [f32; 256],
+    background: Vec<u8>,
+    /// `(H + border, W + border)`: images whose pixel is not background; none in a border of zeros.
+    ink: Vec<Mask>,
+}
+
+impl Tile {
+    /// `background` is a pixel's C bytes.
+    pub fn new(frame: Frame, signal: f32, background: &[u8]) -> Self {
+        let area = frame.bordered().area();
+        Self {
+            frame,
+            blocks: vec![Block::ZERO; background.len() * area],
+            alive: vec![0; frame.extent.area()],
+            plain: vec![0; frame.extent.area()],
+            bounds: (0..0, 0..0),
+            ids: Vec::with_capacity(LANES),
+            values: std::array::from_fn(|byte| signal * unit(byte as u8)),
+            background: background.to_vec(),
+            ink: vec![0; area],
+        }
+    }
+
+    /// Takes up to `LANES` images of the corpus.
+    pub fn load(&mut self, corpus: &Corpus, ids: &[ImageId]) {
+        assert!((1..=LANES).contains(&ids.len()) && corpus.channels() == self.background.len());
+        self.ids.clear();
+        self.ids.extend(ids);
+        // Lanes past the last image repeat it, and are never alive.
+        let images: [&[u8]; LANES] = std::array::from_fn(|lane| corpus.image(ids[lane.min(ids.len() - 1)]));
+        let present = Mask::MAX >> (LANES - ids.len());
+        let (extent, bordered, channels) = (self.frame.extent, self.frame.bordered(), corpus.channels());
+        let mut at = 0;
+        for y in self.frame.shown(extent.height) {
+            for x in self.frame.shown(extent.width) {
+                if let (Some(y), Some(x)) = (y, x) {
+                    let pixel = (y * extent.width + x) * channels;
+                    let mut ink = 0;
+                    for (channel, &background) in self.background.iter().enumerate() {
+                        let bytes: [u8; LANES] = std::array::from_fn(|lane| images[lane][pixel + channel]);
+                        self.blocks[channel * bordered.area() + at].0 =
+                            bytes.map(|byte| self.values[usize::from(byte)]);
+                        for (lane, byte) in bytes.into_iter().enumerate() {
+                            ink |= Mask::from(byte != background) << lane;
+                        }
+                    }
+                    self.ink[at] = ink & present;
+                }
+                at += 1;
+            }
+        }
+        self.find_alive(present);
+    }
+
+    /// Holds no images.
+    pub fn clear(&mut self) {
+        self.ids.clear();
+        self.alive.fill(0);
+        self.plain.fill(0);
+        self.bounds = (0..0, 0..0);
+    }
+
+    fn find_alive(&mut self, present: Mask) {
+        let (extent, bordered, window) = (self.frame.extent, self.frame.bordered(), self.frame.window());
+        let mut seen = self.ink.clone();
+        spread(&mut seen, 1, window);
+        spread(&mut seen, bordered.width, window);
+        for y in 0..extent.height {
+            let row = &seen[y * bordered.width..][..extent.width];
+            self.alive[y * extent.width..][..extent.width].copy_from_slice(row);
+        }
+        for (plain, alive) in self.plain.iter_mut().zip(&self.alive) {
+            *plain = (present & !alive).count_ones();
+        }
+        self.bounds = bounds(extent, |y, x| self.alive[y * extent.width + x] != 0);
+    }
+}
+
+/// Replaces each mask by the union of itself and of the next ones, `window` in all, `step` apart. Those that reach past
+/// the end of a line take from the next line: they are not the windows of any pixel.
+fn spread(masks: &mut [Mask], step: usize, window: usize) {
+    let mut reach = 1;
+    while reach < window {
+        let further = reach.min(window - reach) * step;
+        for at in 0..masks.len() - further {
+            masks[at] |= masks[at + further];
+        }
+        reach = (2 * reach).min(window);
+    }
+}
+
+/// The least rows and columns that hold everything that is marked.
+fn bounds(extent: Extent, marked: impl Fn(usize, usize) -> bool) -> (Range<usize>, Range<usize>) {
+    let around = |len: usize, any: &dyn Fn(usize) -> bool| {
+        let start = (0..len).find(|&at| any(at)).unwrap_or(len);
+        start..(start..len).rev().find(|&at| any(at)).map_or(start, |last| last + 1)
+    };
+    (
+        around(extent.height, &|y| (0..extent.width).any(|x| marked(y, x))),
+        around(extent.width, &|x| (0..extent.height).any(|y| marked(y, x))),
+    )
+}
+
+/// The commonest pixel of some images: what is likely to fill whole patches. Ties go to the lesser bytes.
+pub fn commonest_pixel(corpus: &Corpus, ids: &[ImageId]) -> Vec<u8> {
+    let mut counts = std::collections::BTreeMap::<&[u8], usize>::new();
+    for &id in &ids[..ids.len().min(64)] {
+        for pixel in corpus.image(id).chunks_exact(corpus.channels()) {
+            *counts.entry(pixel).or_default() += 1;
+        }
+    }
+    let most = counts.values().copied().max().unwrap_or(0);
+    counts
+        .into_iter()
+        .find(|&(_, count)| count == most)
+        .map_or(vec![0; corpus.channels()], |(pixel, _)| pixel.to_vec())
+}

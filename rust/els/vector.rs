@@ -1,0 +1,201 @@
+//! Sixteen numbers side by side: what the kernel is written in, once for every instruction set.
+//!
+//! Methods are inlined into the function that enables the instructions, so a value of these types never crosses a call.
+
+/// Images side by side: one AVX-512 register, two of AVX2, four of SSE2 or NEON. The same on every path, so that sums
+/// are added up in the same order everywhere.
+pub const LANES: usize = 16;
+
+/// A set of lanes, lowest bit first.
+pub type Mask = u16;
+
+/// Where a vector rests in memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub struct Block(pub [f32; LANES]);
+
+impl Block {
+    pub const ZERO: Self = Self([0.0; LANES]);
+
+    /// The sum of all lanes in double precision, by halves.
+    pub fn sum(&self) -> f64 {
+        let mut sums = self.0.map(f64::from);
+        let mut width = LANES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                sums[lane] += sums[lane + width];
+            }
+            width /= 2;
+        }
+        sums[0]
+    }
+}
+
+/// Coefficients of 2^f for |f| ≤ 1/2, of falling degree: the least relative error (9e-8) with 2^0 = 1 exactly.
+pub const EXP2: [f32; 6] = [1.326_472_7e-3, 9.671_513e-3, 5.550_733_7e-2, 2.402_224_2e-1, 6.931_47e-1, 1.0];
+
+/// Least exponent that `exp2` tells from another: below it, powers of 2 are not normal numbers.
+pub const LEAST_EXPONENT: f32 = -126.0;
+
+/// Numbers that can be summed, a `Block` of them at once.
+///
+/// # Safety
+/// All methods, of all traits here: the CPU must have the instructions of the path.
+pub trait Addend: Copy {
+    unsafe fn zero() -> Self;
+    unsafe fn load(from: *const Block) -> Self;
+    unsafe fn store(self, to: *mut Block);
+    unsafe fn add(self, other: Self) -> Self;
+}
+
+/// `2 · LANES` whole numbers of 16 bits.
+pub trait Narrow: Addend {
+    /// (x − y)² / 2¹⁵, rounded, of signed numbers x and y; 32767 stands for all larger differences.
+    unsafe fn square_of_difference(self, other: i16) -> Self;
+    /// Lanes of at most `limit`, as unsigned numbers.
+    unsafe fn at_most(self, limit: u16) -> u32;
+}
+
+/// `LANES` numbers of single precision.
+pub trait Vector: Addend {
+    /// The path's narrow numbers. They add without sign, and stop at 65535.
+    type Narrow: Narrow;
+    /// One half of narrow numbers without sign.
+    unsafe fn widen(from: *const Block, half: usize) -> Self;
+    unsafe fn splat(value: f32) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    /// `self · factor + term`; rounded once where the CPU can.
+    unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
+    /// Lanes less than those of `limit`; a lane that is not a number is not.
+    unsafe fn below(self, limit: Self) -> Mask;
+    /// 2 to the power of each lane of `mask`, at least 2^`LEAST_EXPONENT`; 0 in other lanes. Up to 2^127.
+    unsafe fn exp2(self, mask: Mask) -> Self;
+}
+
+/// Plain Rust; the compiler makes SSE2 or NEON of it.
+#[derive(Clone, Copy)]
+pub struct Portable([f32; LANES]);
+
+impl Portable {
+    #[inline(always)]
+    fn with(self, other: Self, operation: impl Fn(f32, f32) -> f32) -> Self {
+        Self(std::array::from_fn(|lane| operation(self.0[lane], other.0[lane])))
+    }
+}
+
+impl Addend for Portable {
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self([0.0; LANES])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const Block) -> Self {
+        Self((*from).0)
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut Block) {
+        (*to).0 = self.0;
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        self.with(other, |a, b| a + b)
+    }
+}
+
+/// Plain Rust, too.
+#[derive(Clone, Copy)]
+pub struct PortableNarrow([u16; 2 * LANES]);
+
+impl Addend for PortableNarrow {
+    #[inline(always)]
+    unsafe fn zero() -> Self {
+        Self([0; 2 * LANES])
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const Block) -> Self {
+        Self(*from.cast())
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut Block) {
+        *to.cast() = self.0;
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: Self) -> Self {
+        Self(std::array::from_fn(|lane| self.0[lane].saturating_add(other.0[lane])))
+    }
+}
+
+impl Narrow for PortableNarrow {
+    #[inline(always)]
+    unsafe fn square_of_difference(self, other: i16) -> Self {
+        Self(self.0.map(|theirs| {
+            let difference = i32::from((theirs as i16).saturating_sub(other));
+            ((difference * difference + (1 << 14)) >> 15) as u16
+        }))
+    }
+
+    #[inline(always)]
+    unsafe fn at_most(self, limit: u16) -> u32 {
+        (0..2 * LANES).fold(0, |mask, lane| mask | u32::from(self.0[lane] <= limit) << lane)
+    }
+}
+
+impl Vector for Portable {
+    type Narrow = PortableNarrow;
+
+    #[inline(always)]
+    unsafe fn widen(from: *const Block, half: usize) -> Self {
+        let whole: [u16; 2 * LANES] = *from.cast();
+        Self(std::array::from_fn(|lane| f32::from(whole[half * LANES + lane])))
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> Self {
+        Self([value; LANES])
+    }
+
+    #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        self.with(other, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        self.with(other, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
+        self.mul(factor).add(term)
+    }
+
+    #[inline(always)]
+    unsafe fn below(self, limit: Self) -> Mask {
+        (0..LANES).fold(0, |mask, lane| mask | Mask::from(self.0[lane] < limit.0[lane]) << lane)
+    }
+
+    #[inline(always)]
+    unsafe fn exp2(self, mask: Mask) -> Self {
+        Self(std::array::from_fn(|lane| {
+            let exponent = self.0[lane].max(LEAST_EXPONENT);
+            // Adding and taking away 1.5 · 2²³ rounds to the nearest whole number, whatever the CPU.
+            const ROUND: f32 = 12_582_912.0;
+            let whole = (exponent + ROUND) - ROUND;
+            let fraction = exponent - whole;
+            let power = EXP2[1..].iter().fold(EXP2[0], |power, &next| power * fraction + next);
+            let scaled = power * f32::from_bits(((whole as i32 + 127) as u32) << 23);
+            if mask >> lane & 1 == 1 {
+                scaled
+            } else {
+                0.0
+            }
+        }))
+    }
+}
