@@ -193,8 +193,12 @@ fn check(corpus: &Corpus, ids: &[ImageId], canvases: &[f32], step: Step, effort:
         step.noise,
     )?;
     require((0.0..1.0).contains(&effort.tolerance), "tolerance", "at least 0, below 1", effort.tolerance)?;
+    require(effort.sources <= MOST_SOURCES, "sources", format!("in 0..={MOST_SOURCES}"), effort.sources)?;
     require(effort.sampling >= 0.0, "sampling", "at least 0", effort.sampling)
 }
+
+/// Sources that are named for a pixel: more would be a list of the corpus.
+const MOST_SOURCES: usize = 1024;
 
 /// Beyond these, single precision would not tell near patches from far ones.
 const LARGEST: f32 = 1e3;

@@ -11,8 +11,8 @@ from npgen import _core
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 # What functions return, made of values that nobody checks.
 RESULTS = {
-    *("Ablation", "Difference", "Entropies", "Evaluation", "Explanation", "FillOrder", "NetworkRequest"),
-    *("PartWhole", "Pool", "ReportFile", "RunReport", "Sweep"),
+    *("Ablation", "Denoised", "Difference", "Entropies", "Evaluation", "Explanation", "FillOrder", "NetworkRequest"),
+    *("PartWhole", "Pool", "ReportFile", "RunReport", "ScoreSamples", "Sweep"),
 }
 
 # Cases of every kind, as a child process meets them.

@@ -91,6 +91,23 @@ def _pools_arguments() -> dict[str, Any]:
     return {**kept, "pixel": np.array([[2, 2]], np.int32)}
 
 
+def _denoise_arguments() -> dict[str, Any]:
+    return {
+        "images": np.arange(5 * 8 * 8, dtype=np.uint8).reshape(5, 8, 8, 1),
+        "ids": np.array([0, 2, 3], np.int32),
+        "canvases": np.zeros((2, 8, 8, 1), np.float32),
+        "machine": "equivariant-borders",
+        "window": 3,
+        "signal": 0.6,
+        "noise": 0.8,
+        "tolerance": 1e-6,
+        "sampling": 0.0,
+        "rotation": 0,
+        "sources": 2,
+        "threads": 1,
+    }
+
+
 def _canvas_arguments() -> dict[str, Any]:
     return {
         "canvas": np.zeros((8, 8, 1), np.uint8),
@@ -225,6 +242,8 @@ def _core_functions() -> dict[str, Function]:
         "_core.draw_seed_places": _plain(
             6, _core.draw_seed_places, lambda: {"seed": 0, "samples": ids(), "height": 2, "width": 3}
         ),
+        "_core.score_machines": _plain(1, _core.score_machines, dict),
+        "_core.denoise": _plain(20, _core.denoise, _denoise_arguments),
         "_core.Filler": _plain(14, _core.Filler, _filler_arguments),
         "_core.Filler.fill": (40, lambda random: _filler(random).fill, lambda random: _fill_arguments()),
         "_core.Filler.candidate_pool": (
@@ -284,6 +303,16 @@ def _public_functions() -> dict[str, Function]:
         "embed": _plain(
             3, npgen.embed, lambda: {"corpus": _corpus(), "encoder": make_encoder(), "threads": 1, "progress": False}
         ),
+        "denoise": _plain(
+            8,
+            npgen.denoise,
+            lambda: {
+                **{name: value for name, value in _denoise_arguments().items() if name not in ("images", "ids")},
+                "corpus": _corpus(),
+                "label": None,
+                "canvases": np.zeros((1, *_corpus().images.shape[1:]), np.float32),
+            },
+        ),
         "entropy": _plain(4, npgen.entropy, lambda: _run_arguments(window=3)),
         "entropy_map": _plain(6, npgen.entropy_map, lambda: {"labels": np.eye(8, dtype=np.int32), "window": 3}),
         "evaluate": _plain(
@@ -300,6 +329,23 @@ def _public_functions() -> dict[str, Function]:
         "load_encoder": _plain(2, npgen.load_encoder, lambda: {"spec": "pixels", "corpus": _corpus(), "device": "cpu"}),
         "load_samples": _plain(1, npgen.load_samples, lambda: {"path": "missing"}),
         "part_whole": _plain(3, npgen.part_whole, lambda: _run_arguments(window=3)),
+        "score_generate": _plain(
+            8,
+            npgen.score_generate,
+            lambda: {
+                "corpus": _corpus(),
+                "n": 1,
+                "machine": "local",
+                "windows": [3, 3, 5],
+                "steps": 3,
+                "seed": 0,
+                "first": 0,
+                "size": None,
+                "batch_size": 1,
+                "threads": 1,
+                "progress": False,
+            },
+        ),
         "read_provenance": _plain(1, npgen.read_provenance, lambda: {"path": "missing.png"}),
         "register_network": _plain(
             2, npgen.register_network, lambda: {"name": "corners", "factory": lambda request: NETWORK}
