@@ -11,7 +11,7 @@ from PIL import Image
 
 from npgen import _core, npy
 from npgen.corpus import Corpus
-from npgen.errors import invalid
+from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
 
 MACHINES: tuple[str, ...] = tuple(_core.score_machines())
 # Images that the core compares at once.
@@ -112,10 +112,12 @@ def denoise(
     ValueError
         If an argument is out of range.
     """
-    if threads is not None and threads < 1:
-        raise invalid("threads", "at least 1 or None", threads)
-    if not 0 <= sources <= 64:
-        raise invalid("sources", "in 0…64", sources)
+    check_type("corpus", corpus, Corpus)
+    if threads is not None:
+        check_whole("threads", threads, 1, MOST_THREADS)
+    check_whole("sources", sources, 0, 64)
+    check_whole("rotation", rotation, 0, 2**31 - 1)
+    check_whole("window", window, most=2**31 - 1)
     if window < 1:
         raise invalid("window", "odd and at least 1", window)
     ids = images_alike(corpus, label) if ids is None else ids
@@ -138,6 +140,10 @@ def denoise(
     return Denoised(mean, log_sum, entropy, named, weights, skipped, standard_error, images, weighed)
 
 
+# Longest side of resized images, which are made in memory.
+LONGEST = 1024
+
+
 def resized(corpus: Corpus, size: int | tuple[int, int]) -> Corpus:
     """Bring the images of a corpus to another size, bilinearly.
 
@@ -156,11 +162,11 @@ def resized(corpus: Corpus, size: int | tuple[int, int]) -> Corpus:
     Raises
     ------
     ValueError
-        If a number is below 1.
+        If a number is below 1, or above what a score machine could work through.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise invalid("size", "at least 1", size)
+    for side in (height, width):
+        check_whole("size", side, 1, LONGEST)
     if corpus.images.shape[1:3] == (height, width):
         return corpus
     images = np.empty((len(corpus), height, width, corpus.images.shape[3]), np.uint8)

@@ -198,7 +198,7 @@ def part_whole(samples: Samples, corpus: Corpus, window: int = WINDOW) -> PartWh
         If it is another corpus, or one without labels, there is no sample, or the window is even or below 1.
     """
     check_samples(samples, corpus)
-    check_whole("window", window)
+    check_whole("window", window, most=2**31 - 1)
     if window < 1 or window % 2 == 0:
         raise invalid("window", "odd, at least 1", window)
     if len(samples) == 0:

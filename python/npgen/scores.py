@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from npgen import npy
 from npgen.corpus import Corpus
 from npgen.denoising import MACHINES, Denoised, denoise, images_alike, label_number, resized
-from npgen.errors import invalid
+from npgen.errors import check_type, invalid
 from npgen.files import new_folder, write_json
 from npgen.schedules import levels, windows_of
 
@@ -249,6 +249,7 @@ def score_generate(
     TypeError, ValueError
         If an argument is out of range.
     """
+    check_type("corpus", corpus, Corpus)
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool):
             raise TypeError(f"{name} must be a whole number, got {value!r}")

