@@ -131,6 +131,9 @@ fn error(canvas: &[f32], step: Step, found: &[f64], expected: &[f64]) -> f64 {
 }
 
 proptest! {
+    // Each case is a whole small step, on every path: without optimisation, seconds.
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     #[test]
     fn all_paths_agree_with_the_definition(case in cases()) {
         for path in Path::available() {
@@ -156,6 +159,8 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     #[test]
     fn coarse_distances_are_near_and_the_same_on_all_paths(case in cases()) {
         let effort = Effort { tolerance: 1e-2, ..EXACT };
