@@ -95,7 +95,9 @@ def test_folded_network_is_the_same_function(layers, pooled):
         expected = torch.nn.functional.normalize(network.embed(inputs), dim=1).numpy()
     encoder = Encoder(recipe.architecture(3), network.fold(mean), device="cpu")
     np.testing.assert_allclose(encoder.encode(images, known), expected, atol=5e-3)
-    assert np.median(np.ptp(expected, axis=0)) > 0.1  # images differ by far more than the tolerance
+    spread = np.ptp(expected, axis=0)  # images differ by far more than the tolerance
+    # Features after a rectifier are small numbers, and some of them are always 0.
+    assert np.median(spread) > 0.1 if pooled else spread.min() > 0.2
 
 
 def test_blocks_begin_as_their_shortcuts():
