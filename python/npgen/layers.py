@@ -53,7 +53,7 @@ class TrainingLayer(_Convolution):
         x = super().forward(x)
         if entry is not None:
             x = x + (entry if self.projection is None else self.projection(entry))
-        return F.relu(x)
+        return F.relu(x, inplace=True)
 
 
 class TrainingLayers(nn.ModuleList):
