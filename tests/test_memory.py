@@ -1,5 +1,6 @@
-"""The memory budget: pages of maps are handed back, everything else is left alone."""
+"""The memory budget: pages of maps are handed back, everything else is left alone. And memory that is kept."""
 
+import os
 import time
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import npgen
 from npgen import npy
 from npgen.config import MODELS
-from npgen.memory import MemoryBudget, resident_bytes
+from npgen.memory import MemoryBudget, freed_memory_kept, resident_bytes
 
 MAPPED = 256 << 20
 
@@ -72,3 +73,23 @@ def test_a_budget_is_positive(digits):
         npgen.generate(digits, 1, "local", npgen.Config(window=5), memory=0)
     with pytest.raises(TypeError, match="memory must be a whole number, got 0.5"):
         npgen.generate(digits, 1, "local", npgen.Config(window=5), memory=0.5)
+
+
+def faults(size: int) -> int:
+    """Count the pages that the system has to supply when an array of so many bytes is written, after one was freed."""
+    resource = pytest.importorskip("resource", reason="page faults are counted on Unix")
+    np.ones(size, np.uint8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(size, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}), reason="the C library is not glibc")
+def test_freed_memory_is_kept_for_a_while():
+    size = 3 << 20  # less than NumPy asks huge pages for
+    with freed_memory_kept():
+        assert faults(size) < 100
+    assert faults(size) > 500
+    with pytest.raises(KeyboardInterrupt), freed_memory_kept():
+        raise KeyboardInterrupt
+    assert faults(size) > 500

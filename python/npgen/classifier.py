@@ -32,6 +32,7 @@ from npgen.encoder import resolve_device
 from npgen.errors import invalid
 from npgen.files import parse_json, write_bytes
 from npgen.layers import TrainingLayers
+from npgen.memory import freed_memory_kept
 
 FORMAT = "npgen-classifier"
 VERSION = 2
@@ -363,7 +364,8 @@ def _train(corpus: Corpus, recipe: ClassifierRecipe, device_name: str, quiet: bo
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=max(2, recipe.epochs * steps), pct_start=0.25
     )
-    with tqdm(total=recipe.epochs * steps, desc="classifier", unit="step", disable=quiet) as bar:
+    bar = tqdm(total=recipe.epochs * steps, desc="classifier", unit="step", disable=quiet)
+    with bar, freed_memory_kept():
         for _ in range(recipe.epochs):
             order = random.permutation(len(corpus))
             for step in range(steps):

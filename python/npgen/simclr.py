@@ -36,6 +36,7 @@ from npgen.encoder import Encoder, network_input, resolve_device
 from npgen.errors import check_whole, invalid
 from npgen.files import replacing, sha256_file, write_json
 from npgen.layers import TrainingLayers
+from npgen.memory import freed_memory_kept
 from npgen.neighbours import knn_accuracy
 from npgen.recipe import Recipe
 
@@ -179,7 +180,7 @@ def train_encoder(
         unit="step",
         disable=not progress,
     )
-    with bar:
+    with bar, freed_memory_kept():
         while training.epoch < epochs:
             training.run_epoch(bar)
             training.save(checkpoint)
