@@ -115,7 +115,7 @@ def test_the_command_shows_the_pool(tmp_path, digits):
     result = CliRunner().invoke(app, ["explain", *options])
     assert result.exit_code == 0, result.output
     found = explain(samples, corpus, 1, (2, 3))
-    assert f"Sample 6 of the run, pixel (2, 3), step {found.step}: {found.known.sum()} pixels known" in result.stdout
+    assert f"Sample 1 of the run, pixel (2, 3), step {found.step}: {found.known.sum()} pixels known" in result.stdout
     assert f"a shortlist of 20 images, 1 barred, a pool of {len(found.pool)}." in result.stdout
     assert f"| {found.drawn + 1} (drawn) | {found.pool.image_id[found.drawn]} |" in result.stdout
     assert " more; --top " in result.stdout

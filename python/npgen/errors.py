@@ -28,7 +28,7 @@ def invalid(parameter: str, allowed: str, got: object) -> ValueError:
     return ValueError(f"{parameter} must be {allowed}, got {got!r}")
 
 
-def check_whole(parameter: str, got: object, least: int = -(2**64), most: int = 2**64) -> None:
+def check_whole(parameter: str, got: object, least: int = -(2**64), most: int | None = None) -> None:
     """Complain unless an argument is a whole number in a range.
 
     Parameters
@@ -38,7 +38,7 @@ def check_whole(parameter: str, got: object, least: int = -(2**64), most: int = 
     got
         The value given; NumPy's whole numbers are some, True and False are none.
     least, most
-        Its range.
+        Its range; None sets no upper limit.
 
     Raises
     ------
@@ -49,8 +49,8 @@ def check_whole(parameter: str, got: object, least: int = -(2**64), most: int = 
     """
     if not isinstance(got, numbers.Integral) or isinstance(got, bool):
         raise TypeError(f"{parameter} must be a whole number, got {got!r}")
-    if not least <= int(got) <= most:
-        raise invalid(parameter, f"in {least}…{most}", got)
+    if int(got) < least or (most is not None and int(got) > most):
+        raise invalid(parameter, f"at least {least}" if most is None else f"in {least}…{most}", got)
 
 
 def check_type(parameter: str, got: object, *kinds: type) -> None:

@@ -193,9 +193,7 @@ def _score_real(eyes: Network, corpus: Corpus, heldout: Corpus, n: int, seed: in
 
 def check_scorable(samples: Samples, corpus: Corpus, heldout: Corpus | None, seed: int) -> Corpus:
     """Return the held-out images, or raise before anything is trained."""
-    check_whole("seed", seed)
-    if seed < 0:
-        raise invalid("seed", "at least 0", seed)
+    check_whole("seed", seed, 0)
     check_samples(samples, corpus)
     check_type("heldout", heldout, Corpus, type(None))
     if len(samples.images) < FEWEST:

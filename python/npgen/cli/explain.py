@@ -53,7 +53,7 @@ def explain(
     ]
     looked = f"all {len(source)} images" if found.shortlist is None else f"a shortlist of {len(found.shortlist)} images"
     known = int(found.known.sum())
-    typer.echo(f"Sample {samples.first + k} of the run, pixel ({y}, {x}), step {found.step}: {known} pixels known,")
+    typer.echo(f"Sample {k} of the run, pixel ({y}, {x}), step {found.step}: {known} pixels known,")
     typer.echo(f"{looked}, {len(found.barred)} barred, a pool of {len(pool)}.\n")
     typer.echo(markdown_table(columns, rows, 1))
     if len(shown) < len(pool):
