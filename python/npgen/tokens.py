@@ -166,6 +166,24 @@ class Tokens:
         """
         return np.ascontiguousarray(self.planes[..., np.asarray(ids, np.int64)].transpose(3, 0, 1, 2))
 
+    def part(self, ids: ArrayLike, corpus_hash: str = "") -> Tokens:
+        """Copy the tokens of some images into a store of their own, in memory.
+
+        Parameters
+        ----------
+        ids
+            (M,) image ids.
+        corpus_hash
+            Hash of the corpus that these images are.
+
+        Returns
+        -------
+        Tokens
+            Of M images.
+        """
+        planes = np.ascontiguousarray(self.planes[..., np.asarray(ids, np.int64)])
+        return Tokens(planes, self.bits, self.autoencoder, corpus_hash)
+
     def decode(self, codes: NDArray[np.uint8], *, threads: int | None = None) -> NDArray[np.uint8]:
         """Turn tokens into images.
 
