@@ -413,7 +413,7 @@ def load_autoencoder(spec: str | os.PathLike[str] | Autoencoder, corpus: Corpus,
     _, height, width, channels = corpus.images.shape
     shape = autoencoder.architecture
     if shape.channels != channels or height % shape.stride or width % shape.stride:
-        allowed = f"one for corpus {corpus.name!r}'s images of {height}×{width}×{channels}"
+        allowed = f"one for images of {height}×{width}×{channels}, as corpus {corpus.name!r} has"
         raise invalid("autoencoder", allowed, autoencoder)
     return autoencoder
 
