@@ -53,13 +53,14 @@ fn canvases<'a>(tokens: &Tokens, codes: &'a PyReadonlyArray4<u8>) -> Result<Vec<
     Ok(bytes.chunks_exact(tokens.grid().area() * tokens.width()).collect())
 }
 
-/// Rows of equal length as an array.
-fn rows<'py, T: numpy::Element + Copy>(
+/// Rows of one length as an array.
+fn rows<'py, T: numpy::Element + Clone>(
     py: Python<'py>,
     rows: &[Vec<T>],
     length: usize,
 ) -> Bound<'py, PyArray2<T>> {
-    Array2::from_shape_fn((rows.len(), length), |(row, at)| rows[row][at]).into_pyarray(py)
+    let array = Array2::from_shape_vec((rows.len(), length), rows.concat());
+    array.expect("rows are all of that length").into_pyarray(py)
 }
 
 #[pymethods]
