@@ -147,16 +147,19 @@ def test_refuses_tokens_with_too_many_classes():
         train_twin(tokens, TINY, "cpu")
 
 
+@pytest.fixture(scope="module")
+def corpus(digits):
+    """40 digits to look up and 20 held out."""
+    heldout = npgen.Corpus.from_arrays(digits.images[40:], digits.labels[40:])
+    return npgen.Corpus.from_arrays(digits.images[:40], digits.labels[:40], heldout=heldout)
+
+
+@pytest.fixture(scope="module")
+def tokens(corpus):
+    return encode_tokens(corpus, corpora.autoencoder(bits=4), progress=False)
+
+
 class TestComparison:
-    @pytest.fixture(scope="class")
-    def corpus(self, digits):
-        heldout = npgen.Corpus.from_arrays(digits.images[40:], digits.labels[40:])
-        return npgen.Corpus.from_arrays(digits.images[:40], digits.labels[:40], heldout=heldout)
-
-    @pytest.fixture(scope="class")
-    def tokens(self, corpus):
-        return encode_tokens(corpus, corpora.autoencoder(bits=4), progress=False)
-
     def test_measures_are_what_they_say(self):
         random = np.random.default_rng(0)
         p, q = (random.dirichlet(np.ones(8), 30) for _ in range(2))
