@@ -100,7 +100,7 @@ class TokenArchitecture:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name every tensor and give its shape, in the order of their use."""
         pixels, width, side = self.channels * self.stride**2, self.width, 2 * self.reach + 1
-        weights = {"encoder.first": (width, self.channels, self.kernel, self.kernel)}
+        weights: dict[str, tuple[int, ...]] = {"encoder.first": (width, self.channels, self.kernel, self.kernel)}
         weights |= self._blocks("encoder") | {"encoder.last": (self.bits, width, 1, 1)}
         weights |= {"decoder.first": (width, self.bits, side, side)}
         weights |= self._blocks("decoder") | {"decoder.last": (pixels, width, 1, 1)}

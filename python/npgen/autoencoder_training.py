@@ -381,8 +381,8 @@ def initial_weights(architecture: TokenArchitecture, seed: int) -> dict[str, Ten
         if name == "mean":
             continue
         tensor = torch.zeros(shape)
-        # A residual block begins as its shortcut; all else keeps the variance of what it reads.
-        if name.endswith(".weight") and not name.endswith(".1.weight"):
+        # A residual block begins as its shortcut, and the decoder with the mean; all else keeps variances as they are.
+        if name.endswith(".weight") and not name.endswith((".1.weight", "decoder.last.weight")):
             tensor.normal_(0, math.sqrt(2 / math.prod(shape[1:])), generator=generator)
         weights[name] = tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
     return weights

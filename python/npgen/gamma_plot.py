@@ -51,8 +51,9 @@ def save_plot(result: GammaStudy, folder: Path) -> None:
         for place, (title, key) in enumerate(panels):
             axes = figure.add_subplot(-(-len(panels) // 2), 2, place + 1)
             axes.set_title(title, loc="left", pad=3)
-            if real is not None and _value(real, key) is not None:
-                axes.axhline(_value(real, key), color=GREY, linewidth=0.8, linestyle=":", zorder=0)
+            level = None if real is None else _value(real, key)
+            if level is not None:
+                axes.axhline(level, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
             for number, kind in enumerate(kinds):
                 _line(axes, lines[kind], key, number)
             _scale(axes, sorted({int(row["range"]) for rows in lines.values() for row in rows}))
@@ -91,10 +92,10 @@ def _line(axes: Axes, rows: list[Row], key: str, number: int) -> None:
     points = [row for row in rows if _value(row, key) is not None]
     if not points:
         return
-    x = [row["range"] for row in points]
+    x, y = ([row[name] for row in points] for name in ("range", _named(points[0], key)))
     axes.errorbar(
         x,
-        [_value(row, key) for row in points],
+        y,
         spread(points, _named(points[0], key)),
         color=COLOURS[number],
         marker=MARKERS[number],
@@ -102,8 +103,8 @@ def _line(axes: Axes, rows: list[Row], key: str, number: int) -> None:
         capsize=1.5,
     )
     if key == "psnr_50":
-        low, high = ([_value(row, f"psnr_{q}") for row in points] for q in ("05", "95"))
-        axes.fill_between(x, low, high, color=COLOURS[number], alpha=0.15, linewidth=0)  # type: ignore[arg-type]
+        low, high = ([row[_named(row, f"psnr_{q}")] for row in points] for q in ("05", "95"))
+        axes.fill_between(x, low, high, color=COLOURS[number], alpha=0.15, linewidth=0)
 
 
 def _scale(axes: Axes, ranges: list[int]) -> None:

@@ -265,7 +265,7 @@ class _Study:
     def _most(self, kind: str) -> int:
         """Return the largest range that sees more than those below it."""
         if kind == "pixels":
-            return (min(self.source.images.shape[1:3]) - 1) // 2
+            return int(min(self.source.images.shape[1:3]) - 1) // 2
         return max(self.tokens.grid) - 1
 
     def row(self, point: _Point, folder: Path) -> Row:
@@ -344,7 +344,7 @@ class _Study:
 
     @property
     def _window(self) -> int:
-        return min(WINDOW, *self.source.images.shape[1:3])
+        return min(WINDOW, *map(int, self.source.images.shape[1:3]))
 
     def _distances(self, images: NDArray[np.uint8], decoded: bool) -> Row:
         """Measure how near the nearest source image is, as it is and as its tokens show it."""
@@ -448,7 +448,8 @@ def _share(key: str, count: int, n: int) -> Row:
     share, z2 = count / n, CONFIDENCE**2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = CONFIDENCE * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
-    return {key: share, f"{key}_low": max(0.0, middle - half), f"{key}_high": min(1.0, middle + half)}
+    # By rounding, an end at 0 or 1 may miss the share by a hair.
+    return {key: share, f"{key}_low": max(0.0, min(share, middle - half)), f"{key}_high": max(share, middle + half)}
 
 
 def _quantiles(row: Row, key: str) -> str | None:

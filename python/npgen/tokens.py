@@ -115,7 +115,7 @@ class Tokens:
         return cls(planes if planes.base is None else planes.copy(), bits, autoencoder, corpus_hash)
 
     def __len__(self) -> int:
-        return self.planes.shape[3]
+        return int(self.planes.shape[3])
 
     def __repr__(self) -> str:
         height, width = self.grid

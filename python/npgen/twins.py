@@ -402,7 +402,7 @@ class _Transformer(_Network):
         return logits
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, width / heads)
+        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, T, width / heads)
 
 
 def _visible(grid: tuple[int, int], reach: int) -> Tensor:
