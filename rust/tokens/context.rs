@@ -99,10 +99,6 @@ pub(super) struct Running {
 impl Running {
     /// The terms that make sums over `context` of those that there are, or of nothing where that is less work.
     pub(super) fn towards(&mut self, tokens: &Tokens, context: Vec<Pixel>) -> Terms {
-        let lacking = |from: &[Pixel], other: &[Pixel]| -> Vec<(Pixel, Pixel)> {
-            let missing = |cell: &&Pixel| other.binary_search(cell).is_err();
-            from.iter().filter(missing).map(|&cell| (cell, cell)).collect()
-        };
         let added = lacking(&context, &self.context);
         let removed = lacking(&self.context, &context);
         let terms = if added.len() + removed.len() < context.len() {
@@ -113,4 +109,14 @@ impl Running {
         self.context = context;
         terms
     }
+}
+
+/// The cells that are not in `other`, each beside itself; both in order.
+fn lacking(cells: &[Pixel], other: &[Pixel]) -> Vec<(Pixel, Pixel)> {
+    let mut other = other.iter().peekable();
+    let missing = |cell: &&Pixel| {
+        while other.next_if(|earlier| earlier < cell).is_some() {}
+        other.peek() != Some(cell)
+    };
+    cells.iter().filter(missing).map(|&cell| (cell, cell)).collect()
 }

@@ -51,6 +51,8 @@ pub(super) struct Scan<'a> {
     planes: &'a [u8],
     /// Where each term's line begins, at the first of the images.
     offsets: Vec<usize>,
+    /// The last of these.
+    farthest: usize,
     /// The canvas's byte of each term, or its complement, four times over.
     values: Vec<u32>,
     /// Whether sums begin anew.
@@ -67,9 +69,11 @@ impl<'a> Scan<'a> {
             u32::from_ne_bytes([if term < terms.added { value } else { !value }; 4])
         };
         let removed = terms.canvas.len() - terms.added;
+        let offsets: Vec<usize> = terms.lines.iter().map(|line| line * tokens.count()).collect();
         Self {
             planes: tokens.planes,
-            offsets: terms.lines.iter().map(|line| line * tokens.count()).collect(),
+            farthest: offsets.iter().copied().max().unwrap_or(0),
+            offsets,
             values: terms.canvas.iter().enumerate().map(value).collect(),
             fresh: terms.fresh,
             base: ((8 * removed) as u16).wrapping_neg(),
@@ -79,8 +83,7 @@ impl<'a> Scan<'a> {
     /// Brings the sums of consecutive images up to date, from image `first` on; returns the least.
     pub(super) fn run(&self, kernel: Kernel, first: usize, sums: &mut [u16]) -> u16 {
         assert_eq!(self.offsets.len(), self.values.len());
-        let end = first + sums.len();
-        assert!(self.offsets.iter().all(|offset| offset + end <= self.planes.len()));
+        assert!(self.farthest + first + sums.len() <= self.planes.len());
         let (groups, rest) = sums.as_chunks_mut::<LANES>();
         let following = first + groups.len() * LANES;
         let least = match kernel {
