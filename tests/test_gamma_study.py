@@ -92,7 +92,9 @@ def test_files(done):
     assert "| twin | global | 14 |" in table and "| real held-out | – |" in table
     assert json.loads((out / "results.json").read_text())["facts"]["n"] == 6
     assert (out / "results.csv").read_text().count("\n") == 1 + len(result.rows)
-    assert Image.open(out / "gamma.png").size[0] == 1005 and (out / "gamma.svg").stat().st_size > 10_000
+    with Image.open(out / "gamma.png") as picture:
+        assert picture.size[0] == 1005 and "npgen" in picture.info
+    assert (out / "gamma.svg").stat().st_size > 10_000
 
 
 def test_rows_are_found_again_and_a_longer_series_adds_to_them(done, corpus, tokens, monkeypatch):
