@@ -14,6 +14,7 @@
 //! 10. [`fill`] — scan, pool, draw, write: one stage for a batch of canvases.
 //! 11. [`entropy`] — how mixed the sources of a finished image are.
 //! 12. [`els`] — analytic score machines: softmax over all patches of all images.
+//! 13. [`tokens`] — the same retrieval among images of a few bits a cell, by Hamming distance.
 //!
 //! `python` converts, releases the GIL and delegates; nothing here calls back into Python.
 //!
@@ -36,6 +37,7 @@ mod python;
 pub mod sample;
 pub mod shortlist;
 pub mod ssd;
+pub mod tokens;
 pub mod window;
 
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 mod els;
 mod filler;
 mod run;
+mod tokens;
 
 use numpy::ndarray::{Array1, Array2};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
@@ -241,6 +242,6 @@ mod _core {
     #[pymodule_export]
     use super::{
         draw_members, draw_seed_images, draw_seed_places, fill_order, filler::Filler, filler::Pools,
-        instruction_sets, shortlist, sliding_entropy, sweep_order,
+        instruction_sets, shortlist, sliding_entropy, sweep_order, tokens::TokenFiller,
     };
 }

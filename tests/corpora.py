@@ -31,3 +31,16 @@ def colours():
     """Return 70 RGB images of 12×12 in three classes."""
     images, labels = _blobs(70, 12, 3, seed=1)
     return npgen.Corpus.from_arrays(images, labels, ("one", "two", "three"))
+
+
+def autoencoder(channels=1, stride=2, bits=8, seed=0, **shape):
+    """Return an untrained autoencoder: its tokens differ from image to image, its decodings show nothing."""
+    from npgen.autoencoder import Autoencoder, TokenArchitecture
+
+    random = np.random.default_rng(seed)
+    architecture = TokenArchitecture(channels, stride, bits, **{"kernel": 5, "width": 16, "blocks": 1, **shape})
+    tensors = {
+        name: (random.normal(size=extents) / np.sqrt(max(1, np.prod(extents[1:])))).astype(np.float16)
+        for name, extents in architecture.shapes().items()
+    }
+    return Autoencoder(architecture, tensors, device="cpu")

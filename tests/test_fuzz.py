@@ -11,8 +11,8 @@ from npgen import _core
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 # What functions return, made of values that nobody checks.
 RESULTS = {
-    *("Ablation", "Denoised", "Difference", "Entropies", "Evaluation", "Explanation", "FillOrder", "NetworkRequest"),
-    *("PartWhole", "Pool", "ReportFile", "RunReport", "ScoreSamples", "Sweep"),
+    *("Ablation", "Denoised", "Difference", "Entropies", "Evaluation", "Explanation", "FillOrder", "GammaStudy"),
+    *("NetworkRequest", "PartWhole", "Pool", "ReportFile", "RunReport", "ScoreSamples", "Sweep"),
 }
 
 # Cases of every kind, as a child process meets them.
@@ -109,7 +109,10 @@ def test_everything_public_is_attacked():
     listed = fuzz("--list").stdout.splitlines()
     public = {name for name in dir(_core) if not name.startswith("_")}
     public |= {
-        f"{owner}.{name}" for owner in ("Filler", "Pools") for name in dir(getattr(_core, owner)) if name[0] != "_"
+        f"{owner}.{name}"
+        for owner in ("Filler", "Pools", "TokenFiller")
+        for name in dir(getattr(_core, owner))
+        if name[0] != "_"
     }
     assert {f"_core.{name}" for name in public - {"Pools"}} <= set(listed)
     called = {re.split(r"[.(\[]", name)[0] for name in listed}

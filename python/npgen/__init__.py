@@ -9,6 +9,7 @@ been chosen, and corpus and trace give the image back byte for byte.
 from importlib.metadata import version
 
 from npgen.ablate import Ablation, ablate
+from npgen.autoencoder import Autoencoder, load_autoencoder
 from npgen.config import Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.data import BuildOptions, build_corpus
@@ -19,6 +20,7 @@ from npgen.entropy import Entropies, entropy, entropy_map
 from npgen.evaluate import Evaluation, evaluate
 from npgen.explain import Explainer, Explanation, explain
 from npgen.filling import FillOrder, Pool, candidate_pool, fill_order
+from npgen.gamma_study import GammaStudy, gamma_study
 from npgen.generate import generate
 from npgen.networks import Network, NetworkRequest, register_network
 from npgen.partwhole import PartWhole, part_whole
@@ -27,6 +29,7 @@ from npgen.provenance import read_provenance
 from npgen.report import ReportFile, report
 from npgen.scores import ScoreSamples, score_generate
 from npgen.sweep import Sweep, sweep
+from npgen.tokens import Tokens, encode_tokens, load_tokens
 from npgen.trace import Samples, Trace, load_samples
 from npgen.verification import Difference, RunReport, verify_run
 
@@ -34,6 +37,7 @@ __version__ = version("npgen")
 
 __all__ = [
     "Ablation",
+    "Autoencoder",
     "BuildOptions",
     "Config",
     "Corpus",
@@ -45,6 +49,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "FillOrder",
+    "GammaStudy",
     "Network",
     "NetworkRequest",
     "PartWhole",
@@ -55,21 +60,26 @@ __all__ = [
     "Samples",
     "ScoreSamples",
     "Sweep",
+    "Tokens",
     "Trace",
     "ablate",
     "build_corpus",
     "candidate_pool",
     "denoise",
     "embed",
+    "encode_tokens",
     "entropy",
     "entropy_map",
     "evaluate",
     "explain",
     "fill_order",
+    "gamma_study",
     "generate",
+    "load_autoencoder",
     "load_corpus",
     "load_encoder",
     "load_samples",
+    "load_tokens",
     "part_whole",
     "read_provenance",
     "register_network",

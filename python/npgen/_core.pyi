@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 __all__ = [
     "Filler",
     "Pools",
+    "TokenFiller",
     "denoise",
     "draw_members",
     "draw_seed_images",
@@ -139,3 +140,48 @@ class Filler:
 class Pools:
     def runs(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]: ...
     def members(self, canvases: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int32]: ...
+
+@final
+class TokenFiller:
+    def __new__(
+        cls,
+        planes: NDArray[np.uint8],
+        *,
+        bits: int,
+        gamma: int | None,
+        disc: bool,
+        radius: int,
+        threads: int,
+    ) -> TokenFiller: ...
+    def fill(
+        self,
+        codes: NDArray[np.uint8],
+        trace: tuple[
+            NDArray[np.int32],
+            NDArray[np.int32],
+            NDArray[np.int32],
+            NDArray[np.float32],
+            NDArray[np.int32],
+        ],
+        *,
+        cells: NDArray[np.int32],
+        known: NDArray[np.bool_],
+        seed: int,
+        sweep: int,
+        samples: NDArray[np.uint64],
+        barred: NDArray[np.int32],
+        epsilon: float,
+        k_min: int,
+        flip: float | None,
+    ) -> None: ...
+    def distances(
+        self, codes: NDArray[np.uint8], known: NDArray[np.bool_], cell: NDArray[np.int32]
+    ) -> NDArray[np.uint16]: ...
+    def distributions(
+        self,
+        codes: NDArray[np.uint8],
+        known: NDArray[np.bool_],
+        cell: NDArray[np.int32],
+        flip: float,
+        barred: NDArray[np.int32],
+    ) -> NDArray[np.float64]: ...

@@ -17,9 +17,27 @@ Candidates = Literal["best", "all"]
 Semantic = Literal["topk", "threshold"]
 Tolerance = Literal["candidates", "corpus"]
 Semantics = Literal["embedding", "label"]
+Order = Literal["rings", "raster"]
+Metric = Literal["chebyshev", "l2"]
+Draw = Literal["pool", "histogram"]
 
 # Efros and Leung's ratio of window side to the Gaussian's standard deviation.
 WINDOW_PER_SIGMA = 6.4
+# Settings that say something of pixels alone, and of tokens alone; of the other kind of run they keep their defaults.
+OF_PIXELS = (
+    "window",
+    "sigma",
+    "locality",
+    "tolerance",
+    "quota",
+    "shortlist",
+    "semantic",
+    "candidates",
+    "anchor_weight",
+    "size",
+    "stage_pixels",
+)
+OF_TOKENS = ("gamma", "metric", "order", "draw", "flip")
 
 
 @dataclass(frozen=True)
@@ -119,6 +137,19 @@ class Config:
         another size; its seed patches come from anywhere in their images.
     stage_pixels
         At most so many pixels are filled between two queries; None means a whole ring.
+    gamma
+        Of tokens: the observation range γ in cells. A cell's context is what is known within it. None sees everything.
+    metric
+        Of tokens: what is within γ, by "chebyshev" distance (a square) or "l2" (a disc).
+    order
+        Of tokens: "rings" around a seed patch, as pixels are; or "raster", row by row from nothing, so that contexts
+        are causal. Then `seed_size`, `seed_at` and `exclude_seed_image` play no part.
+    draw
+        Of tokens: "pool", uniform as of pixels, by `epsilon` and `k_min`; or "histogram", the noisy copies of
+        p(x | context) ∝ Σ_n P̄^d_n · P̄^ham(x, z_n) · P^(bits − ham): source n at Hamming distance d_n is drawn with
+        weight (P̄/P)^d_n, then each of its bits is flipped with probability P̄, P = 1 − P̄ (local autoregression).
+    flip
+        Of tokens: the bit-flip probability P̄ of the histogram, 0 to 0.5.
 
     Raises
     ------
@@ -143,6 +174,11 @@ class Config:
     sweeps: int = 0
     size: tuple[int, int] | None = None
     stage_pixels: int | None = None
+    gamma: int | None = None
+    metric: Metric = "chebyshev"
+    order: Order = "rings"
+    draw: Draw = "pool"
+    flip: float = 0.002  # 1 − Φ(1 / 0.3474), to four digits
 
     def __post_init__(self) -> None:
         """Check all values, and bring NumPy's numbers and JSON's lists into plain Python."""
@@ -176,6 +212,12 @@ class Config:
                 raise invalid("size", "at least 1 along each side", self.size)
         if self.stage_pixels is not None:
             self._whole("stage_pixels", 1, "at least 1 or None")
+        if self.gamma is not None:
+            self._whole("gamma", 1, "at least 1 or None")
+        for name, choices in (("metric", Metric), ("order", Order), ("draw", Draw)):
+            if getattr(self, name) not in get_args(choices):
+                raise invalid(name, " or ".join(map(repr, get_args(choices))), getattr(self, name))
+        self._number("flip", "in 0…0.5", lambda value: 0 <= value <= 0.5)
 
     def _whole(self, name: str, least: int, allowed: str, *, odd: bool = False) -> None:
         value = getattr(self, name)
@@ -193,6 +235,13 @@ class Config:
         if not math.isfinite(number) or not holds(number):
             raise invalid(name, allowed, value)
         object.__setattr__(self, name, number)
+
+    def check_space(self, tokens: bool) -> None:
+        """Raise ValueError where a setting that a run of tokens, or of pixels, has no use for is not its default."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in (OF_PIXELS if tokens else OF_TOKENS) and value != field.default:
+                raise invalid(field.name, f"{field.default!r} {'with' if tokens else 'without'} tokens", value)
 
     def limited(self, choice: int) -> bool:
         """Tell whether the quota limits candidates from so many images."""
@@ -225,6 +274,38 @@ class Config:
         y, x = ((height - size) // 2, (width - size) // 2) if self.seed_at is None else self.seed_at
         if y < 0 or x < 0 or y + size > height or x + size > width:
             raise invalid("seed rectangle", f"inside the {height}×{width} frame", (y, x, size, size))
+        return y, x, size, size
+
+    def seed_cells(self, grid: tuple[int, int], stride: int) -> tuple[int, int, int, int]:
+        """Place the seed patch on a grid of tokens.
+
+        Parameters
+        ----------
+        grid
+            Extents of the grid in cells, (h, w).
+        stride
+            Side of a cell in pixels.
+
+        Returns
+        -------
+        tuple
+            (y, x, height, width) in cells that hold `seed_size` pixels a side; of no cell in raster order.
+
+        Raises
+        ------
+        ValueError
+            If the patch is not inside the grid, or its corner not that of a cell.
+        """
+        if self.order == "raster":
+            return 0, 0, 0, 0
+        size = -(-self.seed_size // stride)
+        y, x = ((extent - size) // 2 for extent in grid)
+        if self.seed_at is not None:
+            if self.seed_at[0] % stride or self.seed_at[1] % stride:
+                raise invalid("seed_at", f"a corner of a cell of {stride}×{stride} pixels", self.seed_at)
+            y, x = (at // stride for at in self.seed_at)
+        if min(y, x) < 0 or y + size > grid[0] or x + size > grid[1]:
+            raise invalid("seed rectangle", f"inside the grid of {grid[0]}×{grid[1]} cells", (y, x, size, size))
         return y, x, size, size
 
     def check_shape(self, height: int, width: int) -> None:

@@ -12,10 +12,7 @@ in, nor on its place there, nor on the number of threads. The draw of sample 17 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,15 +23,13 @@ from numpy.typing import NDArray
 from npgen.architecture import Architecture
 from npgen.corpus import Corpus
 from npgen.errors import check_type, invalid
-from npgen.files import parse_json, write_bytes
 from npgen.imports import import_whole
 from npgen.pixels import PIXELS, PixelEncoder, check_input
-from npgen.workers import torch_workers
+from npgen.tensors import check_tensors, in_micro_batches, on_device, read_tensors, tensors_id, write_tensors
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT_VERSION = 1
 WEIGHTS = Path(__file__).parent / "weights"
 # Corpora by name that a shipped encoder fits, with the shape of image it was trained on.
 SHIPPED: dict[str, tuple[str, tuple[int, int, int]]] = {
@@ -42,11 +37,6 @@ SHIPPED: dict[str, tuple[str, tuple[int, int, int]]] = {
     "mnist-5k": ("mnist", (28, 28, 1)),
     "cifar10": ("cifar10", (32, 32, 3)),
 }
-# Every network pass sees exactly this many images, the last one padded: another batch size may make a library
-# choose another kernel, which sums in another order. 32 loses little speed, and wastes little when a lone
-# canvas is embedded.
-MICRO_BATCH = 32
-MICRO_BATCH_ACCELERATOR = 256
 
 
 class Encoder:
@@ -83,16 +73,13 @@ class Encoder:
         check_type("architecture", architecture, Architecture)
         check_type("tensors", tensors, dict)
         check_type("metadata", metadata, dict, type(None))
-        _check_tensors(architecture, tensors)
+        check_tensors(architecture.shapes(), tensors)
         self.architecture = architecture
         self.tensors = {name: np.ascontiguousarray(tensors[name]) for name in architecture.shapes()}
         self.metadata = dict(metadata or {})
         self.device = device
         self._weights: dict[str, torch.Tensor] | None = None
-        digest = hashlib.sha256(json.dumps(asdict(architecture), sort_keys=True).encode())
-        for name, tensor in self.tensors.items():
-            digest.update(name.encode() + b"\0" + tensor.astype("<f2").tobytes())
-        self._id = digest.hexdigest()
+        self._id = tensors_id(asdict(architecture), self.tensors)
 
     @property
     def id(self) -> str:
@@ -141,27 +128,15 @@ class Encoder:
         """
         known = check_input(images, known, threads, self.channels)
         import_whole("torch")
-        import torch
 
         device = resolve_device(self.device)
         weights = self._load_weights(device)
-        size = MICRO_BATCH if device.type == "cpu" else MICRO_BATCH_ACCELERATOR
         rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
 
-        def run(start: int) -> None:
-            end = min(start + size, len(images))
-            pixels = np.zeros((size, *images.shape[1:]), np.uint8)
-            pixels[: end - start] = images[start:end]
-            mask = np.zeros((size, *images.shape[1:3]), np.bool_)
-            mask[: end - start] = known if known.ndim == 2 else known[start:end]
-            with torch.inference_mode():
-                inputs = network_input(torch.from_numpy(pixels), torch.from_numpy(mask), weights["mean"])
-                rows[start:end] = self._forward(inputs, weights)[: end - start].cpu().numpy()
+        def run(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return self._forward(network_input(pixels, mask, weights["mean"]), weights)
 
-        count = 1 if device.type != "cpu" else threads
-        with _exact_convolutions(device):
-            for _ in torch_workers(count).map(run, range(0, len(images), size)):
-                pass
+        in_micro_batches(run, (images, np.broadcast_to(known, images.shape[:3])), rows, device, threads)
         return rows
 
     def _forward(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -191,7 +166,7 @@ class Encoder:
 
     def _load_weights(self, device: torch.device) -> dict[str, torch.Tensor]:
         if self._weights is None or self._weights["mean"].device.type != device.type:
-            self._weights = {name: _unpacked(tensor).to(device) for name, tensor in self.tensors.items()}
+            self._weights = on_device(self.tensors, device)
         return self._weights
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -207,15 +182,7 @@ class Encoder:
         OSError
             If the file cannot be written; what was there before stays.
         """
-        from safetensors.numpy import save
-
-        header = {
-            **self.metadata,
-            "format_version": FORMAT_VERSION,
-            "architecture": asdict(self.architecture),
-        }
-        # One metadata entry: safetensors keeps no order among several, and equal encoders make equal files.
-        write_bytes(Path(path), save(self.tensors, metadata={"npgen": json.dumps(header, sort_keys=True)}))
+        write_tensors(path, {**self.metadata, "architecture": asdict(self.architecture)}, self.tensors)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Encoder:
@@ -240,30 +207,12 @@ class Encoder:
         ValueError
             If the file is damaged, no encoder of npgen, or of a newer npgen.
         """
-        from safetensors import SafetensorError, safe_open
-
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"encoder must be an existing file, got {str(path)!r}")
-        try:
-            with safe_open(path, framework="numpy") as file:
-                text = (file.metadata() or {}).get("npgen")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        except SafetensorError as error:
-            raise ValueError(f"encoder must be a whole safetensors file, got {str(path)!r} ({error})") from error
-        try:
-            header = parse_json(text or "")
-            version = header.pop("format_version")
-        except (ValueError, AttributeError, KeyError, TypeError) as error:
-            raise invalid("encoder", "a safetensors file written by npgen", str(path)) from error
-        if version != FORMAT_VERSION:
-            allowed = f"of format version {FORMAT_VERSION} (a newer npgen may read this file)"
-            raise invalid(f"encoder {str(path)!r}", allowed, version)
+        header, tensors = read_tensors(path, "encoder")
         try:
             architecture = Architecture.from_json(header.pop("architecture", None))
             return cls(architecture, tensors, metadata=header, device=device)
         except ValueError as error:
-            raise ValueError(f"encoder file {str(path)!r} is damaged: {error}") from error
+            raise ValueError(f"encoder file {os.fspath(path)!r} is damaged: {error}") from error
 
 
 AnyEncoder = Encoder | PixelEncoder
@@ -393,40 +342,3 @@ def _find_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, dev
         names = ", ".join(f'"{name}"' for name in ("auto", PIXELS, *sorted(shipped)))
         raise invalid("encoder", f"one of {names} or the path of a .safetensors file", os.fspath(spec))
     return Encoder.load(spec, device=device)
-
-
-def _check_tensors(architecture: Architecture, tensors: dict[str, NDArray[np.float16]]) -> None:
-    shapes = architecture.shapes()
-    for name in shapes:
-        if name not in tensors:
-            raise invalid("tensors", f"complete, with {name!r}", sorted(tensors))
-    for name, tensor in tensors.items():
-        if name not in shapes:
-            raise invalid("tensors", f"only {', '.join(shapes)}", name)
-        check_type(f"tensor {name!r}", tensor, np.ndarray)
-        if tensor.shape != shapes[name] or tensor.dtype != np.float16:
-            got = f"{tensor.dtype} of shape {tensor.shape}"
-            raise invalid(f"tensor {name!r}", f"float16 of shape {shapes[name]}", got)
-        if not np.isfinite(tensor).all():
-            raise invalid(f"tensor {name!r}", "finite numbers", f"{(~np.isfinite(tensor)).sum()} that are not")
-
-
-def _unpacked(tensor: NDArray[np.float16]) -> torch.Tensor:
-    """Turn a stored tensor into what convolutions take: float32, channels last.
-
-    By NumPy, as torch would share the work among threads that a forked child of this process hasn't got.
-    """
-    import torch
-
-    if tensor.ndim != 4:
-        return torch.from_numpy(tensor.astype(np.float32))
-    return torch.from_numpy(tensor.transpose(0, 2, 3, 1).astype(np.float32, "C")).permute(0, 3, 1, 2)
-
-
-def _exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
-    """Keep CUDA from choosing algorithms by timing and from rounding to TF32."""
-    import torch
-
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

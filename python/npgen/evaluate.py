@@ -27,6 +27,7 @@ from npgen.metrics import (
 )
 from npgen.networks import Network, NetworkRequest, load_network
 from npgen.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
+from npgen.order import filled_order
 from npgen.partwhole import part_whole
 from npgen.trace import Samples, check_samples
 
@@ -286,7 +287,8 @@ def _nearest_scores(distances: NDArray[np.float64], heldout_median: float) -> di
 def _sample_scores(samples: Samples, corpus: Corpus, nearest: NDArray[np.int64]) -> dict[str, Any]:
     to_anchor = distances_to(samples.images, corpus.images, samples.anchor)
     entropies = entropy(samples, corpus, min(WINDOW, *samples.images.shape[1:3]))
-    runs, regions = longest_runs(samples.trace, samples.config.window), largest_regions(samples.trace)
+    order = None if samples.codes is None else filled_order(samples).pixels
+    runs, regions = longest_runs(samples.trace, samples.config.window, order), largest_regions(samples.trace)
     parts = {} if corpus.labels is None else part_whole(samples, corpus).summary()
     return {
         "class_entropy": entropies.mean_class,

@@ -94,6 +94,8 @@ class Explainer:
 
     def __init__(self, samples: Samples, corpus: Corpus) -> None:
         check_samples(samples, corpus)
+        if samples.codes is not None:
+            raise invalid("samples", "of pixels, each with a pool of its own", samples)
         self.samples, self.corpus, self.config = samples, corpus, samples.config
         model = find_model(samples.model)
         self.run = Run(corpus, model, samples.config, samples.seed, threads=None)

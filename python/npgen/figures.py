@@ -56,6 +56,15 @@ def grid(images: NDArray[np.uint8], columns: int | None = None, scale: int = 1) 
     return Image.fromarray(sheet)
 
 
+def distances_to_show(samples: Samples) -> tuple[NDArray[np.float64], str]:
+    """Return distances (n, H, W) on a scale that says something, and its unit.
+
+    Of pixels that is the root of the trace's: the weighted root mean square difference of the windows' known pixels.
+    """
+    distances = samples.trace.distance.astype(np.float64)
+    return (np.sqrt(distances), "grey levels") if samples.codes is None else (distances, "of the bits compared")
+
+
 def image_id_map(samples: Samples) -> NDArray[np.uint8]:
     """Colour each pixel by the image it was copied from.
 

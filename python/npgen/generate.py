@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from tqdm.auto import tqdm
 
-from npgen.config import Config, find_model
+from npgen.config import Config, Order, find_model
 from npgen.corpus import Corpus
 from npgen.embed import embed
 from npgen.encoder import AnyEncoder, load_encoder
@@ -22,13 +22,15 @@ from npgen.memory import MemoryBudget
 from npgen.ranks import Ranks, open_ranks
 from npgen.runs import RunFolder
 from npgen.stages import Run, shard_size
+from npgen.token_filling import TokenRun
+from npgen.tokens import Tokens, load_tokens
 from npgen.trace import Samples, load_samples
 
 
 def generate(
     corpus: Corpus,
     n: int = 16,
-    model: str = "full",
+    model: str | None = None,
     config: Config | None = None,
     seed: int = 0,
     *,
@@ -41,8 +43,11 @@ def generate(
     progress: bool = True,
     out: str | os.PathLike[str] | None = None,
     split: str | None = None,
+    tokens: str | os.PathLike[str] | Tokens | None = None,
+    gamma: int | None = None,
+    order: Order | None = None,
 ) -> Samples:
-    """Generate images, every pixel of which is a copy of a known pixel of a known image.
+    """Generate images, every pixel of which is a copy of a known pixel of a known image, or comes from a known token.
 
     A sample is a function of corpus, encoder, model, config, seed and its index alone: batch size, threads and the
     other samples of the call have no part in it, nor the processes that share the work.
@@ -56,7 +61,8 @@ def generate(
     model
         "full": semantics, locality and low level; "local": no semantics; "texture": no locality either, the
         algorithm of Efros and Leung (1999) on a corpus; "semantic": no low level, a uniform draw from the shortlist;
-        "class": as "full", with the label of the seed's image in place of its meaning.
+        "class": as "full", with the label of the seed's image in place of its meaning. None: "full", or of tokens
+        "local".
     config
         Settings; None means the defaults.
     seed
@@ -84,6 +90,12 @@ def generate(
         What the processes that torchrun started divide among them, all making this same call: "samples", each with all
         of the corpus; or "corpus", each with a part of images and keys. Rank 0 writes. None: this process alone makes
         all.
+    tokens
+        Sample in token space, from the corpus's token store: "auto", a folder, or tokens, as `load_tokens` takes them.
+        Canvases are of cells of a few bits, compared by Hamming distance within the range γ, and decoded in the end;
+        for the models "local", "class" and "texture". None: sample pixels.
+    gamma, order
+        Of tokens: in place of the config's.
 
     Returns
     -------
@@ -99,10 +111,14 @@ def generate(
     ConnectionError
         If another rank is gone.
     """
+    if model is None:
+        model = "full" if tokens is None else "local"
     parts = find_model(model)
     config = config or Config()
     check_type("corpus", corpus, Corpus)
     check_type("config", config, Config)
+    changes = {"gamma": gamma, "order": order}
+    config = replace(config, **{name: value for name, value in changes.items() if value is not None})
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool):
             raise TypeError(f"{name} must be a whole number, got {value!r}")
@@ -112,30 +128,41 @@ def generate(
         raise invalid("seed", "a whole number in 0…2⁶⁴ − 1", seed)
     if threads is not None:
         check_whole("threads", threads, 1, MOST_THREADS)
+    if tokens is not None and split == "corpus":
+        raise invalid("split", "'samples' or None with tokens", split)
     with open_ranks(split) as ranks, MemoryBudget(memory) as budget:
         threads = ranks.threads(threads)
-        library = _library(corpus, config, split, ranks, threads, apart=memory is not None)
-        run = Run(corpus, parts, config, int(seed), threads, library)
+        run: Run | TokenRun
+        if tokens is None:
+            library = _library(corpus, config, split, ranks, threads, apart=memory is not None)
+            run = Run(corpus, parts, config, int(seed), threads, library)
+        else:
+            ranks.agree("corpus", corpus.hash)
+            store = load_tokens(tokens, corpus, device=device, threads=threads, progress=progress and not ranks.rank)
+            ranks.agree("tokens", store.id)
+            if store.autoencoder is None:
+                raise invalid("tokens", "of an autoencoder, which makes images of them", store)
+            run = TokenRun(corpus, model, config, int(seed), threads, store)
+            budget.watch(store.planes)
         budget.watch(corpus.images)
         progress = progress and ranks.rank == 0
-        if parts.semantics == "embedding":
+        if isinstance(run, Run) and parts.semantics == "embedding":
             phi = load_encoder(encoder, corpus, device)
             ranks.agree("encoder", phi.id)
             run.use_encoder(phi, embed(corpus, phi, threads=threads, progress=progress, ranks=ranks))
-            budget.watch(library.keys)
+            budget.watch(run.library.keys)
         blank = partial(
             Samples.empty,
             model=model,
             config=config,
             seed=int(seed),
             corpus=corpus,
-            encoder_id=run.encoder.id if run.encoder else None,
-            queries=run.queries,
+            **run.facts,
         )
         shape = (*run.shape, corpus.images.shape[3])
         facts = {**blank((0, *shape), first=int(first)).provenance(), "n": int(n)}
         ranks.agree("run", json.dumps(facts))
-        pixels = len(run.order.pixels) * (1 + config.sweeps)
+        pixels = run.drawn * (1 + config.sweeps)
 
         # Canvases that any image may serve have to be wherever there are some.
         everywhere = split == "corpus" and parts.semantics is None
@@ -154,7 +181,7 @@ def generate(
         with contextlib.ExitStack() as stack:
             folder = None if out is None or ranks.rank else stack.enter_context(RunFolder.open(out, facts))
             done = ranks.tell(folder.done if folder else 0)
-            shards = [0, n] if out is None else [*range(done, n, shard_size(parts, config)), n]
+            shards = [0, n] if out is None else [*range(done, n, shard_size(parts, config, tokens is not None)), n]
             own = sum(np.diff(share(end - start))[0] for start, end in pairwise(shards))
             bar = tqdm(
                 total=(done + own) * pixels, initial=done * pixels, unit="px", unit_scale=True, disable=not progress

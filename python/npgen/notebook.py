@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from npgen.config import Config
-from npgen.figures import grid, image_id_map, png_bytes
+from npgen.figures import distances_to_show, grid, image_id_map, png_bytes
 from npgen.trace import Samples
 
 # A run shows so many samples at most.
@@ -92,13 +92,13 @@ def _pictures(samples: Samples) -> dict[str, Image.Image]:
     height, width = samples.images.shape[1:3]
     if len(samples) == 1:
         scale = max(1, LARGE // max(height, width))
-        pools, distances = samples.trace.pool_size, np.sqrt(samples.trace.distance)
+        pools, (distances, unit) = samples.trace.pool_size, distances_to_show(samples)
         drawn = pools > 0
         maps = {
             f"sample {samples.first}": samples.images,
             "image-ID map": image_id_map(samples),
             f"pool size, 1 to {pools.max():,}, logarithmic": _scaled(np.log(np.maximum(pools, 1)), drawn),
-            f"distance, 0 to {distances.max():.3g} grey levels": _scaled(distances, drawn),
+            f"distance, 0 to {distances.max():.3g} {unit}": _scaled(distances, drawn),
         }
         return {name: grid(picture, 1, scale) for name, picture in maps.items()}
     shown = samples[:SHOWN]

@@ -148,7 +148,7 @@ def largest_shares(trace: Trace) -> NDArray[np.float64]:
     return np.array(counts, np.float64)
 
 
-def longest_runs(trace: Trace, window: int) -> NDArray[np.int64]:
+def longest_runs(trace: Trace, window: int, order: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
     """Count the longest verbatim run of each sample.
 
     A run is a stretch of drawn pixels, consecutive in fill order, that were copied from one image at one
@@ -161,6 +161,8 @@ def longest_runs(trace: Trace, window: int) -> NDArray[np.int64]:
         Of n samples.
     window
         Side w of the context window in pixels, which the fill order depends on.
+    order
+        (P, 2) drawn pixels of all samples in fill order, (y, x). None: that of pixels around each sample's seed patch.
 
     Returns
     -------
@@ -169,11 +171,13 @@ def longest_runs(trace: Trace, window: int) -> NDArray[np.int64]:
     """
     longest = np.zeros(len(trace.image_id), np.int64)
     known = trace.pool_size == 0  # (n, H, W)
+    if order is not None:
+        known = np.zeros((len(known), 1, 1), np.bool_)  # one order for all
     masks, of_mask = np.unique(known.reshape(len(known), -1), axis=0, return_inverse=True)
     for number, mask in enumerate(masks):
         members = np.flatnonzero(of_mask.reshape(-1) == number)
-        pixels, _ = _core.fill_order(mask.reshape(known.shape[1:]), window)
-        step = _rows(TRACE_ROWS, mask.size)
+        pixels = _core.fill_order(mask.reshape(known.shape[1:]), window)[0] if order is None else order
+        step = _rows(TRACE_ROWS, trace.image_id[0].size)
         for start in range(0, len(members), step):
             rows = members[start : start + step]
             longest[rows] = _longest_runs(_addresses(trace, rows)[:, pixels[:, 0], pixels[:, 1]])

@@ -88,14 +88,15 @@ def save_plots(result: Sweep, folder: Path) -> None:
         if len(result.rows) > 1 and all(row.get("inception_score_over_heldout") is not None for row in result.rows):
             figures["frontier"] = _frontier(result)
         for name, figure in figures.items():
-            _save(figure, folder / f"{name}.png", {"Software": None, KEY: provenance_text(_provenance(result))})
-            _save(figure, folder / f"{name}.svg", {"Date": None})
+            save_figure(figure, folder / f"{name}.png", {"Software": None, KEY: provenance_text(_provenance(result))})
+            save_figure(figure, folder / f"{name}.svg", {"Date": None})
     for name in {*NAMES, *result.facts["config"], "frontier"} - set(figures):  # plots of an earlier grid
         (folder / f"{name}.png").unlink(missing_ok=True)
         (folder / f"{name}.svg").unlink(missing_ok=True)
 
 
-def _save(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
+def save_figure(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
+    """Write a figure, atomically, in the format that the path's ending names."""
     data = io.BytesIO()
     figure.savefig(data, format=path.suffix[1:], metadata=metadata)
     write_bytes(path, data.getvalue())
@@ -195,7 +196,7 @@ class _Panel:
             self.axes.errorbar(
                 [self.scale(row[self.axis]) for row in points],
                 [row[key] for row in points],
-                _spread(points, key) if len(self.groups) <= len(COLOURS) else None,
+                spread(points, key) if len(self.groups) <= len(COLOURS) else None,
                 color=colour,
                 marker=("s" if second else "o") if alone else _marker(k),
                 linestyle="--" if second else "-",
@@ -283,8 +284,8 @@ def _frontier(result: Sweep) -> Figure:
     if base is not None:
         point = base["image_id_entropy"], base["inception_score_over_heldout"]
         axes.plot(*point, "*", color="black", markersize=7, linestyle="none", label="base, 95 % interval", zorder=3)
-        spread = _spread([base], "inception_score_over_heldout"), _spread([base], "image_id_entropy")
-        axes.errorbar(*point, *spread, color=GREY, elinewidth=0.7, capsize=1.5, zorder=0)
+        bars = spread([base], "inception_score_over_heldout"), spread([base], "image_id_entropy")
+        axes.errorbar(*point, *bars, color=GREY, elinewidth=0.7, capsize=1.5, zorder=0)
     axes.margins(0.1)
     title = f"along the lines: {NAMES.get(series[0][1], series[0][1])}" if result.facts["product"] else None
     figure.legend(loc="outside upper left", ncols=2, handlelength=1.6, columnspacing=1, title=title)
@@ -337,7 +338,7 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     return max(width, 0.0) * max(height, 0.0)
 
 
-def _spread(rows: Sequence[Row], key: str) -> list[list[float]] | None:
+def spread(rows: Sequence[Row], key: str) -> list[list[float]] | None:
     """Return how far the intervals of a measurement reach below and above it, (2, rows); None if it has none."""
     if any(row.get(f"{key}_low") is None or row.get(f"{key}_high") is None for row in rows):
         return None

@@ -35,6 +35,20 @@ class Breach:
     tell: Callable[[Where], str]
 
 
+def inside_corpus(samples: Samples, corpus: Corpus) -> NDArray[np.bool_]:
+    """Tell which addresses (n, H, W) exist in the corpus."""
+    trace, extents = samples.trace, corpus.images.shape
+    exists = np.ones(trace.image_id.shape, np.bool_)
+    for part, extent in zip((trace.image_id, trace.y, trace.x), extents, strict=False):
+        exists &= (part >= 0) & (part < extent)
+    return exists
+
+
+def outside_corpus(samples: Samples, corpus: Corpus) -> Breach:
+    """List the pixels whose addresses don't exist in the corpus."""
+    return Breach(~inside_corpus(samples, corpus), lambda where: "there is no such pixel in the corpus")
+
+
 class Rules:
     """The rules of a run's pixels.
 
@@ -57,18 +71,11 @@ class Rules:
         self.rect = config.seed_rect(*self.shape)
         self.drawn = ~known_rect(self.shape, self.rect)  # (H, W)
 
-    def inside(self, samples: Samples) -> NDArray[np.bool_]:
-        """Tell which addresses (n, H, W) exist in the corpus."""
-        trace, extents = samples.trace, self.corpus.images.shape
-        exists = np.ones(trace.image_id.shape, np.bool_)
-        for part, extent in zip((trace.image_id, trace.y, trace.x), extents, strict=False):
-            exists &= (part >= 0) & (part < extent)
-        return exists
-
     def breaches(self, samples: Samples) -> Iterator[Breach]:
         """List what is wrong with samples, nothing of which is taken for granted but the shapes."""
-        inside = self.inside(samples)
-        yield Breach(~inside, lambda where: "there is no such pixel in the corpus")
+        outside = outside_corpus(samples, self.corpus)
+        inside = ~outside.where
+        yield outside
         yield self._copies(samples, inside)
         yield self._seed_patch(samples)
         yield self._pool_sizes(samples)

@@ -98,6 +98,8 @@ class RunFolder:
 
     def _go_on(self) -> None:
         manifest = read_json(self.path / MANIFEST)
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # settings that it does not name have their defaults
+            manifest["config"] = Config.from_json(manifest["config"]).to_json()
         different = [name for name, value in self.facts.items() if manifest.get(name) != value]
         if different:
             name = different[0]
@@ -186,7 +188,8 @@ def merge(parts: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) 
             raise invalid(name, f"the one that begins with sample {following}", manifest["first"])
         following += manifest["n"]
     facts["n"] = following - facts["first"]
-    size = shard_size(find_model(facts["model"]), Config.from_json(facts["config"]))
+    tokens = facts.get("tokens") is not None
+    size = shard_size(find_model(facts["model"]), Config.from_json(facts["config"]), tokens)
     with RunFolder.open(out, facts) as folder:
         skip, held = folder.done, []
         for at in order:

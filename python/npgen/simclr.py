@@ -16,11 +16,9 @@ This module imports torch and torchvision: import it only where training is aske
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +32,20 @@ from tqdm.auto import tqdm
 from npgen.augment import Augment, ring_masks
 from npgen.encoder import Encoder, network_input, resolve_device
 from npgen.errors import check_whole, invalid
-from npgen.files import replacing, sha256_file, write_json
+from npgen.files import sha256_file, write_json
 from npgen.layers import TrainingLayers
 from npgen.memory import freed_memory_kept
 from npgen.neighbours import knn_accuracy
 from npgen.recipe import Recipe
+from npgen.training import (
+    channel_mean,
+    check_same_training,
+    computes_half,
+    damaged,
+    epoch_generator,
+    read_checkpoint,
+    write_checkpoint,
+)
 
 if TYPE_CHECKING:
     from npgen.corpus import Corpus
@@ -164,7 +171,8 @@ def train_encoder(
     recipe = Recipe.for_corpus(corpus) if recipe is None else recipe
     if resume and out.exists():
         done = Encoder.load(out, device=device)
-        _same_training(out, done.metadata.get("recipe"), done.metadata.get("corpus_hash"), recipe, corpus)
+        metadata = done.metadata
+        check_same_training(out, metadata.get("recipe"), metadata.get("corpus_hash"), recipe.to_json(), corpus)
         return done
     out.parent.mkdir(parents=True, exist_ok=True)
     training = _Training(corpus, recipe, resolve_device(device))
@@ -218,18 +226,15 @@ class _Training:
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.mean = torch.from_numpy(_channel_mean(corpus.images)).to(device)
-        # Processors that lack such instructions emulate bfloat16, ten times slower than float32.
-        native = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512"
-        self.half = recipe.precision == "bfloat16" and native
+        self.mean = torch.from_numpy(channel_mean(corpus.images)).to(device)
+        self.half = computes_half(recipe.precision, device)
         self.batch_size = min(recipe.batch_size, len(corpus.images))
         self.steps_per_epoch = len(corpus.images) // self.batch_size  # what is left over waits for another epoch
 
     def run_epoch(self, bar: tqdm[Any]) -> None:
         """Show every image once, in a random order."""
         began = time.monotonic()
-        key = np.random.SeedSequence([self.recipe.seed, self.epoch]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(key >> np.uint64(1)))
+        generator = epoch_generator(self.recipe.seed, self.epoch)
         augment = Augment(self.recipe, generator)
         order = torch.randperm(len(self.corpus.images), generator=generator).numpy()
         self.network.train()
@@ -281,61 +286,22 @@ class _Training:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
-        with replacing(path) as file:
-            torch.save(
-                {
-                    "checkpoint_version": CHECKPOINT_VERSION,
-                    "recipe": json.dumps(self.recipe.to_json()),
-                    "corpus_hash": self.corpus.hash,
-                    "epoch": self.epoch,
-                    "seconds": self.seconds,
-                    "loss": self.loss,
-                    "network": self.network.state_dict(),
-                    "optimiser": self.optimiser.state_dict(),
-                },
-                file,
-            )
+        state = {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "loss": self.loss,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        write_checkpoint(path, CHECKPOINT_VERSION, self.recipe.to_json(), self.corpus, state)
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe and corpus."""
-        remedy = "delete it, or pass resume=False to start anew"
-        try:
-            # A pipe would be waited for, and torch would take other files for its older, pickled kind.
-            if not path.is_file() or not zipfile.is_zipfile(path):
-                raise ValueError("not a zip archive")
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            version = state["checkpoint_version"]
-            recipe, corpus_hash = json.loads(state["recipe"]), state["corpus_hash"]
-        except Exception as error:  # torch answers a damaged file with all kinds
-            raise ValueError(f"checkpoint must be one that npgen wrote; {remedy}, got {str(path)!r}") from error
-        if version != CHECKPOINT_VERSION:
-            raise invalid("checkpoint", f"of version {CHECKPOINT_VERSION} ({remedy})", f"{path} of version {version}")
-        _same_training(path, recipe, corpus_hash, self.recipe, self.corpus)
+        state = read_checkpoint(path, CHECKPOINT_VERSION, self.recipe.to_json(), self.corpus, self.device)
         try:
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
             check_whole("epoch", state["epoch"], 0)
             self.epoch, self.seconds, self.loss = state["epoch"], float(state["seconds"]), float(state["loss"])
         except Exception as error:
-            raise ValueError(f"checkpoint must be whole; {remedy}, got {str(path)!r} ({error})") from error
-
-
-def _same_training(path: Path, found_recipe: Any, found_hash: Any, recipe: Recipe, corpus: Corpus) -> None:
-    """Refuse what another recipe or corpus left at `path`."""
-    remedy = "choose another path, or pass resume=False to replace it"
-    if found_hash != corpus.hash:
-        raise invalid("corpus", f"the one that {str(path)!r} was trained on, {found_hash} ({remedy})", corpus.hash)
-    found = found_recipe if isinstance(found_recipe, dict) else {}
-    wanted = recipe.to_json()
-    if found != wanted:
-        changed = {name: value for name, value in wanted.items() if found.get(name) != value}
-        raise invalid("recipe", f"the one that {str(path)!r} was trained with ({remedy})", changed)
-
-
-def _channel_mean(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Mean of each channel (C,) in [0, 1], exact: sums of whole numbers, some images at a time."""
-    total = np.zeros(images.shape[3], np.uint64)
-    for start in range(0, len(images), 1024):
-        total += images[start : start + 1024].sum((0, 1, 2), dtype=np.uint64)
-    mean: NDArray[np.float32] = (total / (255.0 * images[..., 0].size)).astype(np.float32)
-    return mean
+            raise damaged(path, error) from error

@@ -28,9 +28,11 @@ SHARD = 1024
 SLOW_SHARD = 64
 
 
-def shard_size(model: Model, config: Config) -> int:
+def shard_size(model: Model, config: Config, tokens: bool = False) -> int:
     """How many samples a run writes at once."""
     slow = model.semantics is None or config.tolerance == "corpus"
+    if tokens:
+        slow = not model.locality
     return SLOW_SHARD if slow else SHARD
 
 
@@ -46,6 +48,7 @@ class Run:
         threads: int | None,
         library: Library | None = None,
     ) -> None:
+        config.check_space(tokens=False)
         self.corpus, self.model, self.config = corpus, model, config
         self.seed, self.threads = seed, threads
         self.library = library or Library(corpus, threads)
@@ -89,6 +92,16 @@ class Run:
         """Find images by their keys (N, D); without an encoder, for the queries that a batch already holds."""
         self.library.keys = keys
         self.shortlister = Shortlister(self.library, self.config)
+
+    @property
+    def drawn(self) -> int:
+        """Pixels of a sample that are drawn, in each sweep."""
+        return len(self.order.pixels)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What samples say of the run, beside its arguments."""
+        return {"encoder_id": self.encoder.id if self.encoder else None, "queries": self.queries}
 
     @property
     def queries(self) -> tuple[int, int] | None:

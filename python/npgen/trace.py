@@ -21,6 +21,8 @@ from npgen.validate import check_name
 
 FORMAT = "npgen-run"
 VERSION = 2
+# Of runs of tokens, which a reader of version 2 would take for copies of pixels.
+TOKEN_VERSION = 3
 MANIFEST = "manifest.json"
 # Samples in one shard of a run folder.
 SHARD = 1024
@@ -97,6 +99,12 @@ class Samples:
     queries
         (n, S, D) float32: where each canvas looked for images of like meaning, stage by stage; S is 1 where the anchor
         alone decides. None where meaning plays no part. With the corpus's keys they give the shortlists again.
+    codes
+        (n, h, w, Y) uint8: of a run of tokens, each sample as drawn, which `images` is the decoding of; else None. The
+        trace then says of each pixel where its cell's token came from, at the same place inside that cell; distances
+        are shares of the bits compared, 0 to 1.
+    tokens_id
+        `Tokens.id` of the run's token store, or None.
     """
 
     images: NDArray[np.uint8]
@@ -111,6 +119,8 @@ class Samples:
     encoder_id: str | None
     fallbacks: NDArray[np.int32]
     queries: NDArray[np.float32] | None
+    codes: NDArray[np.uint8] | None = None
+    tokens_id: str | None = None
 
     def __post_init__(self) -> None:
         """Check types and shapes, as these may come from a file."""
@@ -122,6 +132,15 @@ class Samples:
         _check_array("fallbacks", self.fallbacks, np.int32, 1, shape[:1])
         if self.queries is not None:
             _check_array("queries", self.queries, np.float32, 3, shape[:1])
+        if self.codes is not None:
+            _check_array("codes", self.codes, np.uint8, 4, shape[:1])
+            height, width = self.codes.shape[1:3]
+            stride = shape[1] // height if height else 0
+            if shape[1:] != (height * stride, width * stride):
+                raise invalid("codes", f"a grid of square cells of {shape[1]}×{shape[2]} pixels", (height, width))
+        if (self.codes is None) != (self.tokens_id is None):
+            raise ValueError("samples must have both codes and tokens_id, or neither")
+        check_type("tokens_id", self.tokens_id, str, type(None))
         find_model(self.model)
         for name in ("seed", "first"):
             check_whole(name, getattr(self, name), 0, 2**64 - 1)
@@ -142,8 +161,10 @@ class Samples:
         corpus: Corpus,
         encoder_id: str | None,
         queries: tuple[int, int] | None = None,
+        codes: tuple[int, int, int] | None = None,
+        tokens_id: str | None = None,
     ) -> Samples:
-        """Make canvases (n, H, W, C) of which nothing is known yet, with room for their queries (S, D)."""
+        """Make canvases (n, H, W, C) of which nothing is known yet, with room for queries (S, D), codes (h, w, Y)."""
         trace = Trace(*(np.zeros(shape[:3], dtype) for dtype in TRACE_DTYPES.values()))
         return cls(
             images=np.zeros(shape, np.uint8),
@@ -158,7 +179,14 @@ class Samples:
             encoder_id=encoder_id,
             fallbacks=np.zeros(shape[0], np.int32),
             queries=None if queries is None else np.zeros((shape[0], *queries), np.float32),
+            codes=None if codes is None else np.zeros((shape[0], *codes), np.uint8),
+            tokens_id=tokens_id,
         )
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Extents of the grid of tokens (h, w), or None where the samples are of pixels."""
+        return None if self.codes is None else (self.codes.shape[1], self.codes.shape[2])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -194,24 +222,25 @@ class Samples:
             first=self.first + start,
             fallbacks=self.fallbacks[part],
             queries=None if self.queries is None else self.queries[part],
+            codes=None if self.codes is None else self.codes[part],
         )
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return all arrays of a run, one row a sample each."""
-        others = [] if self.queries is None else [self.queries]
+        others = [array for array in (self.queries, self.codes) if array is not None]
         return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks, *others]
 
     def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Samples:
         """Return samples with each array replaced by what becomes of it, in the order of `arrays`."""
-        images, *rest = map(change, self.arrays())
-        trace, (anchor, fallbacks, *queries) = Trace(*rest[: len(TRACE_DTYPES)]), rest[len(TRACE_DTYPES) :]
+        arrays = iter(list(map(change, self.arrays())))
         return replace(
             self,
-            images=images,
-            trace=trace,
-            anchor=anchor,
-            fallbacks=fallbacks,
-            queries=queries[0] if queries else None,
+            images=next(arrays),
+            trace=Trace(*(next(arrays) for _ in TRACE_DTYPES)),
+            anchor=next(arrays),
+            fallbacks=next(arrays),
+            queries=None if self.queries is None else next(arrays),
+            codes=None if self.codes is None else next(arrays),
         )
 
     def place_seed(
@@ -244,8 +273,10 @@ class Samples:
         Raises
         ------
         ValueError
-            If it is another corpus.
+            If it is another corpus, or the samples are of tokens, of which `Tokens.decode` makes pixels.
         """
+        if self.codes is not None:
+            raise invalid("samples", "of pixels, each a copy of its source (of tokens, decode `codes`)", self)
         self.check_corpus(corpus)
         trace = self.trace
         return np.asarray(corpus.images[trace.image_id, trace.y, trace.x])
@@ -267,7 +298,7 @@ class Samples:
         """Return, JSON-able, what it takes to make the samples again: the run's manifest, less its shards."""
         return {
             "format": FORMAT,
-            "version": VERSION,
+            "version": VERSION if self.codes is None else TOKEN_VERSION,
             "npgen": version("npgen"),
             "model": self.model,
             "config": self.config.to_json(),
@@ -276,6 +307,7 @@ class Samples:
             "n": len(self),
             "corpus": {"name": self.corpus_name, "hash": self.corpus_hash},
             "encoder": self.encoder_id,
+            "tokens": self.tokens_id,
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -331,8 +363,8 @@ def write_shard(samples: Samples, folder: Path) -> dict[str, Any]:
         "fallbacks": samples.fallbacks,
         **dict(zip(TRACE_DTYPES, samples.trace.arrays(), strict=True)),
     }
-    if samples.queries is not None:
-        arrays["queries"] = samples.queries
+    others = {"queries": samples.queries, "codes": samples.codes}
+    arrays |= {key: array for key, array in others.items() if array is not None}
     hashes = {key: npy.write_array(folder / f"{key}.npy", array) for key, array in arrays.items()}
     return {"name": f"{samples.first:08d}", "n": len(samples), "sha256": hashes}
 
@@ -372,8 +404,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise invalid(f"run {str(folder)!r}", f"a folder of format {FORMAT!r}", manifest.get("format"))
-    if manifest.get("version") != VERSION:
-        allowed = f"of format version {VERSION} (another npgen may read it)"
+    if manifest.get("version") not in (VERSION, TOKEN_VERSION):
+        allowed = f"of format version {VERSION} or {TOKEN_VERSION} (another npgen may read it)"
         raise invalid(f"run {str(folder)!r}", allowed, manifest.get("version"))
     for name in ("model", "config", "seed", "first", "n", "corpus", "encoder", "shards"):
         if name not in manifest:
@@ -390,6 +422,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         find_model(manifest["model"])
         Config.from_json(manifest["config"])
         check_type("encoder", manifest["encoder"], str, type(None))
+        check_type("tokens", manifest.get("tokens"), str, type(None))
         for name in ("seed", "first", "n"):
             check_whole(name, manifest[name], 0, 2**64 - 1)
     except (TypeError, ValueError) as error:
@@ -430,6 +463,8 @@ def read_shards(folder: Path, manifest: dict[str, Any]) -> Iterator[Samples]:
                 encoder_id=manifest["encoder"],
                 fallbacks=arrays["fallbacks"],
                 queries=arrays.get("queries"),
+                codes=arrays.get("codes"),
+                tokens_id=manifest.get("tokens"),
             )
             first += shard["n"]
     except (KeyError, IndexError, TypeError) as error:
@@ -448,11 +483,12 @@ def _load_shard(folder: Path, shard: dict[str, Any]) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     n = shard["n"]
     dtypes: dict[str, type[Any]] = {"images": np.uint8, "anchor": np.int32, "fallbacks": np.int32, **TRACE_DTYPES}
-    if "queries" in shard["sha256"]:
-        dtypes["queries"] = np.float32
+    optional = {"queries": np.float32, "codes": np.uint8}
+    dtypes |= {key: dtype for key, dtype in optional.items() if key in shard["sha256"]}
     for key, dtype in dtypes.items():
         path = folder / shard["name"] / f"{key}.npy"
         others = {"images": (n, None, None, None), "anchor": (n,), "fallbacks": (n,), "queries": (n, None, None)}
+        others["codes"] = (n, None, None, None)
         shape = others.get(key, (n, None, None))
         arrays[key] = npy.open_array(path, dtype, shape)
         if sha256_file(path) != shard["sha256"][key]:

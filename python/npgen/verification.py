@@ -18,9 +18,11 @@ from npgen.corpus import Corpus, find_corpus, open_corpus
 from npgen.embed import kept_keys
 from npgen.errors import invalid
 from npgen.files import read_json, sha256_file
-from npgen.replay import Breach, Rules
+from npgen.replay import Breach, Rules, inside_corpus, outside_corpus
 from npgen.stages import Run
-from npgen.trace import FORMAT, TRACE_DTYPES, VERSION, Samples, Trace
+from npgen.token_filling import TokenRun
+from npgen.tokens import Tokens, load_tokens
+from npgen.trace import FORMAT, TOKEN_VERSION, TRACE_DTYPES, Samples, Trace
 from npgen.validate import check_name
 
 # Arrays of a shard that say something about pixels; the others are about whole samples.
@@ -107,7 +109,11 @@ class RunReport:
 
 
 def verify_run(
-    path: str | os.PathLike[str], corpus: Corpus | str | os.PathLike[str] | None = None, *, progress: bool = False
+    path: str | os.PathLike[str],
+    corpus: Corpus | str | os.PathLike[str] | None = None,
+    *,
+    tokens: Tokens | str | os.PathLike[str] = "auto",
+    progress: bool = False,
 ) -> RunReport:
     """Replay all traces of a run folder against its corpus, and check the rules that every pixel keeps.
 
@@ -116,12 +122,16 @@ def verify_run(
     if they are there, which tells every pixel apart that the replay alone can't: one that was moved to an equal source,
     or a pool size. No encoder is needed. Memory is bounded, however long the run.
 
+    Samples of tokens are all grown and decoded again, and compared byte for byte.
+
     Parameters
     ----------
     path
         The run folder.
     corpus
         The corpus of the run, its name or its folder; None means the one of the name that the run gives.
+    tokens
+        The token store of a run of tokens, as `load_tokens` takes it.
     progress
         Show a progress bar.
 
@@ -135,7 +145,7 @@ def verify_run(
     FileNotFoundError
         If there is no such run or corpus.
     ValueError
-        If a manifest can't be read, or it is another corpus.
+        If a manifest can't be read, or it is another corpus or token store.
     """
     folder = Path(path)
     facts = _Facts.read(folder)
@@ -143,7 +153,12 @@ def verify_run(
     if source.hash != facts.corpus_hash:
         expected = f"the one the samples were made from ({facts.corpus_name!r}, {facts.corpus_hash[:16]})"
         raise invalid("corpus", expected, f"{source.name}, {source.hash[:16]}")
-    verification = _Verification(folder, facts, source)
+    store = None
+    if facts.tokens_id is not None:
+        store = load_tokens(tokens, source, progress=progress)
+        if store.id != facts.tokens_id:
+            raise invalid("tokens", f"those the samples were made from, {facts.tokens_id[:16]}", store.id[:16])
+    verification = _Verification(folder, facts, source, store)
     with tqdm(total=facts.n, unit="sample", disable=not progress, leave=False) as bar:
         for shard in facts.shards:
             verification.check(shard, bar)
@@ -172,6 +187,7 @@ class _Facts:
     corpus_name: str
     corpus_hash: str
     encoder_id: str | None
+    tokens_id: str | None
     shards: tuple[_Shard, ...]
 
     @classmethod
@@ -180,8 +196,9 @@ class _Facts:
         manifest = read_json(folder / "manifest.json")
         if manifest.get("format") != FORMAT:
             raise invalid(run, f"a folder of format {FORMAT!r}", manifest.get("format"))
-        if manifest.get("version") not in range(1, VERSION + 1):
-            raise invalid(run, f"of format version {VERSION} (a newer npgen may read it)", manifest.get("version"))
+        if manifest.get("version") not in range(1, TOKEN_VERSION + 1):
+            allowed = f"of format version {TOKEN_VERSION} (a newer npgen may read it)"
+            raise invalid(run, allowed, manifest.get("version"))
         try:
             first = _whole("first", manifest["first"])
             shards: list[_Shard] = []
@@ -197,6 +214,7 @@ class _Facts:
                 corpus_name=str(manifest["corpus"]["name"]),
                 corpus_hash=str(manifest["corpus"]["hash"]),
                 encoder_id=None if manifest["encoder"] is None else str(manifest["encoder"]),
+                tokens_id=None if manifest.get("tokens") is None else str(manifest["tokens"]),
                 shards=tuple(shards),
             )
             find_model(facts.model)
@@ -248,9 +266,11 @@ def _altered(file: Path, sha256: str) -> str | None:
 class _Verification:
     """A verification in progress: what is checked against, and what was found so far."""
 
-    def __init__(self, folder: Path, facts: _Facts, corpus: Corpus) -> None:
-        self.folder, self.facts, self.corpus = folder, facts, corpus
-        self.rules = Rules(corpus, facts.model, facts.config, facts.seed)
+    def __init__(self, folder: Path, facts: _Facts, corpus: Corpus, tokens: Tokens | None) -> None:
+        self.folder, self.facts, self.corpus, self.tokens = folder, facts, corpus, tokens
+        # Of tokens nothing but the whole sample, grown again, is a rule.
+        self.rules = None if tokens else Rules(corpus, facts.model, facts.config, facts.seed)
+        self.shape = self.rules.shape if self.rules else (corpus.images.shape[1], corpus.images.shape[2])
         self.problems: list[str] = []
         self.differences: list[Difference] = []
         self.different = self.samples = 0
@@ -260,7 +280,7 @@ class _Verification:
         self.sound_corpus = not self.problems
 
     def report(self) -> RunReport:
-        height, width = self.rules.shape
+        height, width = self.shape
         pixels = self.samples * height * width
         return RunReport(self.samples, pixels, tuple(self.problems), tuple(self.differences), self.different)
 
@@ -276,12 +296,12 @@ class _Verification:
             self._note(f"{error}; the {shard.n:,} samples of shard {shard.name} could not be replayed")
             bar.update(shard.n)
             return
-        again = self._regrowth(samples, altered) if altered & PIXELS else None
-        height, width = self.rules.shape
+        again = self._regrowth(samples, altered) if self.tokens is not None or altered & PIXELS else None
+        height, width = self.shape
         step = BATCH if again else max(1, BLOCK_PIXELS // (height * width))
         for start in range(0, shard.n, step):
             block = samples[start : start + step]
-            breaches = list(self.rules.breaches(block))
+            breaches = list(self.rules.breaches(block)) if self.rules else [outside_corpus(block, self.corpus)]
             if again is not None:
                 breaches.append(again.breach(block))
             self._collect(block, breaches)
@@ -295,16 +315,17 @@ class _Verification:
 
     def _open(self, shard: _Shard) -> Samples:
         """Map the arrays of a shard, whatever their hashes."""
-        facts, frame = self.facts, (shard.n, *self.rules.shape)
+        facts, frame = self.facts, (shard.n, *self.shape)
         channels = self.corpus.images.shape[3]
         shapes: dict[str, tuple[int | None, ...]] = {
             "images": (*frame, channels),
             "anchor": (shard.n,),
             "fallbacks": (shard.n,),
             "queries": (shard.n, None, None),
+            "codes": (shard.n, None, None, None),
         }
         dtypes: dict[str, type[Any]] = {"images": np.uint8, "anchor": np.int32, **TRACE_DTYPES}
-        dtypes |= {"fallbacks": np.int32, "queries": np.float32}
+        dtypes |= {"fallbacks": np.int32, "queries": np.float32, "codes": np.uint8}
         arrays: dict[str, Any] = {
             key: npy.open_array(self.folder / shard.name / f"{key}.npy", dtype, shapes.get(key, frame))
             for key, dtype in dtypes.items()
@@ -320,7 +341,7 @@ class _Verification:
             encoder_id=facts.encoder_id,
         )
         trace = Trace(*(arrays.pop(key) for key in TRACE_DTYPES))
-        return replace(samples, trace=trace, **arrays)
+        return replace(samples, trace=trace, tokens_id=facts.tokens_id, **arrays)
 
     def _regrowth(self, samples: Samples, altered: set[str]) -> _Regrowth | None:
         try:
@@ -328,7 +349,7 @@ class _Verification:
                 raise ValueError("the corpus was altered")
             if "queries" in altered:
                 raise ValueError("its queries were altered")
-            return _Regrowth(samples, self.corpus)
+            return _Regrowth(samples, self.corpus, self.tokens)
         except (ValueError, OSError) as error:
             self._note(f"samples {samples.first - self.facts.first} and on can't be grown again: {error}")
             return None
@@ -336,7 +357,7 @@ class _Verification:
     def _collect(self, samples: Samples, breaches: Sequence[Breach]) -> None:
         wrong = np.logical_or.reduce([breach.where for breach in breaches])  # (n, H, W)
         self.different += int(wrong.sum())
-        inside = self.rules.inside(samples)
+        inside = inside_corpus(samples, self.corpus)
         for where in _first(wrong, NAMED - len(self.differences)):
             k, y, x = where
             image, source_y, source_x = (int(part[where]) for part in samples.trace.arrays()[:3])
@@ -350,7 +371,11 @@ class _Verification:
 class _Regrowth:
     """Grows samples of a shard again, without their encoder."""
 
-    def __init__(self, samples: Samples, corpus: Corpus) -> None:
+    def __init__(self, samples: Samples, corpus: Corpus, tokens: Tokens | None) -> None:
+        self.run: Run | TokenRun
+        if tokens is not None:
+            self.run = TokenRun(corpus, samples.model, samples.config, samples.seed, None, tokens)
+            return
         self.run = Run(corpus, find_model(samples.model), samples.config, samples.seed, threads=None)
         y, x = self.run.rect[:2]
         indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
@@ -364,29 +389,27 @@ class _Regrowth:
 
     def breach(self, samples: Samples) -> Breach:
         """Compare samples with what they are when grown again."""
-        again = Samples.empty(
-            samples.images.shape,
-            model=samples.model,
-            config=samples.config,
-            seed=samples.seed,
-            first=samples.first,
-            corpus=self.run.corpus,
-            encoder_id=samples.encoder_id,
-        )
+        again = samples.mapped(lambda array: np.zeros(array.shape, array.dtype))
         self.run.fill(replace(again, queries=samples.queries), tqdm(disable=True))
         images, arrays = again.images, (samples.trace.arrays(), again.trace.arrays())
         pairs = dict(zip(TRACE_DTYPES, zip(*arrays, strict=True), strict=True))
         where = (images != samples.images).any(axis=-1)
         for ours, theirs in pairs.values():
             where = where | (ours != theirs)
+        other = np.zeros_like(where)
+        if samples.codes is not None and again.codes is not None:
+            stride = where.shape[1] // samples.codes.shape[1]
+            other = (samples.codes != again.codes).any(axis=-1).repeat(stride, axis=1).repeat(stride, axis=2)
 
         def tell(at: tuple[int, int, int]) -> str:
             said = [f"{key} {theirs[at]}" for key, (ours, theirs) in pairs.items() if ours[at] != theirs[at]]
             if (images[at] != samples.images[at]).any():
                 said.append(f"value {_value(_numbers(images[at]))}")
+            if other[at]:
+                said.append("another token")
             return f"grown again it has {', '.join(said)}"
 
-        return Breach(where, tell)
+        return Breach(where | other, tell)
 
 
 def _first(mask: NDArray[np.bool_], count: int) -> Iterator[tuple[int, int, int]]:

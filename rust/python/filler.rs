@@ -31,7 +31,7 @@ type PoolArrays<'py> = (
 );
 
 /// Image ids, y, x, distances and pool sizes of a batch, (B, H, W) each.
-type TraceArrays<'py> = (
+pub(super) type TraceArrays<'py> = (
     PyReadwriteArray3<'py, i32>,
     PyReadwriteArray3<'py, i32>,
     PyReadwriteArray3<'py, i32>,
@@ -77,14 +77,13 @@ impl Filler {
 }
 
 /// Canvases (B, H, W, C) with their traces, checked.
-fn canvases_of<'a>(
-    model: &Model,
+pub(super) fn canvases_of<'a>(
+    (extent, channels): (Extent, usize),
     canvases: &'a mut PyReadwriteArray4<u8>,
     trace: &'a mut TraceArrays,
     (seed, samples): (u64, &[u64]),
     barred: &[Option<ImageId>],
 ) -> Result<Vec<Canvas<'a>>> {
-    let (extent, channels) = (model.frame, model.corpus.channels());
     let (height, width, area) = (extent.height, extent.width, extent.area());
     let batch = canvases.shape()[0];
     check_shape("canvases", canvases.shape(), &[batch, height, width, channels])?;
@@ -125,13 +124,17 @@ fn canvases_of<'a>(
 }
 
 /// What each canvas of a batch must not take from, −1 standing for nothing.
-fn optional_ids(barred: &PyReadonlyArray1<i32>, batch: usize, count: usize) -> Result<Vec<Option<ImageId>>> {
+pub(super) fn optional_ids(
+    barred: &PyReadonlyArray1<i32>,
+    batch: usize,
+    count: usize,
+) -> Result<Vec<Option<ImageId>>> {
     check_shape("barred", barred.shape(), &[batch])?;
     let ids = contiguous("barred", barred.as_slice())?;
     ids.iter().map(|&id| optional_id("barred", id, count)).collect()
 }
 
-fn mask_of<'a>(known: &'a PyReadonlyArray2<bool>, extent: Extent) -> Result<&'a [bool]> {
+pub(super) fn mask_of<'a>(known: &'a PyReadonlyArray2<bool>, extent: Extent) -> Result<&'a [bool]> {
     check_shape("known", known.shape(), &[extent.height, extent.width])?;
     contiguous("known", known.as_slice())
 }
@@ -149,7 +152,7 @@ fn one_canvas<'a>(
     Ok((contiguous("canvas", canvas.as_slice())?, known, one_pixel(pixel, extent)?))
 }
 
-fn one_pixel(pixel: &PyReadonlyArray2<i32>, extent: Extent) -> Result<Pixel> {
+pub(super) fn one_pixel(pixel: &PyReadonlyArray2<i32>, extent: Extent) -> Result<Pixel> {
     check_shape("pixel", pixel.shape(), &[1, 2])?;
     Ok(pixels_of(pixel, extent)?[0])
 }
@@ -222,7 +225,8 @@ impl Filler {
             let count = model.corpus.count();
             let barred = optional_ids(&barred, canvases.shape()[0], count)?;
             let samples = contiguous("samples", samples.as_slice())?;
-            let mut batch = canvases_of(&model, &mut canvases, &mut trace, (seed, samples), &barred)?;
+            let frame = (model.frame, model.corpus.channels());
+            let mut batch = canvases_of(frame, &mut canvases, &mut trace, (seed, samples), &barred)?;
             let pixels = pixels_of(&pixels, model.frame)?;
             let known = mask_of(&known, model.frame)?;
             let enough =
@@ -273,7 +277,8 @@ impl Filler {
         self.with_model(py, sweep, |model| {
             let barred = optional_ids(&barred, canvases.shape()[0], model.corpus.count())?;
             let samples = vec![0; barred.len()]; // nothing is drawn
-            let batch = canvases_of(&model, &mut canvases, &mut trace, (0, &samples), &barred)?;
+            let frame = (model.frame, model.corpus.channels());
+            let batch = canvases_of(frame, &mut canvases, &mut trace, (0, &samples), &barred)?;
             let (pixel, known) = (one_pixel(&pixel, model.frame)?, mask_of(&known, model.frame)?);
             Ok(Pools(run(py, self.threads, |cancel| model.pools(pixel, known, &batch, cancel))?))
         })

@@ -14,10 +14,13 @@ from PIL import Image
 import npgen
 from fuzzing.arguments import odd
 from fuzzing.mutations import NUMBERS, TEXTS
-from fuzzing.stores import CONFIG, MODELS, NETWORK, command, make_encoder
+from fuzzing.stores import CONFIG, MODELS, NETWORK, command, make_autoencoder, make_encoder
 from npgen import _core
 from npgen.architecture import Architecture
+from npgen.autoencoder import TokenArchitecture
+from npgen.autoencoder_training import AutoencoderRecipe
 from npgen.recipe import Recipe
+from npgen.twins import TwinRecipe
 
 # What is asked for is done: these numbers decide how long it takes, and how many threads wait for it.
 WORK = {"n": 6, "repeats": 6, "sweeps": 6, "count": 6, "threads": 2}
@@ -30,6 +33,11 @@ def _corpus() -> npgen.Corpus:
     labels = np.arange(12) % 3
     heldout = npgen.Corpus.from_arrays(images[::2] ^ 1, labels[::2], name="apart")
     return npgen.Corpus.from_arrays(images, labels, heldout=heldout)
+
+
+@functools.cache
+def _tokens() -> npgen.Tokens:
+    return npgen.encode_tokens(_corpus(), make_autoencoder(), progress=False)
 
 
 @functools.cache
@@ -89,6 +97,38 @@ def _pools_arguments() -> dict[str, Any]:
     arguments = _fill_arguments()
     kept = {name: arguments[name] for name in ("canvases", "trace", "known", "sweep", "barred")}
     return {**kept, "pixel": np.array([[2, 2]], np.int32)}
+
+
+def _token_filler_arguments() -> dict[str, Any]:
+    planes = _tokens().planes.copy()
+    return {"planes": planes, "bits": 5, "gamma": 2, "disc": False, "radius": 0, "threads": 1}
+
+
+def _token_filler(random: Random) -> _core.TokenFiller:
+    gamma, radius = random.choice((None, 1, 3)), random.choice((0, 0, 1, 9))
+    return _core.TokenFiller(_tokens().planes, bits=5, gamma=gamma, disc=False, radius=radius, threads=1)
+
+
+def _token_fill_arguments() -> dict[str, Any]:
+    trace = tuple(np.zeros((2, 4, 4), dtype) for dtype in (np.int32, np.int32, np.int32, np.float32, np.int32))
+    return {
+        "codes": _tokens().codes([0, 3]),
+        "trace": trace,
+        "cells": np.array([[2, 2], [2, 3]], np.int32),
+        "known": np.arange(16).reshape(4, 4) < 10,
+        "seed": 1,
+        "sweep": 0,
+        "samples": np.arange(2, dtype=np.uint64),
+        "barred": np.array([1, -1], np.int32),
+        "epsilon": 0.1,
+        "k_min": 1,
+        "flip": None,
+    }
+
+
+def _token_cell_arguments(**others: Any) -> dict[str, Any]:
+    arguments = {name: _token_fill_arguments()[name] for name in ("codes", "known")}
+    return {**arguments, "cell": np.array([[2, 2]], np.int32), **others}
 
 
 def _denoise_arguments() -> dict[str, Any]:
@@ -163,6 +203,15 @@ def _from_arrays_arguments() -> dict[str, Any]:
 def _encoder_arguments() -> dict[str, Any]:
     encoder = make_encoder()
     return {"architecture": encoder.architecture, "tensors": dict(encoder.tensors), "metadata": {}, "device": "cpu"}
+
+
+def _autoencoder_arguments() -> dict[str, Any]:
+    model = make_autoencoder()
+    return {"architecture": model.architecture, "tensors": dict(model.tensors), "metadata": {}, "device": "cpu"}
+
+
+def _tokens_arguments(**others: Any) -> dict[str, Any]:
+    return {"bits": 5, "autoencoder": make_autoencoder(), "corpus_hash": _corpus().hash, **others}
 
 
 Items = list[tuple[Any, Any]]
@@ -263,16 +312,36 @@ def _core_functions() -> dict[str, Function]:
             lambda random: {"canvases": np.array([0, 1, 0]), "places": np.array([0, 0, 1])},
         ),
         "_core.Pools.runs": (1, lambda random: _filler(random).pools(**_pools_arguments()).runs, lambda random: {}),
+        "_core.TokenFiller": _plain(10, _core.TokenFiller, _token_filler_arguments),
+        "_core.TokenFiller.fill": (
+            25,
+            lambda random: _token_filler(random).fill,
+            lambda random: {**_token_fill_arguments(), "flip": random.choice((None, 0.002))},
+        ),
+        "_core.TokenFiller.distances": (
+            8,
+            lambda random: _token_filler(random).distances,
+            lambda random: _token_cell_arguments(),
+        ),
+        "_core.TokenFiller.distributions": (
+            8,
+            lambda random: _token_filler(random).distributions,
+            lambda random: _token_cell_arguments(flip=0.002, barred=np.array([1, -1], np.int32)),
+        ),
         "_core.Filler.terms": (1, lambda random: _filler(random).terms, lambda random: {}),
     }
 
 
 def _public_functions() -> dict[str, Function]:
-    encoder = make_encoder()
+    encoder, model = make_encoder(), make_autoencoder()
     return {
         "Architecture": _plain(
             4, Architecture, lambda: {"channels": 1, "layers": ((2, 3, 2), (2, 3, 1, 2)), "pool": 1, "dim": 4}
         ),
+        "Autoencoder": _plain(6, npgen.Autoencoder, _autoencoder_arguments),
+        "Autoencoder.decode": _plain(6, model.decode, lambda: {"codes": _tokens().codes([0, 3]), "threads": 1}),
+        "Autoencoder.encode": _plain(6, model.encode, lambda: {"images": _corpus().images[:3].copy(), "threads": 1}),
+        "AutoencoderRecipe": _plain(4, AutoencoderRecipe, lambda: vars(AutoencoderRecipe()).copy()),
         "BuildOptions": _plain(4, npgen.BuildOptions, lambda: vars(npgen.BuildOptions()).copy()),
         "Config": _plain(12, npgen.Config, CONFIG.to_json),
         "Config.from_json": _plain(4, npgen.Config.from_json, lambda: {"values": CONFIG.to_json()}),
@@ -291,6 +360,12 @@ def _public_functions() -> dict[str, Function]:
         "Samples[]": _plain(
             2, lambda start, stop, step: _samples("full")[start:stop:step], lambda: {"start": 0, "stop": 2, "step": 1}
         ),
+        "TokenArchitecture": _plain(4, TokenArchitecture, lambda: vars(TokenArchitecture(1)).copy()),
+        "Tokens": _plain(4, npgen.Tokens, lambda: _tokens_arguments(planes=_tokens().planes.copy())),
+        "Tokens.from_codes": _plain(
+            8, npgen.Tokens.from_codes, lambda: _tokens_arguments(codes=_tokens().codes(range(12)))
+        ),
+        "TwinRecipe": _plain(4, TwinRecipe, lambda: vars(TwinRecipe()).copy()),
         "ablate": _plain(1, npgen.ablate, lambda: _study_arguments(models=["local"], counts=None)),
         "build_corpus": _plain(
             4, npgen.build_corpus, lambda: {"source": _dataset(), "out": "built", "options": None, "heldout": None}
@@ -302,6 +377,18 @@ def _public_functions() -> dict[str, Function]:
         ),
         "embed": _plain(
             3, npgen.embed, lambda: {"corpus": _corpus(), "encoder": make_encoder(), "threads": 1, "progress": False}
+        ),
+        "encode_tokens": _plain(
+            4,
+            npgen.encode_tokens,
+            lambda: {
+                "corpus": _corpus(),
+                "autoencoder": make_autoencoder(),
+                "out": "tokens",
+                "device": "cpu",
+                "threads": 1,
+                "progress": False,
+            },
         ),
         "denoise": _plain(
             8,
@@ -324,10 +411,35 @@ def _public_functions() -> dict[str, Function]:
         "fill_order": _plain(
             8, npgen.fill_order, lambda: {"height": 8, "width": 8, "seed_rect": (3, 3, 2, 2), "window": 3}
         ),
+        "gamma_study": _plain(
+            1,
+            npgen.gamma_study,
+            lambda: {
+                "corpus": _corpus(),
+                "out": "gammas",
+                "gammas": (1, None),
+                "n": 4,
+                "kinds": ("tokens",),
+                "images": 9,
+                "tokens": _tokens(),
+                "config": npgen.Config(),
+                "seed": 0,
+                "network": "corners",
+                "threads": 1,
+                "device": "cpu",
+                "quiet": True,
+            },
+        ),
         "generate": _plain(14, npgen.generate, _generate_arguments),
+        "load_autoencoder": _plain(
+            2, npgen.load_autoencoder, lambda: {"spec": make_autoencoder(), "corpus": _corpus(), "device": "cpu"}
+        ),
         "load_corpus": _plain(2, npgen.load_corpus, lambda: {"name_or_path": "missing"}),
         "load_encoder": _plain(2, npgen.load_encoder, lambda: {"spec": "pixels", "corpus": _corpus(), "device": "cpu"}),
         "load_samples": _plain(1, npgen.load_samples, lambda: {"path": "missing"}),
+        "load_tokens": _plain(
+            4, npgen.load_tokens, lambda: {"spec": _tokens(), "corpus": _corpus(), "device": "cpu", "threads": 1}
+        ),
         "part_whole": _plain(3, npgen.part_whole, lambda: _run_arguments(window=3)),
         "score_generate": _plain(
             8,
@@ -393,7 +505,7 @@ def call(random: Random, name: str) -> None:
     function(random)(**arguments)
 
 
-_VERBS = "generate corpus encoder embed evaluate explain figures merge partwhole report verify x"
+_VERBS = "generate corpus encoder tokens gamma-study embed evaluate explain figures merge partwhole report verify x"
 _OPTIONS = """-n --window --seed --first --locality --epsilon --shortlist --seed-size --sweeps --memory --shard --model
     --encoder --out --threads --config --nothing"""
 

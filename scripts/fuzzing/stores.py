@@ -24,6 +24,7 @@ import npgen
 from fuzzing.mutations import Files, Odd, mutated
 from npgen import files, runs, simclr, verify
 from npgen.architecture import Architecture
+from npgen.autoencoder import TokenArchitecture
 from npgen.classifier import ClassifierRecipe, load_classifier
 from npgen.cli import app
 from npgen.embed import kept_keys
@@ -52,6 +53,7 @@ def make_stores(folder: Path) -> Files:
         corpus = small.save("corpus")
         encoder = make_encoder()
         encoder.save("corpus/encoder.safetensors")
+        npgen.encode_tokens(corpus, make_autoencoder(), "corpus/tokens", progress=False)
         for model, config in MODELS.items():
             samples = npgen.generate(corpus, 4, model, config, encoder=encoder, threads=1, progress=False)
             samples.save(f"runs/{model}")
@@ -86,6 +88,14 @@ def make_encoder() -> npgen.Encoder:
     return npgen.Encoder(architecture, tensors, metadata={"loss": 1.5}, device="cpu")
 
 
+def make_autoencoder() -> npgen.Autoencoder:
+    """Make the autoencoder of the stores: small, its weights random."""
+    random = np.random.default_rng(2)
+    shape = TokenArchitecture(1, stride=2, bits=5, kernel=3, width=4, blocks=1, reach=1)
+    tensors = {name: random.normal(size=extents).astype(np.float16) for name, extents in shape.shapes().items()}
+    return npgen.Autoencoder(shape, tensors, metadata={"loss": 1.5}, device="cpu")
+
+
 def lay_out(store: Files, folder: Path) -> None:
     """Write a store into a folder."""
     for path, content in store.items():
@@ -113,7 +123,10 @@ def reseal(store: Files) -> None:
             hashes[folder] = corpus_hash(manifest["shape"], manifest["sha256"], manifest["classes"])
     for path in list(store):
         base, name = path.rpartition("/")[::2]
-        if base == "corpus/keys" and name.endswith(".json"):
+        if path == "corpus/tokens/manifest.json":
+            with _manifest(store, path) as manifest:
+                manifest |= {"corpus": hashes["corpus"], "sha256": _sha256(store["corpus/tokens/planes.npy"])}
+        elif base == "corpus/keys" and name.endswith(".json"):
             with _manifest(store, path) as manifest:
                 manifest |= {"corpus": hashes["corpus"], "sha256": _sha256(store[path.replace(".json", ".npy")])}
         elif base.startswith("corpus/features"):
@@ -248,6 +261,17 @@ def _read_encoder(random: Random) -> None:
     assert rows.shape == (2, encoder.dim)
 
 
+def _read_tokens(random: Random) -> None:
+    corpus = npgen.load_corpus("corpus")
+    tokens = npgen.load_tokens("auto", corpus, device="cpu")
+    repr(tokens), tokens.id, tokens.part([0, 2])
+    if tokens.autoencoder is not None:
+        assert tokens.decode(tokens.codes([1, 1])).shape == (2, *corpus.images.shape[1:])
+    order = random.choice(("raster", "rings"))
+    config = npgen.Config(seed_size=2, gamma=random.choice((None, 1)), order=order)
+    npgen.generate(corpus, 1, "local", config, tokens=tokens, device="cpu", threads=1, progress=False)
+
+
 def _read_classifier(random: Random) -> None:
     corpus = npgen.load_corpus("corpus")
     load_classifier(corpus, CLASSIFIER, device="cpu", quiet=True).predict(corpus.images)
@@ -313,6 +337,7 @@ STORES: dict[str, tuple[int, Attack]] = {
     "merge": (4, Attack(("parts/full",), ("parts/full",), _merge)),
     "go on": (4, Attack(("corpus/", "unfinished"), ("unfinished",), _go_on)),
     "encoder": (5, Attack(("corpus/encoder",), ("corpus/encoder",), _read_encoder)),
+    "tokens": (5, Attack(("corpus/",), ("corpus/tokens",), _read_tokens)),
     "classifier": (3, Attack(("corpus/",), ("corpus/classifier",), _read_classifier)),
     "recipe": (3, Attack(("recipe",), ("recipe",), _read_recipe)),
     "config": (3, Attack(("config",), ("config",), _read_config)),

@@ -1,6 +1,20 @@
 """The command line: one verb per thing of the public interface, same names."""
 
-from npgen.cli import corpora, els, encoders, explain, figures, making, measuring, merging, partwhole, report, verify
+from npgen.cli import (
+    corpora,
+    els,
+    encoders,
+    explain,
+    figures,
+    gamma_study,
+    making,
+    measuring,
+    merging,
+    partwhole,
+    report,
+    tokens,
+    verify,
+)
 from npgen.cli.common import app
 
 __all__ = [
@@ -10,10 +24,12 @@ __all__ = [
     "encoders",
     "explain",
     "figures",
+    "gamma_study",
     "making",
     "measuring",
     "merging",
     "partwhole",
     "report",
+    "tokens",
     "verify",
 ]

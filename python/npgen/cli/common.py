@@ -22,8 +22,10 @@ app = typer.Typer(
 )
 corpus_app = typer.Typer(help="Make and check corpora.", no_args_is_help=True)
 encoder_app = typer.Typer(help="Train, import and check encoders.", no_args_is_help=True)
+tokens_app = typer.Typer(help="Turn corpora into tokens of a few bits.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(encoder_app, name="encoder")
+app.add_typer(tokens_app, name="tokens")
 
 CorpusName = Annotated[str, typer.Argument(metavar="CORPUS", help="Name of a corpus, or its folder.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

@@ -22,7 +22,9 @@ PICTURED = 1024
 def generate(
     corpus: CorpusName,
     n: Annotated[int, typer.Option("-n", help="Number of samples.")] = 16,
-    model: Annotated[str, typer.Option(help=f"One of {', '.join(MODELS)}.")] = "full",
+    model: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(MODELS)}; by default full, or of tokens local.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
     first: Annotated[int, typer.Option(help="Index of the first sample.")] = 0,
     out: Annotated[
@@ -73,6 +75,14 @@ def generate(
         tuple[int, int] | None, typer.Option(help="Height and width of the samples, for a model without locality.")
     ] = None,
     stage_pixels: Annotated[int | None, typer.Option(help="Pixels filled per query; default a ring.")] = None,
+    tokens: Annotated[
+        str | None, typer.Option(help="Sample tokens, not pixels: auto, or the folder of a token store.")
+    ] = None,
+    gamma: Annotated[int | None, typer.Option(help="Tokens: range γ of contexts in cells; by default all.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Tokens: chebyshev or l2 distance within γ.")] = None,
+    order: Annotated[str | None, typer.Option(help="Tokens: rings around a seed patch, or raster.")] = None,
+    draw: Annotated[str | None, typer.Option(help="Tokens: from a pool, or by the weights of a histogram.")] = None,
+    flip: Annotated[float | None, typer.Option(help="Tokens: bit-flip probability of the histogram.")] = None,
 ) -> None:
     """Generate samples, with their maps, entropies and the trace of every pixel.
 
@@ -93,7 +103,10 @@ def generate(
     if shard is not None:
         offset, n = part_of(n, *_fraction(shard))
         first, part = first + offset, f"-{shard.replace('/', '-of-')}"
-    out = out or Path("runs") / f"{source.name}-{model}-{seed}{part}"
+    if model is None:
+        model = "full" if tokens is None else "local"
+    space = "" if tokens is None else "-tokens"
+    out = out or Path("runs") / f"{source.name}-{model}{space}-{seed}{part}"
     start = time.perf_counter()
     samples = run(
         source,
@@ -110,6 +123,7 @@ def generate(
         progress=not quiet,
         out=out,
         split=split,
+        tokens=tokens,
     )
     if not len(samples):
         return  # rank 0 has them

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from npgen.cli.common import Quiet, RunCorpus, RunFolder, app, complain
@@ -12,12 +14,13 @@ from npgen.cli.common import Quiet, RunCorpus, RunFolder, app, complain
 def verify(
     run: RunFolder,
     corpus: RunCorpus = None,
+    tokens: Annotated[str, typer.Option(help="Token store of a run of tokens: auto, or its folder.")] = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Replay all traces of a run against its corpus, and name every pixel that differs."""
     from npgen.verification import verify_run
 
-    report = verify_run(run, corpus, progress=not quiet)
+    report = verify_run(run, corpus, tokens=tokens, progress=not quiet)
     typer.echo(str(report))
     if not report.ok:
         raise typer.Exit(1)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen import _core, npy
+from npgen import npy
 from npgen.config import find_model
 from npgen.corpus import Corpus
 from npgen.entropy import WINDOW, entropy
 from npgen.errors import invalid
 from npgen.figures import class_colours, image_id_map
-from npgen.filling import fill_order
 from npgen.novelty import largest_shares, longest_runs
+from npgen.order import drawn_order, filled_order
 from npgen.report.packing import Sheets, pack_images, packed
 from npgen.report.pools import KeptPools, open_pools
 from npgen.trace import Samples, check_samples
@@ -103,7 +103,8 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
         notes.append(f"The first {len(shown):,} of {len(samples):,} samples are shown.")
     if corpus.labels is None:
         notes.append("The corpus has no labels, so there is no class map.")
-    order, stages = drawn_order(shown)
+    whole = drawn_order(shown)
+    order, stages = whole.pixels, whole.stages
     pools, note = _chosen_pools(shown, corpus, options.pools, order, progress)
     notes += note
     sources = _Sources(shown, corpus, pools)
@@ -136,18 +137,8 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
 def _check_trace(samples: Samples, corpus: Corpus) -> None:
     """Raise ValueError unless every pixel is where its trace says: all that is shown rests on it."""
     check_samples(samples, corpus)
-    if not np.array_equal(samples.replay(corpus), samples.images):
+    if samples.codes is None and not np.array_equal(samples.replay(corpus), samples.images):
         raise invalid("samples", "what corpus and trace give back (see npgen verify)", samples)
-
-
-def drawn_order(samples: Samples) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return the pixels (P, 2) in the order in which they were last drawn, and the ends of its stages."""
-    config = samples.config
-    height, width = samples.images.shape[1:3]
-    order = fill_order(height, width, config.seed_rect(height, width), config.window)
-    if config.sweeps == 0:
-        return order.pixels, order.stages
-    return _core.sweep_order(order.pixels, samples.seed, config.sweeps), np.array([0, len(order.pixels)])
 
 
 def _run_facts(samples: Samples, corpus: Corpus) -> dict[str, Any]:
@@ -163,7 +154,8 @@ def _run_facts(samples: Samples, corpus: Corpus) -> dict[str, Any]:
         "classes": None if labels is None else list(names),
         "class_colours": None if labels is None else class_colours(count).tolist(),
         "window": samples.config.window,
-        "compared": find_model(samples.model).low_level,
+        "compared": find_model(samples.model).low_level and samples.codes is None,
+        "distance_unit": "squared grey levels" if samples.codes is None else "shares of the bits compared",
         "sweeps": samples.config.sweeps,
         "entropy_window": min(WINDOW, *samples.images.shape[1:3]),
     }
@@ -175,13 +167,14 @@ def _columns(samples: Samples, corpus: Corpus) -> list[dict[str, Any]]:
     drawn = trace.pool_size > 0  # (n, H, W)
     many = np.maximum(drawn.sum((1, 2)), 1)
     entropies = entropy(samples, corpus, min(WINDOW, *samples.images.shape[1:3]))
+    order = None if samples.codes is None else filled_order(samples).pixels
     columns: list[tuple[str, str, str, int, NDArray[Any] | None]] = [
         ("seed_class", "seed's class", "", 0, None if corpus.labels is None else corpus.labels[samples.anchor]),
         ("image_id_entropy", "image-ID entropy", "nats", 2, entropies.image_id),
         ("class_entropy", "class entropy", "nats", 2, entropies.class_map),
         ("sources", "source images", "", 0, np.array([len(np.unique(ids)) for ids in trace.image_id])),
         ("largest_share", "largest share", "%", 1, 100 * largest_shares(trace)),
-        ("longest_run", "longest verbatim run", "px", 0, longest_runs(trace, samples.config.window)),
+        ("longest_run", "longest verbatim run", "px", 0, longest_runs(trace, samples.config.window, order)),
         ("distance", "mean distance", "", 0, (trace.distance * drawn).sum((1, 2), dtype=np.float64) / many),
         ("pool", "mean pool size", "", 1, (trace.pool_size * drawn).sum((1, 2)) / many),
     ]
@@ -211,6 +204,8 @@ def _chosen_pools(
     """Open the pools that were asked for, or, if it is quick and possible, those of the first samples."""
     if asked is not None:
         return open_pools(samples, corpus, asked, order, progress), []
+    if samples.codes is not None:
+        return {}, ["Pools are of pixels: of tokens there are none."]
     looked_at = _images_looked_at(samples, corpus)
     if looked_at > POOL_IMAGES:
         reason = f"every pixel looks at about {looked_at:,} images, which takes long"

@@ -15,11 +15,10 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from npgen import _core
 from npgen.corpus import Corpus
 from npgen.errors import invalid
 from npgen.figures import class_colours, class_names, labels_of
-from npgen.filling import FillOrder, fill_order
+from npgen.order import drawn_order
 from npgen.plots import STYLE as PLOT_STYLE
 from npgen.plots import WIDTH
 from npgen.trace import Samples
@@ -171,18 +170,10 @@ def fill_steps(samples: Samples) -> NDArray[np.int64]:
         (H, W) int64: place in the order of the last sweep, or of the filling if there are no sweeps; from 0, and −1
         in the seed patch.
     """
-    pixels = filling(samples).pixels
-    if samples.config.sweeps:
-        pixels = _core.sweep_order(pixels, samples.seed, samples.config.sweeps)
+    pixels = drawn_order(samples).pixels
     steps = np.full(samples.images.shape[1:3], -1, np.int64)
     steps[pixels[:, 0], pixels[:, 1]] = np.arange(len(pixels))
     return steps
-
-
-def filling(samples: Samples) -> FillOrder:
-    """Return the order in which the samples grew."""
-    height, width = samples.images.shape[1:3]
-    return fill_order(height, width, samples.config.seed_rect(height, width), samples.config.window)
 
 
 def class_labels(samples: Samples, corpus: Corpus, k: int) -> NDArray[np.int64]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
 from npgen.entropy import WINDOW, entropy_map
-from npgen.figures import image_colours
+from npgen.figures import distances_to_show, image_colours
+from npgen.order import drawn_order
 from npgen.trace import Samples
 from npgen.tracing.canvas import (
     LEGEND,
@@ -25,7 +26,6 @@ from npgen.tracing.canvas import (
     draw_borders,
     drawing_on,
     fill_steps,
-    filling,
     map_height,
     mark_seed,
     show,
@@ -232,7 +232,7 @@ def fill_order_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) ->
 
 def _rings(samples: Samples) -> NDArray[np.int64]:
     """Tell the ring of each pixel (H, W), from 1; 0 is the seed patch."""
-    order = filling(samples)
+    order = drawn_order(samples)
     rings = np.zeros(samples.images.shape[1:3], np.int64)
     numbers = np.repeat(np.arange(1, len(order.stages)), np.diff(order.stages))
     rings[order.pixels[:, 0], order.pixels[:, 1]] = numbers
@@ -276,10 +276,10 @@ def pool_size_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> 
 
 
 def distance_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
-    """Draw how far the window of each pixel was from that of its source.
+    """Draw how far the surroundings of each pixel were from those of its source.
 
     The scale is the root of the trace's distance: the weighted root mean square difference of the windows' known
-    pixels, in grey levels.
+    pixels, in grey levels. Of tokens it is the share of the compared bits that differ.
 
     Parameters
     ----------
@@ -297,12 +297,13 @@ def distance_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> A
         If there is no such sample.
     """
     k = check_index(samples, k)
-    distances = np.sqrt(samples.trace.distance[k].astype(np.float64))
-    drawn = samples.trace.pool_size[k] > 0
+    shown, unit = distances_to_show(samples[k : k + 1])
+    distances, drawn = shown[0], samples.trace.pool_size[k] > 0
+    top = max(1.0 if samples.codes is None else 0.01, distances.max())
     with drawing_on(axes, map_height(samples)) as axes:
-        image = show(axes, _where_drawn(distances, drawn), cmap=SEQUENTIAL, vmin=0, vmax=max(1, distances.max()))
+        image = show(axes, _where_drawn(distances, drawn), cmap=SEQUENTIAL, vmin=0, vmax=top)
         axes.set_facecolor(NOTHING)
-        show_scale(axes, image, "grey levels")
+        show_scale(axes, image, unit)
         title = f"distance, median {np.median(distances[drawn]):.2g}" if drawn.any() else "distance"
         caption(axes, title, f"{_percent(distances[drawn] == 0)} matched exactly; grey: seed patch")
         return axes

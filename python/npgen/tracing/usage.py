@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from npgen.corpus import Corpus
 from npgen.errors import invalid
 from npgen.figures import image_colours
+from npgen.order import drawn_order
 from npgen.trace import Samples
 from npgen.tracing.canvas import (
     LEGEND,
@@ -23,7 +24,6 @@ from npgen.tracing.canvas import (
     colours_of,
     drawing_on,
     fill_steps,
-    filling,
     map_height,
     show,
 )
@@ -96,7 +96,7 @@ def timeline(
         axes.margins(x=0.01, y=0.03)
         axes.set_title(f"{sources:,} sources of {len(by_step):,} pixels", loc="left", fontsize=7, pad=3)
         if not sweeps:
-            for ring in filling(samples).stages[1:-1]:
+            for ring in drawn_order(samples).stages[1:-1]:
                 axes.axvline(ring - 0.5, color="#eeeeee", linewidth=0.4, zorder=0)
         if legend and labels is not None and corpus is not None:
             handles = class_handles(corpus, labels.reshape(-1)[by_step])

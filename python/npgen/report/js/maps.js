@@ -54,7 +54,7 @@ const SCALARS = {
   },
   distance: {
     values: drawnOnly(trace.distance), low: 0, high: highDistance(), share: (v, high) => Math.sqrt(v / high),
-    middle: (high) => high / 4, text: distanceText, name: "distance, squared grey levels", open: true,
+    middle: (high) => high / 4, text: distanceText, name: `distance, ${D.distance_unit}`, open: true,
   },
   pool: {
     values: drawnOnly(trace.pool), low: 1, high: Math.max(2, trace.pool.reduce((a, b) => Math.max(a, b), 0)),

@@ -1,0 +1,103 @@
+//! Tokens: images as grids of cells of a few bits each, and retrieval among them by Hamming distance.
+//!
+//! The sampler is that of pixels in another space (Zhao and Basu, arXiv 2506.21731): a cell of a canvas is drawn from the
+//! cells of sources whose surroundings differ in few bits from what is known around it,
+//! `d(n, q) = Σ_δ popcount(canvas(p+δ) XOR z_n(q+δ))` over the known cells p+δ within the range γ of p.
+//!
+//! 1. [`context`] — which cells count, and how the sums of one cell become those of the next.
+//! 2. `kernel` — XOR and popcount over one plane after another, images side by side.
+//! 3. [`draw`] — which source is copied: of a pool, or by the weights of a histogram.
+//! 4. [`sampler`] — scan, draw, write, cell after cell; and the distribution of one cell.
+//!
+//! All distances are integers, so that every instruction set gives the same ones.
+
+pub mod context;
+pub mod draw;
+mod kernel;
+pub mod sampler;
+#[cfg(test)]
+mod tests;
+
+pub use kernel::Kernel;
+
+use crate::corpus::ImageId;
+use crate::error::{require, Result};
+use crate::geometry::{Extent, Pixel};
+
+/// Bits of a token at most.
+pub const MOST_BITS: usize = 64;
+
+/// Cells of a grid at most: a draw's position in its stream, 64 for each cell, is a 32-bit number.
+const MOST_CELLS: usize = 1 << 26;
+
+/// Tokens of `N` images: `(h, w, Y, N)` bytes, C-contiguous, possibly a memory map. The same byte of the same cell of all
+/// images lies side by side; bits after a token's last are 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Tokens<'a> {
+    planes: &'a [u8],
+    grid: Extent,
+    bits: usize,
+    count: usize,
+}
+
+impl<'a> Tokens<'a> {
+    /// A view of `planes`, whose length must be `h · w · ⌈bits / 8⌉ · count`.
+    pub fn new(planes: &'a [u8], count: usize, grid: Extent, bits: usize) -> Result<Self> {
+        require((1..=MOST_BITS).contains(&bits), "bits", format!("in 1..={MOST_BITS}"), bits)?;
+        require((1..=i32::MAX as usize).contains(&count), "token count", "in 1..=2147483647", count)?;
+        let cells = grid.height.checked_mul(grid.width).unwrap_or(usize::MAX);
+        require(
+            (1..=MOST_CELLS).contains(&cells),
+            "grid",
+            format!("of 1 to {MOST_CELLS} cells"),
+            format!("{}×{}", grid.height, grid.width),
+        )?;
+        let expected = (cells * bits.div_ceil(8)).checked_mul(count).unwrap_or(usize::MAX);
+        require(planes.len() == expected, "planes", format!("{expected} bytes"), planes.len())?;
+        Ok(Self { planes, grid, bits, count })
+    }
+
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    pub fn grid(&self) -> Extent {
+        self.grid
+    }
+
+    pub fn bits(&self) -> usize {
+        self.bits
+    }
+
+    /// Bytes of a token, `Y`.
+    pub fn width(&self) -> usize {
+        self.bits.div_ceil(8)
+    }
+
+    /// Index of a byte of a cell: among the planes, and in a canvas of `(h, w, Y)` bytes.
+    fn line(&self, cell: Pixel, byte: usize) -> usize {
+        self.grid.flat(cell) * self.width() + byte
+    }
+
+    /// The `Y` bytes of one cell of one image.
+    pub fn value(&self, id: ImageId, cell: Pixel) -> impl Iterator<Item = u8> + 'a {
+        let Self { planes, count, .. } = *self;
+        let first = self.line(cell, 0);
+        (first..first + self.width()).map(move |line| planes[line * count + id.index()])
+    }
+}
+
+/// The definition, bit by bit: what the kernels are held to. `pairs` are cells of the canvas, `(h, w, Y)` bytes, and those
+/// of the image that they are compared with.
+pub fn reference(tokens: &Tokens, image: ImageId, canvas: &[u8], pairs: &[(Pixel, Pixel)]) -> u32 {
+    let mut distance = 0;
+    for &(ours, theirs) in pairs {
+        for (byte, value) in tokens.value(image, theirs).enumerate() {
+            for bit in 0..8 {
+                let own = canvas[tokens.line(ours, byte)] >> bit & 1;
+                distance += u32::from(own != value >> bit & 1);
+            }
+        }
+    }
+    distance
+}

@@ -1,0 +1,235 @@
+//! Scan, draw, write: cell after cell of a batch of canvases.
+//!
+//! Canvases are independent of each other. A few of them go together, over block after block of images, so that what is read
+//! of the planes serves all of them while it is in a core's own cache.
+
+use std::sync::atomic::AtomicBool;
+
+use rayon::prelude::*;
+
+use super::context::{Range, Running, Terms};
+use super::draw::{Distances, Draw, Histogram, BLOCK};
+use super::kernel::{Kernel, Scan};
+use super::Tokens;
+use crate::canvas::Canvas;
+use crate::corpus::ImageId;
+use crate::error::{check, require, Result};
+use crate::geometry::Pixel;
+
+/// Canvases that go together at most.
+const TOGETHER: usize = 8;
+
+/// Bits of a token at most for which all values are listed.
+const LISTED_BITS: usize = 16;
+
+/// How tokens are compared and chosen; the same for all cells of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Sampler<'a> {
+    pub tokens: Tokens<'a>,
+    pub range: Range,
+    /// Largest Chebyshev distance between a cell and its source; of each image its nearest place counts, the first in (y, x)
+    /// order where several are.
+    pub radius: usize,
+    pub kernel: Kernel,
+}
+
+/// What is around a cell, the same for all canvases of a batch.
+struct Around {
+    /// Bits that are compared.
+    bits: usize,
+    /// Where sources may lie, in (y, x) order, and the terms of a scan for each of these places.
+    places: Vec<Pixel>,
+    terms: Vec<Terms>,
+}
+
+/// One canvas's distances around one cell: of each image its nearest place.
+struct View {
+    distances: Distances,
+    /// Which of the places that is; empty where there is only one.
+    nearest_place: Vec<u32>,
+}
+
+impl View {
+    /// Brings a block of images up to date, by a scan for each place.
+    fn update(&mut self, kernel: Kernel, scans: &[Scan], first: usize) {
+        let end = (first + BLOCK).min(self.distances.sums.len());
+        let sums = &mut self.distances.sums[first..end];
+        let mut least = scans[0].run(kernel, first, sums);
+        if !self.nearest_place.is_empty() {
+            let nearest_place = &mut self.nearest_place[first..end];
+            nearest_place.fill(0);
+            let mut others = [0; BLOCK];
+            let others = &mut others[..end - first];
+            for (place, scan) in (1..).zip(&scans[1..]) {
+                least = least.min(scan.run(kernel, first, others));
+                for ((sum, nearest), &other) in sums.iter_mut().zip(&mut *nearest_place).zip(&*others) {
+                    *nearest = if other < *sum { place } else { *nearest };
+                    *sum = other.min(*sum);
+                }
+            }
+        }
+        self.distances.settle(first, least);
+    }
+
+    /// Where an image's nearest surroundings are.
+    fn place(&self, around: &Around, image: usize) -> Pixel {
+        around.places[self.nearest_place.get(image).map_or(0, |&place| place as usize)]
+    }
+}
+
+impl Sampler<'_> {
+    /// Views of `count` canvases from which nothing was scanned yet.
+    fn views(&self, barred: impl Iterator<Item = Option<ImageId>>) -> Vec<View> {
+        let count = self.tokens.count();
+        let view = |barred: Option<ImageId>| View {
+            distances: Distances::new(count, barred.map(ImageId::index)),
+            nearest_place: if self.radius > 0 { vec![0; count] } else { Vec::new() },
+        };
+        barred.map(view).collect()
+    }
+
+    fn around(&self, running: &mut Running, known: &[bool], cell: Pixel) -> Around {
+        let tokens = &self.tokens;
+        let context = self.range.cells(tokens.grid(), known, cell);
+        let bits = context.len() * tokens.bits();
+        let places: Vec<Pixel> = tokens.grid().square(cell, self.radius).pixels().collect();
+        let terms = if self.radius == 0 {
+            vec![running.towards(tokens, context)]
+        } else {
+            places.iter().map(|&place| Terms::moved(tokens, &context, cell, place)).collect()
+        };
+        Around { bits, places, terms }
+    }
+
+    /// Brings the distances of all images up to date, for canvases that go together.
+    fn scan<'c>(
+        &self,
+        around: &Around,
+        canvases: impl Iterator<Item = &'c [u8]>,
+        views: &mut [View],
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        let scans =
+            |canvas| around.terms.iter().map(|terms| Scan::new(&self.tokens, terms, canvas)).collect();
+        let scans: Vec<Vec<Scan>> = canvases.map(scans).collect();
+        for first in (0..self.tokens.count()).step_by(BLOCK) {
+            check(cancel)?;
+            for (view, scans) in views.iter_mut().zip(&scans) {
+                view.update(self.kernel, scans, first);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills `cells`, none of them twice, of canvases of `(h, w, Y)` bytes; in later sweeps, fills them again.
+    pub fn fill(
+        &self,
+        (cells, sweep): (&[Pixel], u16),
+        known: &[bool],
+        draw: &Draw,
+        canvases: &mut [Canvas],
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        let fill = |canvases: &mut [Canvas]| {
+            let mut views = self.views(canvases.iter().map(|canvas| canvas.barred));
+            let mut running = Running::default();
+            let mut known = known.to_vec();
+            for &cell in cells {
+                let around = self.around(&mut running, &known, cell);
+                self.scan(&around, canvases.iter().map(|canvas| &*canvas.pixels), &mut views, cancel)?;
+                for (canvas, view) in canvases.iter_mut().zip(&views) {
+                    self.write(canvas, (cell, sweep), &around, view, draw);
+                }
+                known[self.tokens.grid().flat(cell)] = true;
+            }
+            Ok(())
+        };
+        canvases.par_chunks_mut(together(canvases.len())).try_for_each(fill)
+    }
+
+    /// Copies a drawn token into the canvas, and notes it in the trace.
+    fn write(
+        &self,
+        canvas: &mut Canvas,
+        (cell, sweep): (Pixel, u16),
+        around: &Around,
+        view: &View,
+        draw: &Draw,
+    ) {
+        let width = self.tokens.width();
+        let flat = self.tokens.grid().flat(cell);
+        let drawn = view.distances.draw(draw, canvas.random, sweep, flat);
+        let source = view.place(around, drawn.image);
+        let token = &mut canvas.pixels[flat * width..][..width];
+        for (own, byte) in token.iter_mut().zip(self.tokens.value(ImageId(drawn.image as u32), source)) {
+            *own = byte;
+        }
+        draw.finish(canvas.random, sweep, flat, self.tokens.bits(), token);
+        canvas.trace.image_id[flat] = drawn.image as i32;
+        canvas.trace.y[flat] = source.y as i32;
+        canvas.trace.x[flat] = source.x as i32;
+        canvas.trace.distance[flat] = f32::from(drawn.distance) / around.bits.max(1) as f32;
+        canvas.trace.pool_size[flat] = drawn.choice as i32;
+    }
+
+    /// What `of` makes of each canvas's view of one cell.
+    fn each<T: Send>(
+        &self,
+        (cell, known): (Pixel, &[bool]),
+        canvases: &[&[u8]],
+        barred: &[Option<ImageId>],
+        cancel: &AtomicBool,
+        of: impl Fn(&View, &Around) -> T + Sync,
+    ) -> Result<Vec<T>> {
+        let around = self.around(&mut Running::default(), known, cell);
+        let size = together(canvases.len());
+        let look = |(canvases, barred): (&[&[u8]], &[Option<ImageId>])| {
+            let mut views = self.views(barred.iter().copied());
+            self.scan(&around, canvases.iter().copied(), &mut views, cancel)?;
+            Ok(views.iter().map(|view| of(view, &around)).collect())
+        };
+        let parts = canvases.par_chunks(size).zip(barred.par_chunks(size)).map(look);
+        Ok(parts.collect::<Result<Vec<Vec<T>>>>()?.into_iter().flatten().collect())
+    }
+
+    /// The distances, in bits, of all images from what is around one cell of each canvas.
+    pub fn distances(
+        &self,
+        at: (Pixel, &[bool]),
+        canvases: &[&[u8]],
+        cancel: &AtomicBool,
+    ) -> Result<Vec<Vec<u16>>> {
+        let nobody = vec![None; canvases.len()];
+        self.each(at, canvases, &nobody, cancel, |view, _| view.distances.sums.clone())
+    }
+
+    /// How likely each of the `2^b` tokens is to be drawn for one cell of each canvas.
+    pub fn distributions(
+        &self,
+        at: (Pixel, &[bool]),
+        canvases: &[&[u8]],
+        barred: &[Option<ImageId>],
+        histogram: &Histogram,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<Vec<f64>>> {
+        let bits = self.tokens.bits();
+        require(
+            bits <= LISTED_BITS,
+            "bits",
+            format!("at most {LISTED_BITS}, as all tokens are listed"),
+            bits,
+        )?;
+        self.each(at, canvases, barred, cancel, |view, around| {
+            let value = |image: usize| {
+                let bytes = self.tokens.value(ImageId(image as u32), view.place(around, image));
+                bytes.enumerate().fold(0, |value, (at, byte)| value | usize::from(byte) << (8 * at))
+            };
+            histogram.distribution(&view.distances, bits, (0..self.tokens.count()).map(value))
+        })
+    }
+}
+
+/// How many of some canvases go together.
+fn together(canvases: usize) -> usize {
+    canvases.div_ceil(rayon::current_num_threads()).clamp(1, TOGETHER)
+}
