@@ -28,7 +28,7 @@ class TestRecipe:
         assert Recipe().crop == 1 and Recipe().hue == 0
         photographs = Recipe.for_corpus(rgb, epochs=2)
         assert (photographs.flip, photographs.crop, photographs.hue, photographs.epochs) == (0.5, 0.25, 0.1, 2)
-        assert (photographs.full, photographs.least_motion, photographs.pooled) == (0.5, 1, True)
+        assert (photographs.full, photographs.least_motion, photographs.whitened) == (0.5, 1, True)
         shapes = photographs.architecture(3).shapes().values()
         assert sum(math.prod(shape) for shape in shapes) < 2_000_000
 
@@ -51,7 +51,7 @@ class TestRecipe:
             ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
             ({"batch_size": 1}, "batch_size must be a whole number of at least 2, got 1"),
             ({"seed": 1.5}, "seed must be a whole number of at least 0, got 1.5"),
-            ({"pooled": 1}, "pooled must be true or false, got 1"),
+            ({"whitened": 1}, "whitened must be true or false, got 1"),
             ({"least_motion": -0.1}, r"least_motion must be in 0\.\.1, got -0.1"),
             ({"full": 1.2}, r"full must be in 0\.\.1, got 1.2"),
             ({"zoom": -1.0}, "zoom must be a number of at least 0, got -1.0"),

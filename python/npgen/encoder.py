@@ -126,15 +126,39 @@ class Encoder:
         ValueError
             If shapes do not fit each other or the encoder.
         """
+        return self._run(images, known, threads, normalised=True)
+
+    def features(
+        self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """Embed images, and leave the embeddings as long as they are; else as `encode`.
+
+        Parameters
+        ----------
+        images, known, threads
+            As in `encode`.
+
+        Returns
+        -------
+        ndarray
+            (B, D), float32.
+        """
+        return self._run(images, known, threads, normalised=False)
+
+    def _run(
+        self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None, threads: int | None, normalised: bool
+    ) -> NDArray[np.float32]:
         known = check_input(images, known, threads, self.channels)
         import_whole("torch")
+        from torch.nn.functional import normalize
 
         device = resolve_device(self.device)
         weights = self._load_weights(device)
         rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
 
         def run(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            return self._forward(network_input(pixels, mask, weights["mean"]), weights)
+            found = self._forward(network_input(pixels, mask, weights["mean"]), weights)
+            return normalize(found, dim=1) if normalised else found
 
         in_micro_batches(run, (images, np.broadcast_to(known, images.shape[:3])), rows, device, threads)
         return rows
@@ -162,7 +186,7 @@ class Encoder:
         if self.architecture.dim is not None:
             # A linear map, as a convolution: the library that sums the layers in a fixed order sums it, too.
             x = convolve("output", x, 1)
-        return F.normalize(x.flatten(1), dim=1)
+        return x.flatten(1)
 
     def _load_weights(self, device: torch.device) -> dict[str, torch.Tensor]:
         if self._weights is None or self._weights["mean"].device.type != device.type:

@@ -7,6 +7,8 @@ The flow, once per batch:
 3. Backbone and projection head (`TrainingNetwork`).
 4. NT-Xent (`nt_xent`): draw the two views of an image together, and push all other images away.
 
+At last the head gives way to the embedding: to its first linear map, or to whitening (`npgen.whitening`).
+
 The random numbers of an epoch depend on the recipe's seed and the epoch's number alone. A training resumed
 from the checkpoint of its last whole epoch therefore repeats, bit for bit on a CPU, what an uninterrupted one
 does.
@@ -19,6 +21,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +49,7 @@ from npgen.training import (
     read_checkpoint,
     write_checkpoint,
 )
+from npgen.whitening import whitened
 
 if TYPE_CHECKING:
     from npgen.corpus import Corpus
@@ -66,7 +70,7 @@ class TrainingNetwork(nn.Module):
 
     def __init__(self, recipe: Recipe, channels: int) -> None:
         super().__init__()
-        self.pooled = recipe.pooled
+        self.whitened = recipe.whitened
         self.layers = TrainingLayers(channels + 1, recipe.layers)
         self.pool = nn.AdaptiveAvgPool2d(recipe.pool)
         self.output = nn.Conv2d(self.layers.stack.widths[-1], recipe.dim, recipe.pool)
@@ -84,14 +88,14 @@ class TrainingNetwork(nn.Module):
         return projection
 
     def embed(self, x: Tensor) -> Tensor:
-        """Map inputs (B, C + 1, H, W) to embeddings (B, D) of any length."""
+        """Map inputs (B, C + 1, H, W) to embeddings (B, D) of any length, or to what becomes them when whitened."""
         features: Tensor = self.pool(self.layers(x))
-        return (features if self.pooled else self.output(features)).flatten(1)
+        return (features if self.whitened else self.output(features)).flatten(1)
 
     def fold(self, mean: Tensor) -> dict[str, NDArray[np.float16]]:
-        """Fold the normalisations into the convolutions: the tensors of an `Encoder`."""
+        """Fold the normalisations into the convolutions: the tensors of an `Encoder` that does what `embed` does."""
         tensors = {"mean": mean, **self.layers.fold()}
-        if not self.pooled:
+        if not self.whitened:
             assert self.output.bias is not None
             tensors["output.weight"], tensors["output.bias"] = self.output.weight, self.output.bias
         return {name: tensor.detach().cpu().numpy().astype(np.float16) for name, tensor in tensors.items()}
@@ -191,7 +195,7 @@ def train_encoder(
         while training.epoch < recipe.epochs:
             training.run_epoch(bar)
             training.save(checkpoint)
-    encoder = training.encoder(device)
+    encoder = training.encoder(device, progress)
     if corpus.labels is not None and corpus.heldout is not None and corpus.heldout.labels is not None:
         accuracy = knn_accuracy(encoder, corpus, corpus.heldout.images, corpus.heldout.labels)
         encoder.metadata["accuracy"] = {str(side): share for side, share in accuracy.items()}
@@ -272,7 +276,7 @@ class _Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
 
-    def encoder(self, device: str) -> Encoder:
+    def encoder(self, device: str, progress: bool) -> Encoder:
         """Give the trained network in its final form."""
         metadata = {
             "recipe": self.recipe.to_json(),
@@ -281,8 +285,11 @@ class _Training:
             "image_size": list(self.corpus.images.shape[1:3]),
             "loss": round(self.loss, 6),
         }
-        tensors = self.network.fold(self.mean)
-        return Encoder(self.recipe.architecture(self.corpus.images.shape[3]), tensors, metadata=metadata, device=device)
+        architecture = self.recipe.architecture(self.corpus.images.shape[3])
+        if self.recipe.whitened:
+            architecture = replace(architecture, dim=None)
+        encoder = Encoder(architecture, self.network.fold(self.mean), metadata=metadata, device=device)
+        return whitened(encoder, self.corpus, self.recipe, progress) if self.recipe.whitened else encoder
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
