@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.architecture import Architecture
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_one_size
 from npgen.errors import check_type, invalid
 from npgen.files import parse_json, write_bytes
 from npgen.imports import import_whole
@@ -299,6 +299,7 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
         corpus.
     """
     check_type("corpus", corpus, Corpus)
+    check_one_size(corpus, "an encoder")
     encoder = _find_encoder(spec, corpus, device)
     shape = corpus.images.shape[1:]
     if isinstance(encoder, PixelEncoder) and encoder.shape != shape:

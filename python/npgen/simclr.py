@@ -22,7 +22,7 @@ import os
 import time
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,15 +32,13 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from npgen.augment import Augment, ring_masks
+from npgen.corpus import Corpus, check_one_size
 from npgen.encoder import Encoder, network_input, resolve_device
 from npgen.errors import check_whole, invalid
 from npgen.files import replacing, sha256_file, write_json
 from npgen.layers import TrainingLayers
 from npgen.neighbours import knn_accuracy
 from npgen.recipe import Recipe
-
-if TYPE_CHECKING:
-    from npgen.corpus import Corpus
 
 CHECKPOINT_VERSION = 3
 
@@ -158,6 +156,7 @@ def train_encoder(
     out = Path(out)
     if out.suffix != ".safetensors":
         raise invalid("out", "a path that ends in .safetensors", str(out))
+    check_one_size(corpus, "an encoder")
     if len(corpus.images) < 2:
         raise invalid("corpus", "of at least 2 images", len(corpus.images))
     recipe = Recipe.for_corpus(corpus) if recipe is None else recipe
