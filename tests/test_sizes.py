@@ -256,7 +256,7 @@ def test_nothing_is_left_of_a_folder_that_differs_too_much(folder, tmp_path, mon
     monkeypatch.setattr(sizes, "MOST_TIMES", 2)
     with pytest.raises(ValueError, match=r"take at most 2 times their own 2,442 bytes, got 10,800: .*png is 16x16"):
         build(folder, tmp_path / "out" / "c", keep_sizes=True)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
     with pytest.raises(ValueError, match=r"size must be None where images keep their sizes, got \(4, 4\)"):
         BuildOptions(keep_sizes=True, size=(4, 4))
     with pytest.raises(TypeError, match="keep_sizes must be of type bool, got int"):
