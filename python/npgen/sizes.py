@@ -101,9 +101,10 @@ def side_by_side(images: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
 
 def _picture(image: npt.ArrayLike, number: int) -> npt.NDArray[np.uint8]:
     try:
-        return checked_images(np.asarray(image)[np.newaxis])[0]
+        picture: npt.NDArray[np.uint8] = checked_images(np.asarray(image)[np.newaxis])[0]
     except (ValueError, TypeError) as error:
         raise type(error)(f"image {number}: {error}") from error
+    return picture
 
 
 def unless_one(sizes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32] | None:
