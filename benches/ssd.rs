@@ -33,7 +33,7 @@ fn scans(criterion: &mut Criterion) {
             let mut scratch = Scratch::default();
             bencher.iter(|| {
                 for group in 0..planes.groups() {
-                    black_box(scan_plainly(path, &probe, planes.group(group).0, canvas, &mut scratch));
+                    black_box(scan_plainly(path, &probe, planes.group(group), canvas, &mut scratch));
                 }
             });
         });

@@ -14,12 +14,17 @@ impl ImageId {
 }
 
 /// `(N, H, W, C)` bytes, C-contiguous; possibly a memory map.
+///
+/// Images may be of several sizes: then each fills the upper left of the common frame, and goes on from there as its
+/// edges do. That is how windows see past a frame anyway, so that only what lies inside an image's own frame differs.
 #[derive(Debug, Clone, Copy)]
 pub struct Corpus<'a> {
     images: &'a [u8],
     count: usize,
     extent: Extent,
     channels: usize,
+    /// `(N, 2)` height and width of each image; None where all fill the common frame.
+    sizes: Option<&'a [i32]>,
 }
 
 impl<'a> Corpus<'a> {
@@ -38,22 +43,58 @@ impl<'a> Corpus<'a> {
             .and_then(|bytes| bytes.checked_mul(count))
             .unwrap_or(usize::MAX);
         require(images.len() == expected, "images", format!("{expected} bytes"), images.len())?;
-        Ok(Self { images, count, extent, channels })
+        Ok(Self { images, count, extent, channels, sizes: None })
+    }
+
+    /// The same images, each of its own size: `sizes` is `(N, 2)`, height and width.
+    pub fn with_sizes(self, sizes: &'a [i32]) -> Result<Self> {
+        let Extent { height, width } = self.extent;
+        require(
+            sizes.len() == 2 * self.count,
+            "sizes",
+            format!("{} heights and widths", self.count),
+            sizes.len(),
+        )?;
+        let fits =
+            |side: i32, limit: usize| usize::try_from(side).is_ok_and(|side| (1..=limit).contains(&side));
+        for size in sizes.chunks_exact(2) {
+            require(
+                fits(size[0], height) && fits(size[1], width),
+                "sizes",
+                format!("in 1×1..={height}×{width}"),
+                format!("{}×{}", size[0], size[1]),
+            )?;
+        }
+        Ok(Self { sizes: Some(sizes), ..self })
     }
 
     pub fn count(&self) -> usize {
         self.count
     }
 
+    /// The frame that all images share.
     pub fn extent(&self) -> Extent {
         self.extent
+    }
+
+    /// Whether every image fills that frame.
+    pub fn is_of_one_size(&self) -> bool {
+        self.sizes.is_none()
+    }
+
+    /// The part of it, at its upper left, that is the image itself.
+    pub fn own(&self, id: ImageId) -> Extent {
+        self.sizes.map_or(self.extent, |sizes| {
+            let size = &sizes[2 * id.index()..][..2];
+            Extent::new(size[0] as usize, size[1] as usize)
+        })
     }
 
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    pub fn ids(&self) -> impl ExactSizeIterator<Item = ImageId> {
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = ImageId> + Clone {
         (0..self.count as u32).map(ImageId)
     }
 
@@ -79,6 +120,24 @@ mod tests {
         assert_eq!(error.to_string(), "images must be 12 bytes, got 11");
         let error = Corpus::new(&[], 0, Extent::new(2, 2), 1).unwrap_err();
         assert_eq!(error.to_string(), "corpus size must be in 1..=2147483647, got 0");
+    }
+
+    #[test]
+    fn images_have_sizes_of_their_own() {
+        let bytes = [0; 12];
+        let corpus = Corpus::new(&bytes, 2, Extent::new(2, 3), 1).unwrap();
+        assert!(corpus.is_of_one_size());
+        assert_eq!(corpus.own(ImageId(1)), Extent::new(2, 3));
+        let sized = corpus.with_sizes(&[2, 1, 1, 3]).unwrap();
+        assert!(!sized.is_of_one_size());
+        assert_eq!(sized.own(ImageId(1)), Extent::new(1, 3));
+        let error = corpus.with_sizes(&[2, 1, 1]).unwrap_err();
+        assert_eq!(error.to_string(), "sizes must be 2 heights and widths, got 3");
+        for size in [[0, 1], [3, 1], [1, 4], [-1, 1]] {
+            let error = corpus.with_sizes(&[2, 3, size[0], size[1]]).unwrap_err();
+            let expected = format!("sizes must be in 1×1..=2×3, got {}×{}", size[0], size[1]);
+            assert_eq!(error.to_string(), expected);
+        }
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::pool::{Builder, Candidate};
 use crate::sample::Stream;
 use crate::ssd::Scratch;
 
+/// A canvas, and the images that may serve it.
+type Listed<'l, 'c> = (&'l mut Canvas<'c>, &'l [ImageId]);
+
 impl Model<'_> {
     /// Copies a drawn member of the pool into the canvas, and notes it in the trace.
     fn write(&self, canvas: &mut Canvas, pixel: Pixel, pool: &[Candidate]) {
@@ -90,25 +93,34 @@ impl Model<'_> {
     ) -> Result<()> {
         let frame = self.corpus.extent().frame();
         let probes = self.probes(pixels, known, Some(frame), cancel)?;
-        let fill = |(planes, scratch): &mut (Planes, Scratch), canvas: &mut Canvas, ids: &[ImageId]| {
+        let fill = |(planes, scratch): &mut (Planes, Scratch), together: &mut [Listed]| {
+            let ids = together[0].1;
             planes.gather(&self.corpus, ids.iter().copied(), frame);
             for probe in &probes {
                 check(cancel)?;
-                let view = self.view(probe, canvas, Some(ids));
-                let mut pool = self.pool(probe, planes, &view, scratch);
-                self.write(canvas, probe.pixel(), pool.finish());
+                let views: Vec<View> =
+                    together.iter().map(|(canvas, _)| self.view(probe, canvas, Some(ids))).collect();
+                let pools = self.pools_of(probe, planes, &views, scratch);
+                for ((canvas, _), mut pool) in together.iter_mut().zip(pools) {
+                    self.write(canvas, probe.pixel(), pool.finish());
+                }
             }
             self.account.settle(scratch);
             Ok(())
         };
-        if canvases.len() >= rayon::current_num_threads() {
-            canvases
-                .par_iter_mut()
-                .zip(shortlists)
-                .try_for_each_init(Default::default, |buffers, (canvas, ids)| fill(buffers, canvas, ids))
+        let threads = rayon::current_num_threads();
+        let side_by_side = canvases.len() >= threads;
+        let mut listed: Vec<Listed> = canvases.iter_mut().zip(shortlists.iter().map(Vec::as_slice)).collect();
+        // Canvases of the same images go together, as far as all threads still have some.
+        listed.sort_by_key(|&(_, ids)| ids);
+        let most = listed.len().div_ceil(threads).max(1);
+        let same = listed.chunk_by_mut(|a, b| a.1 == b.1);
+        let parts: Vec<&mut [Listed]> = same.flat_map(|part| part.chunks_mut(most)).collect();
+        if side_by_side {
+            parts.into_par_iter().try_for_each_init(Default::default, fill)
         } else {
             let mut buffers = Default::default();
-            canvases.iter_mut().zip(shortlists).try_for_each(|(canvas, ids)| fill(&mut buffers, canvas, ids))
+            parts.into_iter().try_for_each(|part| fill(&mut buffers, part))
         }
     }
 

@@ -74,7 +74,7 @@ impl Extent {
     pub fn square(self, pixel: Pixel, radius: usize) -> Rect {
         let span = |at: usize, len: usize| {
             let low = at.saturating_sub(radius);
-            (low, (at.saturating_add(radius) + 1).min(len) - low)
+            (low, at.saturating_add(radius).saturating_add(1).min(len) - low)
         };
         let (y, height) = span(pixel.y, self.height);
         let (x, width) = span(pixel.x, self.width);

@@ -160,17 +160,19 @@ impl<'a> Model<'a> {
             let Some(neighbour) = self.frame.step(probe.pixel(), offset) else { continue };
             let at = self.frame.flat(neighbour);
             let there = Pixel { y: canvas.trace.y[at] as usize, x: canvas.trace.x[at] as usize };
-            let Some(source) = self.corpus.extent().step(there, Offset { dy: -dy, dx: -dx }) else {
-                continue;
-            };
             let image = ImageId(canvas.trace.image_id[at] as u32);
             // A caller's trace need not be one of ours: what is no candidate must not bound the pool.
-            let candidate = image.index() < self.corpus.count() && probe.is_source(source);
+            if image.index() >= self.corpus.count() {
+                continue;
+            }
+            let Some(source) = self.corpus.own(image).step(there, Offset { dy: -dy, dx: -dx }) else {
+                continue;
+            };
             // One candidate bounds the pool once; under the rule "best" an image is one candidate.
             let one_each = self.rule.keep() == Keep::Best;
             let again = seen.iter().any(|&(i, q)| i == image && (one_each || q == source));
             let known = probe.taps().offsets.contains(&offset);
-            if candidate && known && !again && !barred.contains(&image) && serves(image) {
+            if probe.is_source(source) && known && !again && !barred.contains(&image) && serves(image) {
                 seen.push((image, source));
                 let candidate = (image, source);
                 let bytes = (&*canvas.pixels, self.frame);
@@ -202,37 +204,55 @@ impl<'a> Model<'a> {
         barred
     }
 
-    /// The pool of a pixel over already gathered images.
-    pub(crate) fn pool(&self, probe: &Probe, planes: &Planes, view: &View, scratch: &mut Scratch) -> Builder {
-        let scan = |mut pool: Builder, scratch: &mut Scratch, group: usize| {
-            let canvas = (view.pixels, &view.barred[..]);
-            ssd::offer_group(self.path, probe, planes.group(group), canvas, &mut pool, scratch);
-            pool
+    /// The pools of a pixel over already gathered images, one a canvas: each group of planes meets all canvases while it is
+    /// near.
+    pub(crate) fn pools_of(
+        &self,
+        probe: &Probe,
+        planes: &Planes,
+        views: &[View],
+        scratch: &mut Scratch,
+    ) -> Vec<Builder> {
+        let scan = |mut pools: Vec<Builder>, scratch: &mut Scratch, group: usize| {
+            for (view, pool) in views.iter().zip(&mut pools) {
+                let canvas = (view.pixels, &view.barred[..]);
+                ssd::offer_group(self.path, probe, planes.group(group), canvas, pool, scratch);
+            }
+            pools
         };
         let empty = || {
-            let mut pool = Builder::new(self.rule);
-            pool.begin(view.bound);
-            pool
+            let begun = |view: &View| {
+                let mut pool = Builder::new(self.rule);
+                pool.begin(view.bound);
+                pool
+            };
+            views.iter().map(begun).collect::<Vec<_>>()
         };
-        let merge = |mut pool: Builder, other: Builder| {
-            pool.merge(&other);
-            pool
+        let merge = |mut pools: Vec<Builder>, others: Vec<Builder>| {
+            pools.iter_mut().zip(&others).for_each(|(pool, other)| pool.merge(other));
+            pools
         };
-        if rayon::current_num_threads() > 1 && probe.terms(planes.ids().len()) >= SPLIT_TERMS {
+        let terms = views.len() * probe.terms(planes.ids().len());
+        if rayon::current_num_threads() > 1 && terms >= SPLIT_TERMS {
             (0..planes.groups())
                 .into_par_iter()
                 .fold(
                     || (empty(), Scratch::default()),
-                    |(pool, mut scratch), group| (scan(pool, &mut scratch, group), scratch),
+                    |(pools, mut scratch), group| (scan(pools, &mut scratch, group), scratch),
                 )
-                .map(|(pool, mut scratch)| {
+                .map(|(pools, mut scratch)| {
                     self.account.settle(&mut scratch);
-                    pool
+                    pools
                 })
                 .reduce(empty, merge)
         } else {
-            (0..planes.groups()).fold(empty(), |pool, group| scan(pool, scratch, group))
+            (0..planes.groups()).fold(empty(), |pools, group| scan(pools, scratch, group))
         }
+    }
+
+    /// The pool of a pixel of one canvas; see [`Self::pools_of`].
+    pub(crate) fn pool(&self, probe: &Probe, planes: &Planes, view: &View, scratch: &mut Scratch) -> Builder {
+        self.pools_of(probe, planes, std::slice::from_ref(view), scratch).remove(0)
     }
 
     /// The same with all windows of all images for candidates, of which the nearest counts alone.
@@ -266,18 +286,25 @@ impl<'a> Model<'a> {
     ) -> Result<()> {
         let count = self.corpus.count();
         let chunks = count.div_ceil(STREAM_IMAGES);
-        let share = chunks.div_ceil(parts.len());
+        // Where there are too few images to divide, canvases are.
+        let across = chunks.min(parts.len());
+        let (share, canvases) = (chunks.div_ceil(across), views.len().div_ceil(parts.len() / across));
         let stream = |(index, part): (usize, &mut Part)| {
             let Part { pools, planes, scratch } = part;
             pools.resize(views.len(), Builder::new(self.rule));
             for (view, pool) in views.iter().zip(&mut *pools) {
                 pool.begin(view.bound);
             }
-            for chunk in index * share..((index + 1) * share).min(chunks) {
+            let (at, first_canvas) = (index % across, index / across * canvases);
+            for chunk in at * share..((at + 1) * share).min(chunks) {
+                let own = views.iter().zip(&mut *pools).skip(first_canvas).take(canvases);
+                if own.len() == 0 {
+                    break;
+                }
                 let first = chunk * STREAM_IMAGES;
                 let ids = first..(first + STREAM_IMAGES).min(count);
                 planes.gather(&self.corpus, ids.map(|id| ImageId(id as u32)), probe.region());
-                for (view, pool) in views.iter().zip(&mut *pools) {
+                for (view, pool) in own {
                     check(cancel)?;
                     for group in 0..planes.groups() {
                         let canvas = (view.pixels, &view.barred[..]);
@@ -367,7 +394,7 @@ impl<'a> Model<'a> {
                     black_box(ssd::scan_plainly(
                         self.path,
                         &probe,
-                        planes.group(group).0,
+                        planes.group(group),
                         canvas,
                         &mut scratch,
                     ));

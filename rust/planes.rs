@@ -4,7 +4,7 @@
 //! loop runs over contiguous bytes, one lane an image, and no lane ever waits for another.
 
 use crate::corpus::{Corpus, ImageId};
-use crate::geometry::Rect;
+use crate::geometry::{Extent, Pixel, Rect};
 
 /// Images side by side in one plane row: one cache line, and two 32-byte loads of the widest kernel.
 pub const LANES: usize = 64;
@@ -14,6 +14,42 @@ pub const LANES: usize = 64;
 #[repr(C, align(64))]
 pub struct Lanes(pub [u8; LANES]);
 
+/// Which lanes' images a position lies inside of, where they are of several sizes: one bit a lane.
+///
+/// As every image fills the upper left of the common frame, rows and columns tell it apart from each other.
+#[derive(Debug, Clone)]
+pub struct Inside {
+    rows: Vec<u64>,
+    columns: Vec<u64>,
+}
+
+impl Inside {
+    fn new(extent: Extent, images: impl Iterator<Item = Extent>) -> Self {
+        let mut inside = Self { rows: vec![0; extent.height], columns: vec![0; extent.width] };
+        for (lane, own) in images.enumerate() {
+            inside.rows[..own.height].iter_mut().for_each(|lanes| *lanes |= 1 << lane);
+            inside.columns[..own.width].iter_mut().for_each(|lanes| *lanes |= 1 << lane);
+        }
+        inside
+    }
+
+    /// The lanes whose images hold a position of the common frame.
+    pub fn lanes(&self, position: Pixel) -> u64 {
+        self.rows[position.y] & self.columns[position.x]
+    }
+}
+
+/// Up to `LANES` images side by side.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    /// In `(y, x, channel)` order.
+    pub lines: &'a [Lanes],
+    /// Lane by lane, ascending.
+    pub ids: &'a [ImageId],
+    /// None where all images are of one size.
+    pub inside: Option<&'a Inside>,
+}
+
 /// Position-major copy of a region of some images.
 ///
 /// Stored as groups of `LANES` images; within a group `(y, x, channel)` lines follow each other, so that all a scan
@@ -21,13 +57,21 @@ pub struct Lanes(pub [u8; LANES]);
 #[derive(Debug, Default)]
 pub struct Planes {
     ids: Vec<ImageId>,
+    region: Option<Rect>,
     lines: Vec<Lanes>,
     lines_per_group: usize,
+    /// One a group, or none at all.
+    inside: Vec<Inside>,
 }
 
 impl Planes {
-    /// Copies `region` of the images `ids` (in ascending order, so that lanes are in pool order), reusing memory.
-    pub fn gather(&mut self, corpus: &Corpus, ids: impl Iterator<Item = ImageId>, region: Rect) {
+    /// Copies `region` of the images `ids` (in ascending order, so that lanes are in pool order), reusing memory. What
+    /// it holds of the same images it keeps, so planes serve one corpus in all their life.
+    pub fn gather(&mut self, corpus: &Corpus, ids: impl Iterator<Item = ImageId> + Clone, region: Rect) {
+        if self.region == Some(region) && ids.clone().eq(self.ids.iter().copied()) {
+            return;
+        }
+        self.region = Some(region);
         self.ids.clear();
         self.ids.extend(ids);
         debug_assert!(self.ids.is_sorted());
@@ -48,6 +92,11 @@ impl Planes {
                 }
             }
         }
+        self.inside.clear();
+        if !corpus.is_of_one_size() {
+            let inside = |ids: &[ImageId]| Inside::new(corpus.extent(), ids.iter().map(|&id| corpus.own(id)));
+            self.inside.extend(self.ids.chunks(LANES).map(inside));
+        }
     }
 
     /// The images, lane by lane: image `k` is lane `k % LANES` of group `k / LANES`.
@@ -59,17 +108,19 @@ impl Planes {
         self.ids.len().div_ceil(LANES)
     }
 
-    /// Lines of one group, in `(y, x, channel)` order, and the ids of its lanes.
-    pub fn group(&self, group: usize) -> (&[Lanes], &[ImageId]) {
+    pub fn group(&self, group: usize) -> Group<'_> {
         let ids = &self.ids[group * LANES..];
-        (&self.lines[group * self.lines_per_group..][..self.lines_per_group], &ids[..ids.len().min(LANES)])
+        Group {
+            lines: &self.lines[group * self.lines_per_group..][..self.lines_per_group],
+            ids: &ids[..ids.len().min(LANES)],
+            inside: self.inside.get(group),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::Extent;
 
     #[test]
     fn lanes_hold_the_images_bytes() {
@@ -81,7 +132,8 @@ mod tests {
         planes.gather(&corpus, corpus.ids(), region);
         assert_eq!(planes.groups(), 2);
         for k in 0..n {
-            let (lines, ids) = planes.group(k / LANES);
+            let Group { lines, ids, inside } = planes.group(k / LANES);
+            assert!(inside.is_none());
             let id = ids[k % LANES];
             for pixel in region.pixels() {
                 for channel in 0..channels {
@@ -90,5 +142,46 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn other_images_or_another_region_take_the_place_of_what_was_held() {
+        let extent = Extent::new(2, 3);
+        let bytes: Vec<u8> = (0..30).collect();
+        let corpus = Corpus::new(&bytes, 5, extent, 1).unwrap();
+        let row = |y| Rect { y, x: 0, height: 1, width: 3 };
+        let mut planes = Planes::default();
+        for (ids, region) in
+            [([0, 1], row(0)), ([0, 1], row(0)), ([0, 1], row(1)), ([0, 4], row(1)), ([3, 4], row(1))]
+        {
+            planes.gather(&corpus, ids.iter().map(|&id| ImageId(id)), region);
+            let group = planes.group(0);
+            for (lane, &id) in ids.iter().enumerate() {
+                assert_eq!(group.ids[lane], ImageId(id));
+                for x in 0..3 {
+                    let value = corpus.value(ImageId(id), Pixel { y: region.y, x })[0];
+                    assert_eq!(group.lines[x].0[lane], value);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn positions_lie_inside_the_images_that_hold_them() {
+        let (extent, count) = (Extent::new(3, 4), 70);
+        let bytes = vec![0; count * extent.area()];
+        let sizes: Vec<i32> = (0..count as i32).flat_map(|k| [1 + k % 3, 1 + k % 4]).collect();
+        let corpus = Corpus::new(&bytes, count, extent, 1).unwrap().with_sizes(&sizes).unwrap();
+        let mut planes = Planes::default();
+        planes.gather(&corpus, corpus.ids(), Rect { y: 1, x: 1, height: 2, width: 2 });
+        for (k, id) in corpus.ids().enumerate() {
+            let inside = planes.group(k / LANES).inside.unwrap();
+            for position in extent.pixels() {
+                let own = corpus.own(id);
+                let holds = position.y < own.height && position.x < own.width;
+                assert_eq!(inside.lanes(position) >> (k % LANES) & 1 == 1, holds);
+            }
+        }
+        assert_eq!(planes.group(1).inside.unwrap().lanes(Pixel { y: 0, x: 0 }), (1 << 6) - 1);
     }
 }

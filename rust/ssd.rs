@@ -20,11 +20,11 @@ mod x86;
 pub use path::Path;
 pub use probe::{Probe, Reach};
 
-use probe::Span;
+use probe::{Place, Span};
 
 use crate::corpus::{Corpus, ImageId};
 use crate::geometry::{Extent, Pixel};
-use crate::planes::{Lanes, LANES};
+use crate::planes::{Group, Inside, Lanes, LANES};
 use crate::pool::{Builder, Candidate, Keep};
 use crate::window::Taps;
 
@@ -47,7 +47,7 @@ pub fn reference(
     for &(weight, end) in &taps.shells {
         let mut squares = 0;
         for &offset in &taps.offsets[start..end] {
-            let theirs = corpus.value(image, corpus.extent().step_clamped(source, offset));
+            let theirs = corpus.value(image, corpus.own(image).step_clamped(source, offset));
             let ours = &canvas[frame.flat(frame.step_clamped(pixel, offset)) * corpus.channels()..];
             for (&theirs, &ours) in theirs.iter().zip(ours) {
                 squares += square(theirs, i16::from(ours));
@@ -115,24 +115,25 @@ struct Outcome {
     whole: bool,
 }
 
-/// Scans all sources of one group. `floor` is 0, or infinite for lanes that are no candidates.
+/// Scans all sources of one group. `floor` is 0, or infinite for lanes that are no candidates anywhere.
 fn scan(
     path: Path,
     probe: &Probe,
-    group: &[Lanes],
+    group: Group,
     context: &[i16],
     floor: &[f32; LANES],
     limits: Limits,
     sums: &mut Sums,
 ) {
-    assert!(group.len() >= probe.region.area() && group.len().is_multiple_of(probe.region.area()));
+    let Group { lines, inside, .. } = group;
+    assert!(lines.len() >= probe.region.area() && lines.len().is_multiple_of(probe.region.area()));
     assert_eq!(context.len(), probe.canvas_bytes.len());
     sums.rows.resize(probe.sources.len(), [0.0; LANES]);
-    let windows = Windows { group, lines: &probe.lines, context, spans: &probe.spans };
+    let windows = Windows { group: lines, inside, probe, context };
     match path {
-        // SAFETY: a path is only made where the CPU has its features (`available`); `lines` index `group` because
-        // `Probe::new` took them from `region`, whose area × channels is the length of a group; `lines` holds as many
-        // terms for each source as `context`, which is as long as the last span's end.
+        // SAFETY: a path is only made where the CPU has its features (`available`); the lines of a place index the group
+        // from its base on because `Probe::new` took them from `region`, whose area × channels is the length of a group;
+        // there are as many for each source as terms in `context`, which is as long as the last span's end.
         #[cfg(target_arch = "x86_64")]
         Path::Avx512 => unsafe { x86::scan_avx512(windows, floor, limits, sums) },
         // SAFETY: as above.
@@ -146,12 +147,39 @@ fn scan(
 #[derive(Clone, Copy)]
 struct Windows<'a> {
     group: &'a [Lanes],
+    inside: Option<&'a Inside>,
+    probe: &'a Probe,
+    context: &'a [i16],
+}
+
+/// One window of all lanes: which lines of which group its terms read.
+#[derive(Clone, Copy)]
+struct Lined<'a> {
+    group: &'a [Lanes],
     lines: &'a [u32],
     context: &'a [i16],
     spans: &'a [Span],
 }
 
-/// Runs `window(lines, limit, row)` for source after source, minding the limits. Inlined into its callers, so that the
+impl<'a> Windows<'a> {
+    fn window(&self, source: usize) -> Lined<'a> {
+        let Self { group, probe, context, .. } = *self;
+        let Place { row, base } = probe.places[source];
+        Lined {
+            group: &group[base..],
+            lines: &probe.lines[row..][..context.len()],
+            context,
+            spans: &probe.spans,
+        }
+    }
+
+    /// The lanes that have a pixel at a source position, one bit each.
+    fn lanes(&self, source: usize) -> u64 {
+        self.inside.map_or(u64::MAX, |inside| inside.lanes(self.probe.sources[source]))
+    }
+}
+
+/// Runs `compare(window, limit, row)` for source after source, minding the limits. Inlined into its callers, so that the
 /// compiler may use their instructions.
 #[inline(always)]
 fn scan_sources(
@@ -159,21 +187,30 @@ fn scan_sources(
     floor: &[f32; LANES],
     mut limits: Limits,
     sums: &mut Sums,
-    mut window: impl FnMut(&[u32], f32, &mut [f32; LANES]) -> Outcome,
+    mut compare: impl FnMut(Lined, f32, &mut [f32; LANES]) -> Outcome,
 ) {
-    let terms = windows.context.len();
     let Sums { live, rows, best, least, terms: computed } = sums;
     live.clear();
     *best = [f32::INFINITY; LANES];
     *least = f32::INFINITY;
     *computed = 0;
-    let candidates = floor.iter().filter(|&&floor| floor == 0.0).count();
+    let lane_of = |(lane, &floor): (usize, &f32)| u64::from(floor == 0.0) << lane;
+    let candidates = floor.iter().enumerate().map(lane_of).fold(0, |lanes, lane| lanes | lane);
     for source in 0..rows.len() {
+        let lanes = windows.lanes(source);
+        if candidates & lanes == 0 {
+            continue;
+        }
         let row = &mut rows[live.len()];
-        let outcome = window(&windows.lines[source * terms..][..terms], limits.limit, row);
+        let outcome = compare(windows.window(source), limits.limit, row);
         *computed += outcome.terms;
         if !outcome.whole {
             continue;
+        }
+        if candidates & !lanes != 0 {
+            for (lane, sum) in row.iter_mut().enumerate() {
+                *sum = if lanes >> lane & 1 == 1 { *sum } else { f32::INFINITY };
+            }
         }
         live.push(source);
         for (best, &sum) in best.iter_mut().zip(row.iter()) {
@@ -188,7 +225,7 @@ fn scan_sources(
         }
         if limits.first_zero
             && row_least == 0.0
-            && best.iter().filter(|&&best| best == 0.0).count() == candidates
+            && best.iter().filter(|&&best| best == 0.0).count() == candidates.count_ones() as usize
         {
             return;
         }
@@ -211,25 +248,18 @@ fn least_of(row: &[f32; LANES]) -> f32 {
 }
 
 fn scan_portable(windows: Windows, floor: &[f32; LANES], limits: Limits, sums: &mut Sums) {
-    scan_sources(windows, floor, limits, sums, |lines, limit, row| {
-        portable(windows, lines, floor, limit, row)
-    });
+    scan_sources(windows, floor, limits, sums, |window, limit, row| portable(window, floor, limit, row));
 }
 
 /// One window of all lanes.
-fn portable(
-    windows: Windows,
-    lines: &[u32],
-    floor: &[f32; LANES],
-    limit: f32,
-    row: &mut [f32; LANES],
-) -> Outcome {
+fn portable(window: Lined, floor: &[f32; LANES], limit: f32, row: &mut [f32; LANES]) -> Outcome {
+    let Lined { group, lines, context, spans } = window;
     *row = *floor;
     let mut start = 0;
-    for span in windows.spans {
+    for span in spans {
         let mut squares = [0_i32; LANES];
-        for (&line, &value) in lines[start..span.end].iter().zip(&windows.context[start..span.end]) {
-            let bytes = &windows.group[line as usize].0;
+        for (&line, &value) in lines[start..span.end].iter().zip(&context[start..span.end]) {
+            let bytes = &group[line as usize].0;
             for lane in 0..LANES {
                 let difference = i32::from(i16::from(bytes[lane]) - value);
                 squares[lane] += difference * difference;
@@ -258,7 +288,7 @@ pub struct Scratch {
 }
 
 /// The bare scan of one group, no work left out; returns the least sum.
-pub fn scan_plainly(path: Path, probe: &Probe, group: &[Lanes], canvas: &[u8], scratch: &mut Scratch) -> f32 {
+pub fn scan_plainly(path: Path, probe: &Probe, group: Group, canvas: &[u8], scratch: &mut Scratch) -> f32 {
     probe.context(canvas, &mut scratch.context);
     scan(path, probe, group, &scratch.context, &[0.0; LANES], Limits::NONE, &mut scratch.sums);
     scratch.sums.least
@@ -266,16 +296,17 @@ pub fn scan_plainly(path: Path, probe: &Probe, group: &[Lanes], canvas: &[u8], s
 
 /// Scans one group of images around one pixel of one canvas and offers the near ones to the pool.
 ///
-/// `ids` ascend. A canvas is its bytes and the images that must not serve the pixel.
+/// A canvas is its bytes and the images that must not serve the pixel.
 pub fn offer_group(
     path: Path,
     probe: &Probe,
-    (group, ids): (&[Lanes], &[ImageId]),
+    group: Group,
     (canvas, barred): (&[u8], &[ImageId]),
     pool: &mut Builder,
     scratch: &mut Scratch,
 ) {
     let Scratch { context, sums, done, total } = scratch;
+    let ids = group.ids;
     probe.context(canvas, context);
     // Lanes past the last image and barred images are as far as can be.
     let mut floor = [f32::INFINITY; LANES];
@@ -300,7 +331,7 @@ pub fn offer_group(
     }
 
     let settle = |source: usize, lane: usize, sum: f32| Candidate {
-        distance: if sum == 0.0 { 0.0 } else { probe.settle(group, lane, source, context) },
+        distance: if sum == 0.0 { 0.0 } else { probe.settle(group.lines, lane, source, context) },
         image: ids[lane],
         source: probe.sources[source],
     };

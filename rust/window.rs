@@ -102,6 +102,16 @@ impl Window {
 }
 
 impl Taps {
+    /// Upper left and lower right corner of the least rectangle that holds all taps.
+    pub fn corners(&self) -> [Offset; 2] {
+        let (mut low, mut high) = (Offset { dy: 0, dx: 0 }, Offset { dy: 0, dx: 0 });
+        for &Offset { dy, dx } in &self.offsets {
+            low = Offset { dy: low.dy.min(dy), dx: low.dx.min(dx) };
+            high = Offset { dy: high.dy.max(dy), dx: high.dx.max(dx) };
+        }
+        [low, high]
+    }
+
     /// `Σ_δ G(δ)` over the known taps.
     pub fn total_weight(&self) -> f64 {
         let mut start = 0;

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
-use npgen::geometry::{Extent, Rect};
+use npgen::geometry::{Extent, Offset, Rect};
 use npgen::model::{Account, Model};
 use npgen::order::{fill_order, FillOrder};
 use npgen::pool::{Keep, Rule};
@@ -24,6 +24,8 @@ const COUNT: usize = 1_500;
 
 struct Scene {
     bytes: Vec<u8>,
+    /// `(N, 2)` height and width of each image, or none.
+    sizes: Option<Vec<i32>>,
     window: Window,
     known: Vec<bool>,
     order: FillOrder,
@@ -46,6 +48,7 @@ impl Scene {
         seed.pixels().for_each(|pixel| known[EXTENT.flat(pixel)] = true);
         Self {
             bytes: common::images(COUNT, EXTENT, CHANNELS),
+            sizes: None,
             window: Window::new(7, 1.2, EXTENT).unwrap(),
             order: fill_order(EXTENT, &known, 7, &AtomicBool::new(false)).unwrap(),
             known,
@@ -54,12 +57,36 @@ impl Scene {
         }
     }
 
+    /// Images of sizes from 1×1 to the whole frame, beyond which they go on as their edges do; sources from anywhere.
+    fn of_several_sizes() -> Self {
+        let mut scene = Self::new(Some(2));
+        scene.bytes.truncate(200 * EXTENT.area() * CHANNELS); // enough, as each has more positions
+        let side = |k: usize, limit: usize| (1 + k % limit) as i32;
+        let sizes = (0..scene.count()).flat_map(|k| [side(k / 3, EXTENT.height), side(k / 2, EXTENT.width)]);
+        let sizes: Vec<i32> = sizes.collect();
+        let images = scene.bytes.chunks_exact_mut(EXTENT.area() * CHANNELS);
+        for (image, size) in images.zip(sizes.chunks_exact(2)) {
+            let own = Extent::new(size[0] as usize, size[1] as usize);
+            for pixel in EXTENT.pixels() {
+                let edge = EXTENT.flat(own.step_clamped(pixel, Offset { dy: 0, dx: 0 })) * CHANNELS;
+                image.copy_within(edge..edge + CHANNELS, EXTENT.flat(pixel) * CHANNELS);
+            }
+        }
+        scene.sizes = Some(sizes);
+        scene
+    }
+
+    fn count(&self) -> usize {
+        self.bytes.len() / (EXTENT.area() * CHANNELS)
+    }
+
     fn model(&self, path: Path) -> Model<'_> {
+        let corpus = Corpus::new(&self.bytes, self.count(), EXTENT, CHANNELS).unwrap();
         Model {
-            corpus: Corpus::new(&self.bytes, COUNT, EXTENT, CHANNELS).unwrap(),
+            corpus: self.sizes.as_ref().map_or(corpus, |sizes| corpus.with_sizes(sizes).unwrap()),
             frame: EXTENT,
             window: &self.window,
-            radius: 2,
+            radius: if self.sizes.is_some() { usize::MAX } else { 2 },
             rule: Rule::new(0.1, 3, Keep::Best).unwrap(),
             elsewhere: 0,
             quota: self.quota,
@@ -114,8 +141,38 @@ fn threads_batches_paths_and_routes_agree() {
     check_agreement(&Scene::new(Some(2)));
 }
 
+#[test]
+fn sources_lie_inside_images_of_several_sizes() {
+    let scene = Scene::of_several_sizes();
+    check_agreement(&scene);
+    let sizes = scene.sizes.as_ref().unwrap();
+    let outcome = scene.fill((Path::best(), 2, 3), None, false).unwrap();
+    for [image_id, y, x, pool_size] in &outcome.ids {
+        for pixel in &scene.order.pixels {
+            let at = EXTENT.flat(*pixel);
+            let size = &sizes[2 * image_id[at] as usize..][..2];
+            assert!(pool_size[at] > 0 && y[at] < size[0] && x[at] < size[1]);
+        }
+    }
+}
+
+#[test]
+fn canvases_of_the_same_images_are_filled_as_each_alone() {
+    let scene = Scene::new(Some(2));
+    let lists = [1, 2].map(|step| (0..COUNT as u32).step_by(step).map(ImageId).collect::<Vec<_>>());
+    let mixed: Vec<_> = [0, 1, 0, 1, 0].map(|which: usize| lists[which].clone()).into();
+    let alike = lists.map(|list| scene.fill((Path::best(), 2, 5), Some(&vec![list; 5]), false).unwrap());
+    for threads in [1, 2, 8] {
+        let outcome = scene.fill((Path::best(), threads, 5), Some(&mixed), false).unwrap();
+        for k in 0..5 {
+            assert_eq!(outcome.pixels[k], alike[k % 2].pixels[k]);
+            assert_eq!(outcome.ids[k], alike[k % 2].ids[k]);
+        }
+    }
+}
+
 fn check_agreement(scene: &Scene) {
-    let everything: Vec<ImageId> = (0..COUNT as u32).map(ImageId).collect();
+    let everything: Vec<ImageId> = (0..scene.count() as u32).map(ImageId).collect();
     let lists = vec![everything; 3];
     let best = Path::best();
     let expected = scene.fill((best, 1, 3), None, false).unwrap();

@@ -328,8 +328,8 @@ def test_open_misses_a_file(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version in .* must be at most 1, got 2: it needs a newer npgen"),
-        ({"version": "1"}, "version in .* must be at most 1, got '1'"),
+        ({"version": 3}, "version in .* must be at most 2, got 3: it needs a newer npgen"),
+        ({"version": "1"}, "version in .* must be at most 2, got '1'"),
         ({"format": "zarr"}, "format in .* must be 'npgen-corpus', got 'zarr'"),
         (
             {"shape": [6, 5, 4]},

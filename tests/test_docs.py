@@ -17,7 +17,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 
 # Big runs and trainings are made small: what is tested is that the commands are right.
-SMALLER = [(r"-n [12]000\b", "-n 20"), (r"^npgen generate photos -n \d+", "npgen generate photos -n 8")]
+SMALLER = [
+    (r"-n [12]000\b", "-n 20"),
+    (r"^npgen generate photos -n \d+", "npgen generate photos -n 8"),
+    (r"--size 64 96", "--size 16 18"),
+]
 ADDED = {
     "npgen encoder train": "--epochs 1 --batch-size 16",
     "npgen bench": "--seconds 0.1 --batch-size 4",
@@ -60,7 +64,7 @@ def write_idx(path, array):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, colours):
-    """A folder with what the commands expect of every user: photos, in class folders."""
+    """A folder with what the commands expect of every user: photos, in class folders, and textures."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NPGEN_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("npgen.classifier._epochs", lambda shown, count: 1)
@@ -68,6 +72,9 @@ def folder(tmp_path, monkeypatch, colours):
         inside = tmp_path / "photos" / colours.classes[colours.labels[k % len(colours)]]
         inside.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(inside / f"{k}.png")
+    (tmp_path / "textures").mkdir()
+    for k, side in enumerate((12, 24, 36)):
+        Image.fromarray(np.concatenate(colours.images[: side // 12], k % 2)).save(tmp_path / "textures" / f"{k}.png")
     return tmp_path
 
 

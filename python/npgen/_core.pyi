@@ -81,6 +81,7 @@ class Filler:
         compare: bool,
         threads: int,
         elsewhere: int = 0,
+        sizes: NDArray[np.int32] | None = None,
     ) -> Filler: ...
     def fill(
         self,

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from npgen.architecture import Architecture, Layer
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_one_size
 from npgen.encoder import resolve_device
 from npgen.errors import invalid
 from npgen.files import parse_json, write_bytes
@@ -266,9 +266,10 @@ def load_classifier(
     Raises
     ------
     ValueError
-        If the corpus has no labels, or one only, or the kept file is damaged.
+        If the corpus has no labels, or one only, or images of several sizes, or the kept file is damaged.
     """
     labels_of(corpus)
+    check_one_size(corpus, "a classifier")
     recipe = ClassifierRecipe.for_corpus(corpus) if recipe is None else recipe
     key = classifier_id(recipe, corpus)
     kept = _in_memory.setdefault(corpus, {})

@@ -17,6 +17,7 @@ from npgen import npy
 from npgen.errors import check_type, invalid
 from npgen.files import new_folder, sha256_file
 from npgen.manifest import Manifest, corpus_hash, read_manifest, write_manifest
+from npgen.sizes import checked_sizes, misfits, range_of, side_by_side
 from npgen.validate import check_name, checked_classes, checked_images, checked_labels, checked_source
 
 # Images up to this size are hashed whenever they are opened: a second's work at most.
@@ -46,7 +47,8 @@ class Corpus:
     Attributes
     ----------
     images
-        (N, H, W, C) uint8, read-only; C is 1 or 3.
+        (N, H, W, C) uint8, read-only; C is 1 or 3. Where images are of several sizes, each fills the upper left and
+        goes on from there as its edges do; `image` returns it as it is.
     labels
         (N,) int64, read-only, or None.
     classes
@@ -61,6 +63,8 @@ class Corpus:
         Where the images came from, JSON-able.
     stored_hashes
         `array_hashes` as the manifest has them; None while the corpus is in memory only.
+    sizes
+        (N, 2) int32, height and width of each image, read-only; None where all fill the frame.
     """
 
     images: npt.NDArray[np.uint8]  # (N, H, W, C)
@@ -71,11 +75,12 @@ class Corpus:
     heldout: Corpus | None = None
     source: dict[str, Any] = field(default_factory=dict)
     stored_hashes: dict[str, str] | None = None
+    sizes: npt.NDArray[np.int32] | None = None  # (N, 2)
 
     def __post_init__(self) -> None:
-        self.images.flags.writeable = False  # also after unpickling, which forgets it
-        if self.labels is not None:
-            self.labels.flags.writeable = False
+        for array in (self.images, self.labels, self.sizes):
+            if array is not None:
+                array.flags.writeable = False  # also after unpickling, which forgets it
 
     @classmethod
     def from_arrays(
@@ -87,6 +92,7 @@ class Corpus:
         name: str = "arrays",
         heldout: Corpus | None = None,
         source: dict[str, Any] | None = None,
+        keep_sizes: bool = False,
     ) -> Corpus:
         """Make a corpus in memory.
 
@@ -105,6 +111,9 @@ class Corpus:
             Real images of the same shape and classes, kept apart for evaluation.
         source
             Where the images came from, JSON-able.
+        keep_sizes
+            Whether `images` may be a list of images of several heights and widths, which then keep them. Only the model
+            "texture" takes such a corpus.
 
         Returns
         -------
@@ -118,21 +127,23 @@ class Corpus:
         TypeError
             If a dtype is not as above.
         """
-        pixels = checked_images(images)
+        pixels, sizes = side_by_side(images) if keep_sizes else (checked_images(images), None)
         numbers = None if labels is None else checked_labels(labels, len(pixels))
         names = None if classes is None else checked_classes(classes, numbers)
         check_name(name)
         if heldout is not None:
             check_type("heldout", heldout, Corpus)
-            _check_heldout(heldout, pixels.shape[1:], numbers is not None, names)
-        return cls(pixels, numbers, names, name, None, heldout, checked_source({} if source is None else source))
+            _check_heldout(heldout, _shape(pixels, sizes), numbers is not None, names)
+        origin = checked_source({} if source is None else source)
+        return cls(pixels, numbers, names, name, None, heldout, origin, sizes=sizes)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __repr__(self) -> str:
         count, height, width, channels = self.images.shape
-        parts = [f"{self.name!r}", f"{count} images {height}x{width}x{channels}"]
+        size = f"{height}x{width}x{channels}" if self.sizes is None else f"{range_of(self.sizes)}, {channels} channels"
+        parts = [f"{self.name!r}", f"{count} images {size}"]
         if self.classes is not None:
             parts.append(f"{len(self.classes)} classes")
         elif self.labels is not None:
@@ -146,20 +157,40 @@ class Corpus:
         # A memory map pickles as all its bytes; a corpus on disk is opened again instead.
         if self.path is not None:
             return _reopen, (self.path, self.hash)
-        return Corpus, (self.images, self.labels, self.classes, self.name, None, self.heldout, self.source)
+        rest = (self.name, None, self.heldout, self.source, None, self.sizes)
+        return Corpus, (self.images, self.labels, self.classes, *rest)
 
     @cached_property
     def array_hashes(self) -> dict[str, str]:
-        """SHA-256 of each array's `.npy` file as `save` writes it: `images` and, if any, `labels`."""
+        """SHA-256 of each array's `.npy` file as `save` writes it: `images` and, if any, `labels` and `sizes`."""
         if self.stored_hashes is not None:
             return self.stored_hashes
-        arrays = {"images": self.images, "labels": self.labels}
+        arrays = {"images": self.images, "labels": self.labels, "sizes": self.sizes}
         return {key: npy.sha256_array(array) for key, array in arrays.items() if array is not None}
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 over format version, shape, array hashes and classes: what keys and runs refer to."""
         return corpus_hash(self.images.shape, self.array_hashes, self.classes)
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return one image at its own size, (h, w, C)."""
+        image: npt.NDArray[np.uint8] = self.images[index]
+        if self.sizes is None:
+            return image
+        height, width = self.sizes[index]
+        return image[:height, :width]
+
+    def holds(
+        self, image_id: npt.NDArray[np.integer[Any]], y: npt.NDArray[np.integer[Any]], x: npt.NDArray[np.integer[Any]]
+    ) -> npt.NDArray[np.bool_]:
+        """Tell which addresses, in arrays of one shape, are those of a pixel."""
+        exists = (image_id >= 0) & (image_id < len(self)) & (y >= 0) & (x >= 0)
+        if self.sizes is None:
+            height, width = self.images.shape[1:3]
+            return exists & (y < height) & (x < width)
+        size = self.sizes[np.where(exists, image_id, 0)]  # (…, 2)
+        return exists & (y < size[..., 0]) & (x < size[..., 1])
 
     def class_of(self, image: int) -> str | None:
         """Name the class of an image: by its label where classes have no names, None where there are no labels."""
@@ -278,8 +309,16 @@ def open_corpus(path: str | os.PathLike[str], *, verified: bool = True) -> Corpu
     labels = None
     if "labels" in manifest.sha256:
         labels = npy.open_array(folder / "labels.npy", np.int64, manifest.shape[:1])
+    sizes = None
+    if "sizes" in manifest.sha256:
+        sizes = npy.open_array(folder / "sizes.npy", np.int32, (manifest.shape[0], 2))
+        try:
+            checked_sizes(sizes, manifest.shape)
+        except ValueError as error:
+            raise ValueError(f"{folder / 'sizes.npy'} must hold the sizes of its images: {error}") from error
     if verified and images.nbytes <= HASHED_BYTES:
         check_hashes(folder, manifest.sha256)
+        check_extension(folder, images, sizes)
     if verified and labels is not None:
         try:
             checked_labels(labels, len(images))
@@ -290,13 +329,14 @@ def open_corpus(path: str | os.PathLike[str], *, verified: bool = True) -> Corpu
     heldout = None
     if verified and manifest.heldout is not None:
         heldout = open_corpus(folder / "heldout")
-        _check_heldout(heldout, manifest.shape[1:], labels is not None, manifest.classes)
+        _check_heldout(heldout, _shape(images, sizes), labels is not None, manifest.classes)
         if heldout.hash != manifest.heldout:
             raise ValueError(
                 f"{folder / 'heldout'} must be the corpus of hash {manifest.heldout}, got {heldout.hash}: "
                 "the held-out images were exchanged; build the corpus again"
             )
-    return Corpus(images, labels, manifest.classes, manifest.name, folder, heldout, manifest.source, manifest.sha256)
+    rest = (folder, heldout, manifest.source, manifest.sha256, sizes)
+    return Corpus(images, labels, manifest.classes, manifest.name, *rest)
 
 
 def check_hashes(folder: Path, sha256: dict[str, str]) -> None:
@@ -308,6 +348,24 @@ def check_hashes(folder: Path, sha256: dict[str, str]) -> None:
             raise ValueError(f"{file} must have sha256 {expected}, got {found}: it was altered; build the corpus again")
 
 
+def check_extension(folder: Path, images: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int32] | None) -> None:
+    """Raise ValueError unless the images of a corpus folder go on beyond their own sizes as their edges do."""
+    if sizes is not None and (number := next(misfits(images, sizes), None)) is not None:
+        raise ValueError(
+            f"{folder / 'images.npy'} must repeat the edges of images beyond their sizes, got others at image "
+            f"{number}; build the corpus again"
+        )
+
+
+def check_one_size(corpus: Corpus, what: str) -> None:
+    """Raise ValueError unless all images of a corpus are of one size, as `what` needs."""
+    if corpus.sizes is not None:
+        raise ValueError(
+            f"corpus must be of images of one size for {what}, got {corpus.name!r} of {range_of(corpus.sizes)}. "
+            "Build one with: npgen corpus build … --size HEIGHT WIDTH"
+        )
+
+
 def seal_corpus(corpus: Corpus, folder: Path, sha256: dict[str, str]) -> None:
     """Write the manifest of a folder that holds the arrays of a corpus, and its held-out images, already.
 
@@ -316,9 +374,9 @@ def seal_corpus(corpus: Corpus, folder: Path, sha256: dict[str, str]) -> None:
     corpus
         What the folder holds.
     folder
-        Folder from `files.new_folder` with `images.npy` and, for a labelled corpus, `labels.npy`.
+        Folder from `files.new_folder` with `images.npy` and, where the corpus has them, `labels.npy` and `sizes.npy`.
     sha256
-        Hashes of these files, under `images` and `labels`.
+        Hashes of these files, by their names.
     """
     heldout = None if corpus.heldout is None else corpus.heldout.hash
     manifest = Manifest(corpus.name, corpus.images.shape, corpus.classes, sha256, heldout, corpus.source)
@@ -353,9 +411,8 @@ def demo_corpus() -> Corpus:
 
 
 def _write(corpus: Corpus, folder: Path) -> None:
-    sha256 = {"images": npy.write_array(folder / "images.npy", corpus.images)}
-    if corpus.labels is not None:
-        sha256["labels"] = npy.write_array(folder / "labels.npy", corpus.labels)
+    arrays = {"images": corpus.images, "labels": corpus.labels, "sizes": corpus.sizes}
+    sha256 = {key: npy.write_array(folder / f"{key}.npy", array) for key, array in arrays.items() if array is not None}
     if corpus.heldout is not None:
         (folder / "heldout").mkdir()
         _write(corpus.heldout, folder / "heldout")
@@ -374,8 +431,13 @@ def _reopen(path: Path, expected: str) -> Corpus:
     return corpus
 
 
+def _shape(images: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int32] | None) -> tuple[int, ...]:
+    """Return what images of one corpus have in common: (H, W, C) or, where sizes differ, (C,)."""
+    return images.shape[1:] if sizes is None else images.shape[3:]
+
+
 def _check_heldout(heldout: Corpus, shape: tuple[int, ...], labelled: bool, classes: tuple[str, ...] | None) -> None:
-    if heldout.images.shape[1:] != shape:
+    if heldout.images.shape[-len(shape) :] != shape:
         raise invalid("heldout", f"images of shape {shape}", heldout.images.shape[1:])
     if (heldout.labels is not None) != labelled or heldout.classes != classes:
         wanted = f"{'labelled' if labelled else 'unlabelled'}, with classes {classes}"

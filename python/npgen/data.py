@@ -6,7 +6,9 @@ import hashlib
 import operator
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from npgen.corpus import Corpus, home, open_corpus, seal_corpus
 from npgen.errors import check_type, invalid
 from npgen.files import new_folder, refuse_existing
 from npgen.pictures import Mode, as_picture, plain_mode, to_pixels
+from npgen.sizes import common_frame, extended, unless_one
 from npgen.sources import Split, corpus_split, dataset_split, default_name, open_source
 from npgen.validate import check_name
 
@@ -37,7 +40,9 @@ class BuildOptions:
     mode
         Convert every image to grey or RGB. None: the images must all be plain 8-bit grey or all plain RGB.
     size
-        (H, W) to resize every image to. None: the images must all be of one size.
+        (H, W) to resize every image to. None: the images must all be of one size, or keep theirs.
+    keep_sizes
+        Whether images may be of several sizes, which they keep. Only the model "texture" takes such a corpus.
     holdout
         Share of the images to hold out, the same share of each class; 0 to hold out none.
     name
@@ -50,6 +55,7 @@ class BuildOptions:
     download: bool = False
     mode: Mode | None = None
     size: tuple[int, int] | None = None
+    keep_sizes: bool = False
     holdout: float = 0.0
     name: str | None = None
     quiet: bool = False
@@ -59,6 +65,9 @@ class BuildOptions:
             raise invalid("mode", "'grey' or 'rgb'", self.mode)
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
             raise invalid("size", "a height and a width of 1 or more", self.size)
+        check_type("keep_sizes", self.keep_sizes, bool)
+        if self.keep_sizes and self.size is not None:
+            raise invalid("size", "None where images keep their sizes", self.size)
         if not 0 <= self.holdout < 1:
             raise invalid("holdout", "at least 0 and less than 1", self.holdout)
         if self.name is not None:
@@ -155,10 +164,11 @@ class _Uniform:
                 "mode must be 'grey' or 'rgb' for a mixture of both, got None, "
                 f"{self._first} in {self.mode} and {where} in {plain}"
             )
-        if self._options.size is None and size != self._size:
+        if self._options.size is None and not self._options.keep_sizes and size != self._size:
             raise ValueError(
                 "size must be a height and a width to resize to for images of several sizes, got None, "
-                f"{self._first} of {self._size[1]}x{self._size[0]} and {where} of {size[1]}x{size[0]}"
+                f"{self._first} of {self._size[1]}x{self._size[0]} and {where} of {size[1]}x{size[0]}. "
+                "For the model texture they can also stay as they are: --keep-sizes (keep_sizes=True)"
             )
         assert self.mode is not None
         return to_pixels(picture, self.mode, self._options.size, where)
@@ -178,12 +188,10 @@ def _stream(split: Split, folder: Path, name: str, options: BuildOptions, heldou
         labels.append(_label(label, where))
         return uniform.pixels(as_picture(image, where), where)
 
-    first = convert(0)
-    with npy.array_writer(folder / "images.npy", np.uint8, (split.count, *first.shape)) as writer:
-        writer.write(first[np.newaxis])
-        for index in tqdm(range(1, split.count), desc=name, unit="image", disable=options.quiet or None):
-            writer.write(convert(index)[np.newaxis])
-    images = npy.open_array(folder / "images.npy", np.uint8, writer.shape)  # (N, H, W, C)
+    bar = tqdm(range(split.count), desc=name, unit="image", disable=options.quiet or None)
+    write = _write_of_any_size if options.keep_sizes else _write_of_one_size
+    hashes, sizes = write(folder, map(convert, bar), split)
+    images = npy.open_any_array(folder / "images.npy")  # (N, H, W, C)
     known = [label for label in labels if label is not None]
     if known and len(known) < len(labels):
         missing = split.where(labels.index(None))
@@ -199,14 +207,55 @@ def _stream(split: Split, folder: Path, name: str, options: BuildOptions, heldou
         np.array(known, np.int64) if known else None,
         split.classes if known else None,
         name=name,
-        heldout=heldout,
         source=source,
     )
-    hashes = {"images": writer.sha256}
+    corpus = replace(corpus, heldout=heldout, sizes=sizes)
     if corpus.labels is not None:
         hashes["labels"] = npy.write_array(folder / "labels.npy", corpus.labels)
     seal_corpus(corpus, folder, hashes)
     return open_corpus(folder)
+
+
+def _write_of_one_size(
+    folder: Path, pictures: Iterator[npt.NDArray[np.uint8]], split: Split
+) -> tuple[dict[str, str], npt.NDArray[np.int32] | None]:
+    """Write images as they come; return the hash of their file."""
+    first = next(pictures)
+    with npy.array_writer(folder / "images.npy", np.uint8, (split.count, *first.shape)) as writer:
+        writer.write(first[np.newaxis])
+        for picture in pictures:
+            writer.write(picture[np.newaxis])
+    return {"images": writer.sha256}, None
+
+
+def _write_of_any_size(
+    folder: Path, pictures: Iterator[npt.NDArray[np.uint8]], split: Split
+) -> tuple[dict[str, str], npt.NDArray[np.int32] | None]:
+    """Write images in the frame of the largest, and their sizes if these differ; return the hashes of the files.
+
+    Pictures come only once, so they are put aside until all sizes are known.
+    """
+    aside = folder / "pictures"
+    shapes = []
+    with aside.open("wb") as file:
+        for picture in pictures:
+            file.write(np.ascontiguousarray(picture).data)
+            shapes.append(picture.shape)  # (h, w, C)
+    sizes = np.array([shape[:2] for shape in shapes], np.int32)  # (N, 2)
+    channels = shapes[0][2]
+    frame = common_frame(sizes, channels, split.where)
+    with (
+        aside.open("rb") as file,
+        npy.array_writer(folder / "images.npy", np.uint8, (split.count, *frame, channels)) as writer,
+    ):
+        for shape in shapes:
+            picture = np.frombuffer(file.read(prod(shape)), np.uint8).reshape(shape)
+            writer.write(extended(picture, frame)[np.newaxis])
+    aside.unlink()
+    hashes, differing = {"images": writer.sha256}, unless_one(sizes)
+    if differing is not None:
+        hashes["sizes"] = npy.write_array(folder / "sizes.npy", differing)
+    return hashes, differing
 
 
 def _label(label: Any, where: str) -> int | None:

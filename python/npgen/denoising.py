@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from npgen import _core, npy
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_one_size
 from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
 
 MACHINES: tuple[str, ...] = tuple(_core.score_machines())
@@ -167,10 +167,11 @@ def resized(corpus: Corpus, size: int | tuple[int, int]) -> Corpus:
     height, width = (size, size) if isinstance(size, int) else size
     for side in (height, width):
         check_whole("size", side, 1, LONGEST)
-    if corpus.images.shape[1:3] == (height, width):
+    if corpus.sizes is None and corpus.images.shape[1:3] == (height, width):
         return corpus
     images = np.empty((len(corpus), height, width, corpus.images.shape[3]), np.uint8)
-    for image, source in zip(images, corpus.images, strict=True):
+    for number, image in enumerate(images):
+        source = corpus.image(number)
         picture = Image.fromarray(source[..., 0] if source.shape[2] == 1 else source)
         small = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
         image[...] = small[..., np.newaxis] if small.ndim == 2 else small
@@ -236,6 +237,7 @@ def images_alike(corpus: Corpus, label: int | str | None) -> NDArray[np.int32]:
     ValueError
         If there is no such class.
     """
+    check_one_size(corpus, "a score machine, unless it is given a size")
     number = label_number(corpus, label)
     ids = np.arange(len(corpus)) if number is None else np.flatnonzero(corpus.labels == number)
     cells = _coarse(corpus.images, ids)

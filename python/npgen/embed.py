@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen import npy
-from npgen.corpus import HASHED_BYTES, Corpus
+from npgen.corpus import HASHED_BYTES, Corpus, check_one_size
 from npgen.encoder import AnyEncoder, Encoder
 from npgen.errors import check_type, invalid
 from npgen.files import read_json, sha256_file, write_json
@@ -63,12 +63,13 @@ def embed(
     Raises
     ------
     ValueError
-        If stored keys are damaged, or belong to another encoder or corpus.
+        If stored keys are damaged, or belong to another encoder or corpus, or images are of several sizes.
     OSError
         If there is no space for them.
     """
     check_type("corpus", corpus, Corpus)
     check_type("encoder", encoder, Encoder, PixelEncoder)
+    check_one_size(corpus, "an encoder")
     ranks = ranks or Ranks()
     kept = _IN_MEMORY.setdefault(corpus, {})
     if not ranks.any(encoder.id not in kept):

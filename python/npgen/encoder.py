@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.architecture import Architecture
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_one_size
 from npgen.errors import check_type, invalid
 from npgen.imports import import_whole
 from npgen.pixels import PIXELS, PixelEncoder, check_input
@@ -272,6 +272,7 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
         corpus.
     """
     check_type("corpus", corpus, Corpus)
+    check_one_size(corpus, "an encoder")
     encoder = _find_encoder(spec, corpus, device)
     shape = corpus.images.shape[1:]
     if isinstance(encoder, PixelEncoder) and encoder.shape != shape:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_one_size
 from npgen.entropy import WINDOW, entropy
 from npgen.errors import check_type, check_whole, invalid
 from npgen.evaluation import NEAR_COPY, VERSION, Evaluation, Scores
@@ -196,6 +196,7 @@ def check_scorable(samples: Samples, corpus: Corpus, heldout: Corpus | None, see
     """Return the held-out images, or raise before anything is trained."""
     check_whole("seed", seed, 0)
     check_samples(samples, corpus)
+    check_one_size(corpus, "scores")
     check_type("heldout", heldout, Corpus, type(None))
     if len(samples.images) < FEWEST:
         raise invalid("samples", f"at least {FEWEST}", len(samples.images))

@@ -214,7 +214,7 @@ class Explainer:
         retrieve = self.run.retrieval(self.samples[k : k + 1], self._own(k))
         earlier = sum(len(self.run.cuts(sweep)) - 1 for sweep in range(self.config.sweeps))
         found = retrieve(earlier + stage, self._steps >= 0)
-        return None if found is None else np.sort(found[0])
+        return None if found is None else np.setdiff1d(found[0], self._own(k))
 
     def _own(self, k: int) -> NDArray[np.int32]:
         anchor = self.samples.anchor[k : k + 1]

@@ -12,6 +12,7 @@ from npgen import _core
 from npgen.config import Config, known_rect
 from npgen.corpus import Corpus
 from npgen.errors import check_type, check_whole, invalid
+from npgen.sizes import range_of
 
 # A frame beyond this takes more memory and time than anybody has.
 MOST_PIXELS = 1 << 28
@@ -107,7 +108,8 @@ def candidate_pool(
     Parameters
     ----------
     corpus
-        N source images of the canvas's size.
+        N source images: of the canvas's size, unless `config.size` gives it another. Then, and where images are of
+        several sizes, there is no same place: every q is looked at, as in the model "texture".
     canvas
         (H, W, C) uint8; unknown pixels may hold anything.
     known
@@ -132,9 +134,10 @@ def candidate_pool(
     check_type("corpus", corpus, Corpus)
     check_type("config", config, Config, type(None))
     config = config or Config()
-    config.check_shape(*corpus.images.shape[1:3])
+    frame = canvas_shape(corpus, config)
+    radius = config.locality if is_framed_as(corpus, frame) else max(*frame, *corpus.images.shape[1:3])
     return Pool(
-        *make_filler(corpus.images, config, config.locality, threads=None).candidate_pool(
+        *make_filler(corpus.images, config, radius, None, frame, sizes=corpus.sizes).candidate_pool(
             _typed("canvas", canvas, np.uint8, 3),
             _typed("known", known, np.bool_, 2),
             np.array([_whole_numbers("pixel", "y, x", pixel)], np.int32),  # (1, 2)
@@ -142,6 +145,20 @@ def candidate_pool(
             np.empty(0, np.int32),  # none barred
         )
     )
+
+
+def canvas_shape(corpus: Corpus, config: Config) -> tuple[int, int]:
+    """Return height and width of canvases, or raise ValueError unless they are told and hold window and seed patch."""
+    if config.size is None and corpus.sizes is not None:
+        raise invalid("size", f"(height, width) where images are of several sizes, {range_of(corpus.sizes)}", None)
+    height, width = corpus.images.shape[1:3] if config.size is None else config.size
+    config.check_shape(height, width)
+    return height, width
+
+
+def is_framed_as(corpus: Corpus, frame: tuple[int, int]) -> bool:
+    """Tell whether all images of a corpus are of a size, so that a place in one is a place in the other."""
+    return corpus.sizes is None and corpus.images.shape[1:3] == frame
 
 
 def make_filler(
@@ -152,10 +169,12 @@ def make_filler(
     frame: tuple[int, int] | None = None,
     low_level: bool = True,
     elsewhere: int = 0,
+    sizes: NDArray[np.int32] | None = None,
 ) -> _core.Filler:
     """Set the core up for the images (N, H, W, C) of a corpus, and canvases of a frame (height, width).
 
-    `elsewhere` is how many more images the corpus has, which other processes look at.
+    `elsewhere` is how many more images the corpus has, which other processes look at; `sizes` (N, 2) are those of
+    images that don't fill H×W.
     """
     choice = len(images) + elsewhere - config.exclude_seed_image
     return _core.Filler(
@@ -173,6 +192,7 @@ def make_filler(
         literal=config.tolerance == "corpus",
         threads=threads or 0,
         elsewhere=elsewhere,
+        sizes=sizes,
     )
 
 

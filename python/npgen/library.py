@@ -54,7 +54,7 @@ class Library:
 
     def filler(self, make: Callable[..., _core.Filler], config: Config) -> _core.Filler:
         """Fill canvases from all images, by way of what `make` gives for some of them."""
-        return make(self.corpus.images)
+        return make(self.corpus.images, sizes=self.corpus.sizes)
 
 
 class SharedLibrary(Library):
@@ -121,8 +121,10 @@ class SharedLibrary(Library):
 
     def filler(self, make: Callable[..., _core.Filler], config: Config) -> Any:
         """Fill canvases from all images, each rank looking at its part; see `SharedFiller`."""
-        part = self.corpus.images[self.start : self.end]
-        return SharedFiller(make(part, elsewhere=len(self.corpus) - len(part)), part, self.start, self.ranks, config)
+        own, sizes = slice(self.start, self.end), self.corpus.sizes
+        part = self.corpus.images[own]
+        filler = make(part, elsewhere=len(self.corpus) - len(part), sizes=None if sizes is None else sizes[own])
+        return SharedFiller(filler, part, self.start, self.ranks, config)
 
 
 def _nearest_of(

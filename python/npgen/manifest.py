@@ -13,7 +13,7 @@ from npgen.files import read_json, write_json
 from npgen.validate import check_name
 
 FORMAT = "npgen-corpus"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Manifest:
     classes
         Class names, indexed by label, or None.
     sha256
-        Hash of each array's file: of `images` and, if it has any, of `labels`.
+        Hash of each array's file: of `images` and, if it has any, of `labels` and `sizes`.
     heldout
         Hash of the corpus in the sub-folder `heldout`, or None without one.
     source
@@ -61,8 +61,13 @@ def corpus_hash(shape: Sequence[int], sha256: Mapping[str, str], classes: Sequen
     str
         SHA-256 over these and the format version.
     """
-    identity = [FORMAT, VERSION, list(shape), dict(sha256), None if classes is None else list(classes)]
+    identity = [FORMAT, _version(sha256), list(shape), dict(sha256), None if classes is None else list(classes)]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def _version(sha256: Mapping[str, str]) -> int:
+    """Return the first format version that can say it: 2 is 1 with images of several sizes."""
+    return 2 if "sizes" in sha256 else 1
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -75,7 +80,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     manifest
         What it holds.
     """
-    content = {"format": FORMAT, "version": VERSION, "dtype": "uint8", **asdict(manifest)}
+    version = _version(manifest.sha256)
+    content = {"format": FORMAT, "version": version, "dtype": "uint8", **asdict(manifest)}
     write_json(folder / "manifest.json", content)
 
 
@@ -139,7 +145,7 @@ def _checks(content: dict[str, Any]) -> list[tuple[str, str, bool]]:
             "sha256",
             "a hash for images and, with labels, for labels",
             isinstance(hashes, dict)
-            and {"images"} <= set(hashes) <= {"images", "labels"}
+            and {"images"} <= set(hashes) <= {"images", "labels", *(["sizes"] if content.get("version") == 2 else [])}
             and all(isinstance(digest, str) for digest in hashes.values()),
         ),
         (

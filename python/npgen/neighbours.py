@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from npgen.corpus import Corpus, check_one_size
 from npgen.encoder import AnyEncoder
 from npgen.errors import invalid
-
-if TYPE_CHECKING:
-    from npgen.corpus import Corpus
 
 CHUNK = 1024
 
@@ -77,6 +73,7 @@ def knn_accuracy(
     ValueError
         If the corpus has no labels, lengths differ, or k or a side is out of range.
     """
+    check_one_size(corpus, "an encoder")
     height, width = corpus.images.shape[1:3]
     squares = known_squares(height, width) if squares is None else squares
     if corpus.labels is None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen import _core
 from npgen.config import Config, Model, find_model, known_rect
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.filling import fill_order
+from npgen.filling import canvas_shape, fill_order
+from npgen.seeding import Seeds
 from npgen.trace import Samples
 
 # Where a pixel lies: sample of the block, y, x.
@@ -37,11 +37,7 @@ class Breach:
 
 def inside_corpus(samples: Samples, corpus: Corpus) -> NDArray[np.bool_]:
     """Tell which addresses (n, H, W) exist in the corpus."""
-    trace, extents = samples.trace, corpus.images.shape
-    exists = np.ones(trace.image_id.shape, np.bool_)
-    for part, extent in zip((trace.image_id, trace.y, trace.x), extents, strict=False):
-        exists &= (part >= 0) & (part < extent)
-    return exists
+    return corpus.holds(samples.trace.image_id, samples.trace.y, samples.trace.x)
 
 
 def outside_corpus(samples: Samples, corpus: Corpus) -> Breach:
@@ -62,10 +58,8 @@ class Rules:
         self.corpus, self.config, self.seed = corpus, config, seed
         self.model: Model = find_model(model)
         self.source: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
-        self.shape = config.size or self.source
-        config.check_shape(*self.shape)
-        if config.seed_size > min(self.source):
-            raise invalid("seed_size", f"in 1..={min(self.source)} (the corpus's images)", config.seed_size)
+        self.shape = canvas_shape(corpus, config)
+        self.seeds = Seeds(corpus, config, self.shape, seed)
         if self.model.semantics == "label" and corpus.labels is None:
             raise invalid("corpus", "one with labels, for the model 'class'", corpus.name)
         self.rect = config.seed_rect(*self.shape)
@@ -98,11 +92,10 @@ class Rules:
 
     def _seed_patch(self, samples: Samples) -> Breach:
         trace, (y, x, height, width) = samples.trace, self.rect
-        corners = np.tile(np.array([y, x], np.int32), (len(samples), 1))
-        if self.shape != self.source:  # patches come from anywhere in their images
-            indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
-            room = [side - self.config.seed_size + 1 for side in self.source]
-            corners = _core.draw_seed_places(self.seed, indices, *room)
+        indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
+        corners = self.seeds.corners(indices, samples.anchor)
+        if corners is None:
+            corners = np.tile(np.array([y, x], np.int32), (len(samples), 1))
         rows = corners[:, 0, None, None] + np.arange(height)[:, None]
         columns = corners[:, 1, None, None] + np.arange(width)
         patch = (slice(None), slice(y, y + height), slice(x, x + width))
@@ -135,6 +128,8 @@ class Rules:
             images = min(images, self.config.shortlist)
         if self.config.candidates == "best" and self.model.low_level:
             return images
+        if self.corpus.sizes is not None:
+            return int(self.corpus.sizes.prod(1, dtype=np.int64).sum())
         side = 2 * self.config.locality + 1
         reach = [min(side, extent) if self.model.locality else extent for extent in self.source]
         return images * reach[0] * reach[1]

@@ -23,7 +23,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from npgen.augment import Augment, ring_masks
+from npgen.corpus import Corpus, check_one_size
 from npgen.encoder import Encoder, network_input, resolve_device
 from npgen.errors import check_whole, invalid
 from npgen.files import sha256_file, write_json
@@ -50,9 +51,6 @@ from npgen.training import (
     write_checkpoint,
 )
 from npgen.whitening import whitened
-
-if TYPE_CHECKING:
-    from npgen.corpus import Corpus
 
 CHECKPOINT_VERSION = 4
 
@@ -170,6 +168,7 @@ def train_encoder(
     out = Path(out)
     if out.suffix != ".safetensors":
         raise invalid("out", "a path that ends in .safetensors", str(out))
+    check_one_size(corpus, "an encoder")
     if len(corpus.images) < 2:
         raise invalid("corpus", "of at least 2 images", len(corpus.images))
     recipe = Recipe.for_corpus(corpus) if recipe is None else recipe

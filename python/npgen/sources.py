@@ -145,7 +145,7 @@ def corpus_split(corpus: Corpus, indices: Sequence[int] | None = None) -> Split:
 
     def read(index: int) -> tuple[Any, Any]:
         which = chosen[index]
-        return corpus.images[which], None if corpus.labels is None else corpus.labels[which]
+        return corpus.image(which), None if corpus.labels is None else corpus.labels[which]
 
     return Split(
         len(chosen),

@@ -13,12 +13,13 @@ from tqdm.auto import tqdm
 
 from npgen import _core
 from npgen.config import Config, Model, known_rect
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_one_size
 from npgen.encoder import AnyEncoder
 from npgen.errors import invalid
-from npgen.filling import fill_order, make_filler
+from npgen.filling import canvas_shape, fill_order, make_filler
 from npgen.library import Library
 from npgen.retrieval import Queries, Shortlister, Shortlists, joined, members
+from npgen.seeding import Seeds
 from npgen.trace import Samples
 
 # Without queries a stage may be cut anywhere: this many pixels between two steps of the progress bar.
@@ -53,13 +54,13 @@ class Run:
         self.seed, self.threads = seed, threads
         self.library = library or Library(corpus, threads)
         source: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
-        self.shape = source if config.size is None else config.size
-        if self.shape != source and model.locality:
-            allowed = f"{source} or None, the corpus's own, for a model with locality"
-            raise invalid("size", allowed, config.size)
-        config.check_shape(*self.shape)
-        if config.seed_size > min(source):
-            raise invalid("seed_size", f"in 1..={min(source)} (the corpus's images)", config.seed_size)
+        if model.locality:
+            check_one_size(corpus, "a model with locality (all but 'texture')")
+            if config.size not in (None, source):
+                allowed = f"{source} or None, the corpus's own, for a model with locality"
+                raise invalid("size", allowed, config.size)
+        self.shape = canvas_shape(corpus, config)
+        self.seeds = Seeds(corpus, config, self.shape, seed)
         others = len(corpus) - config.exclude_seed_image
         if others < 1:
             raise invalid("corpus", "at least 2 images, as the seed's own is barred", len(corpus))
@@ -76,8 +77,6 @@ class Run:
         self.make_filler = partial(
             make_filler, config=config, radius=radius, threads=threads, frame=self.shape, low_level=model.low_level
         )
-        # Patches stay where they come from, where there is such a place.
-        self.seed_room = None if self.shape == source else tuple(side - config.seed_size + 1 for side in source)
         self.filler = self.library.filler(self.make_filler, config)
         # What the nearest window of all images is, those that are read apart don't tell.
         self.apart = self.library.apart and config.tolerance == "candidates"
@@ -114,9 +113,9 @@ class Run:
     def fill(self, batch: Samples, bar: tqdm) -> None:  # type: ignore[type-arg]
         """Fill the canvases of one batch, in place."""
         indices = np.arange(batch.first, batch.first + len(batch), dtype=np.uint64)
-        batch.anchor[:] = _core.draw_seed_images(self.seed, indices, len(self.corpus))
+        batch.anchor[:] = self.seeds.images(indices)
         anchors = self.library.images(batch.anchor)
-        batch.place_seed(anchors, self.rect, self._seed_corners(indices))
+        batch.place_seed(anchors, self.rect, self.seeds.corners(indices, batch.anchor))
         barred = batch.anchor if self.config.exclude_seed_image else np.full_like(batch.anchor, -1)
         retrieve = self.retrieval(batch, barred, anchors)
         known = known_rect(self.shape, self.rect)
@@ -134,11 +133,6 @@ class Run:
                 known[pixels[:, 0], pixels[:, 1]] = True
                 stages += 1
                 bar.update(len(batch) * len(pixels))
-
-    def _seed_corners(self, indices: NDArray[np.uint64]) -> NDArray[np.int32] | None:
-        if self.seed_room is None:
-            return None
-        return _core.draw_seed_places(self.seed, indices, *self.seed_room)
 
     def retrieval(
         self, batch: Samples, barred: NDArray[np.int32], anchors: NDArray[np.uint8] | None = None
@@ -168,11 +162,10 @@ class Run:
 
     def _same_label(self, anchors: NDArray[np.int32], barred: NDArray[np.int32]) -> Shortlists:
         assert self.corpus.labels is not None
-        like = [self.members[label] for label in self.corpus.labels[anchors].tolist()]
-        lists = [ids[ids != bar] for ids, bar in zip(like, barred, strict=True)]
-        if any(len(ids) == 0 for ids in lists):
+        lists = [self.members[label] for label in self.corpus.labels[anchors].tolist()]
+        if any(np.array_equal(ids, [bar]) for ids, bar in zip(lists, barred, strict=True)):
             raise invalid("corpus", "at least 2 images of each label, as the seed's own is barred", "1 of a label")
-        return joined(lists)
+        return joined(lists)  # with the barred ones, so that canvases of a label look at the same
 
     def _fill(self, batch: Samples, shortlists: Shortlists | None, **stage: Any) -> None:
         batch.fallbacks[:] += self.filler.fill(
@@ -185,16 +178,19 @@ class Run:
         images = self.library.images(ids)
         if not len(batch):
             return  # this rank was only needed for what others asked it
-        # The trace in terms of the copy: −1 for images that are not in it.
-        found = np.searchsorted(ids, batch.trace.image_id).clip(max=len(ids) - 1)
-        local_trace = np.where(ids[found] == batch.trace.image_id, found, -1).astype(np.int32)
+
+        def in_copy(wanted: NDArray[np.int32]) -> NDArray[np.int32]:
+            """Find ids in the copy; −1 for images that are not in it."""
+            found = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
+            return np.where(ids[found] == wanted, found, -1).astype(np.int32)
+
+        local_trace = in_copy(batch.trace.image_id)
         self.make_filler(images).fill(
             batch.images,
             (local_trace, *batch.trace.arrays()[1:]),
             seed=self.seed,
             shortlists=(local.astype(np.int32), shortlists[1]),
-            # No barred image is on its canvas's shortlist.
-            **(stage | {"barred": np.full_like(stage["barred"], -1)}),
+            **(stage | {"barred": in_copy(stage["barred"])}),
         )
         y, x = stage["pixels"].T
         batch.trace.image_id[:, y, x] = ids[local_trace[:, y, x]]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.config import MODELS, Config, find_model
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_one_size
 from npgen.embed import embed, keep_keys
 from npgen.encoder import AnyEncoder, load_encoder
 from npgen.entropy import WINDOW, entropy
@@ -93,6 +93,7 @@ class Workbench:
     def __post_init__(self) -> None:
         """Check what all runs share."""
         check_type("corpus", self.corpus, Corpus)
+        check_one_size(self.corpus, "a study")
         check_type("heldout", self.heldout, Corpus, type(None))
         check_type("network", self.network, str)
         whole("seed", self.seed, 0)

@@ -293,6 +293,9 @@ class Samples:
         for name, (array, extent) in named.items():
             if array.size and not 0 <= array.min() <= array.max() < extent:
                 raise invalid(name, f"in 0…{extent - 1} (see npgen verify)", f"{array.min()}…{array.max()}")
+        trace = self.trace
+        if not corpus.holds(trace.image_id, trace.y, trace.x).all():
+            raise invalid("trace", "of pixels inside their images (see npgen verify)", "some beyond")
 
     def provenance(self) -> dict[str, Any]:
         """Return, JSON-able, what it takes to make the samples again: the run's manifest, less its shards."""

@@ -40,7 +40,8 @@ def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         sizes = [np.shape(image) for image in images]
         other = next((size for size in sizes if size != sizes[0]), sizes[0])
         if other != sizes[0]:
-            raise ValueError(f"images must be all of one size, got {sizes[0]} and {other}")
+            hint = "; keep_sizes=True lets them differ"
+            raise ValueError(f"images must be all of one size, got {sizes[0]} and {other}{hint}")
     array = np.asarray(images)
     if array.dtype.kind not in "uif":
         raise TypeError(f"images must be uint8, or another integer or float dtype, got {array.dtype}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen import _core, npy
+from npgen import npy
 from npgen.config import Config, find_model
 from npgen.corpus import Corpus, find_corpus, open_corpus
 from npgen.embed import kept_keys
@@ -379,7 +379,7 @@ class _Regrowth:
         self.run = Run(corpus, find_model(samples.model), samples.config, samples.seed, threads=None)
         y, x = self.run.rect[:2]
         indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
-        drawn = _core.draw_seed_images(samples.seed, indices, len(corpus))
+        drawn = self.run.seeds.images(indices)
         if not ((drawn == samples.anchor) | (drawn == samples.trace.image_id[:, y, x])).all():
             raise ValueError("their seeds were drawn otherwise, as from a part of the corpus")
         if self.run.model.semantics == "embedding":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from npgen.corpus import Corpus, check_hashes, open_corpus
+from npgen.corpus import Corpus, check_extension, check_hashes, open_corpus
 from npgen.npy import open_array
 from npgen.validate import checked_classes, checked_labels
 
@@ -54,11 +54,13 @@ def verify_corpus(path: str | os.PathLike[str]) -> CorpusReport:
     Raises
     ------
     ValueError
-        At the first thing that does not fit: a hash, a label outside its classes, keys of another shape.
+        At the first thing that does not fit: a hash, a label outside its classes, keys of another shape, an image
+        that does not go on beyond its own size as its edges do.
     """
     corpus = open_corpus(path)
     folder = Path(path).absolute()
     check_hashes(folder, corpus.array_hashes)
+    check_extension(folder, corpus.images, corpus.sizes)
     total = sum((folder / f"{key}.npy").stat().st_size for key in corpus.array_hashes)
     counts = None
     if corpus.labels is not None:

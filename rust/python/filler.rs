@@ -3,7 +3,7 @@
 use numpy::ndarray::{Array1, Array2};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-    PyReadonlyArray3, PyReadwriteArray3, PyReadwriteArray4, PyUntypedArrayMethods,
+    PyReadonlyArray3, PyReadonlyArray4, PyReadwriteArray3, PyReadwriteArray4, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
@@ -43,6 +43,7 @@ pub(super) type TraceArrays<'py> = (
 #[pyclass(frozen)]
 pub(super) struct Filler {
     images: Py<PyArray4<u8>>,
+    sizes: Option<Py<PyArray2<i32>>>,
     frame: Extent,
     window: Window,
     radius: usize,
@@ -59,8 +60,9 @@ impl Filler {
     /// Calls `work` with the model over the images, in sweep 0 or a later one.
     fn with_model<T>(&self, py: Python, sweep: u16, work: impl FnOnce(Model) -> PyResult<T>) -> PyResult<T> {
         let images = self.images.bind(py).readonly();
+        let sizes = self.sizes.as_ref().map(|sizes| sizes.bind(py).readonly());
         let model = Model {
-            corpus: corpus_of(images.shape(), contiguous("images", images.as_slice())?)?,
+            corpus: corpus_of(&images, sizes.as_ref())?,
             frame: self.frame,
             window: &self.window,
             radius: self.radius,
@@ -157,14 +159,22 @@ pub(super) fn one_pixel(pixel: &PyReadonlyArray2<i32>, extent: Extent) -> Result
     Ok(pixels_of(pixel, extent)?[0])
 }
 
-fn corpus_of<'a>(shape: &[usize], images: &'a [u8]) -> Result<Corpus<'a>> {
-    Corpus::new(images, shape[0], Extent::new(shape[1], shape[2]), shape[3])
+fn corpus_of<'a>(
+    images: &'a PyReadonlyArray4<u8>,
+    sizes: Option<&'a PyReadonlyArray2<i32>>,
+) -> Result<Corpus<'a>> {
+    let shape = images.shape();
+    let bytes = contiguous("images", images.as_slice())?;
+    let corpus = Corpus::new(bytes, shape[0], Extent::new(shape[1], shape[2]), shape[3])?;
+    let Some(sizes) = sizes else { return Ok(corpus) };
+    check_shape("sizes", sizes.shape(), &[shape[0], 2])?;
+    corpus.with_sizes(contiguous("sizes", sizes.as_slice())?)
 }
 
 #[pymethods]
 impl Filler {
     #[new]
-    #[pyo3(signature = (images, *, frame, window, sigma, radius, epsilon, k_min, best_only, quota, literal, compare, threads, elsewhere=0))]
+    #[pyo3(signature = (images, *, frame, window, sigma, radius, epsilon, k_min, best_only, quota, literal, compare, threads, elsewhere=0, sizes=None))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of one frozen configuration
     fn new(
         images: Bound<'_, PyArray4<u8>>,
@@ -180,11 +190,14 @@ impl Filler {
         compare: bool,
         threads: usize,
         elsewhere: usize,
+        sizes: Option<Bound<'_, PyArray2<i32>>>,
     ) -> PyResult<Self> {
-        let readonly = images.readonly();
-        corpus_of(images.shape(), contiguous("images", readonly.as_slice())?)?;
+        corpus_of(&images.readonly(), sizes.as_ref().map(|sizes| sizes.readonly()).as_ref())?;
         let keep = if best_only { Keep::Best } else { Keep::All };
         let frame = Extent::new(frame.0, frame.1);
+        // Anywhere: else no image might have a pixel near enough.
+        let longest = frame.height.max(frame.width).max(images.shape()[1]).max(images.shape()[2]);
+        require(sizes.is_none() || radius >= longest, "radius", format!("at least {longest}"), radius)?;
         require(frame.area() > 0, "frame", "at least 1×1", format!("{}×{}", frame.height, frame.width))?;
         require(quota != Some(0), "quota", "at least 1 or None", 0)?;
         let window = Window::new(window, sigma, frame)?;
@@ -200,6 +213,7 @@ impl Filler {
             path: Path::chosen()?,
             account: Account::default(),
             images: images.unbind(),
+            sizes: sizes.map(Bound::unbind),
         })
     }
 

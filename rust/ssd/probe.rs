@@ -17,6 +17,13 @@ pub(super) struct Span {
     pub(super) check: bool,
 }
 
+/// Where the lines of a source position are listed: `lines[row..]`, each moved on by `base`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) row: usize,
+    pub(super) base: usize,
+}
+
 /// Everything about the scan of one pixel that all canvases of a batch share.
 ///
 /// A *term* is one tap in one channel.
@@ -28,8 +35,11 @@ pub struct Probe {
     pub(super) sources: Vec<Pixel>,
     /// Byte of the canvas that each term reads, `(T·C,)`.
     pub(super) canvas_bytes: Vec<usize>,
-    /// Line of a group of planes that each term reads, `(Q, T·C)`.
+    /// Lines of a group of planes that the terms read, `(·, T·C)`: one row for all positions whose window lies inside the
+    /// frame, and one for each of the others.
     pub(super) lines: Vec<u32>,
+    /// Which row each source position has, and how many lines farther on it reads, `(Q,)`.
+    pub(super) places: Vec<Place>,
     pub(super) spans: Vec<Span>,
     /// `C · Σ_δ G(δ)`; 1 without taps, when every distance is 0.
     pub(super) norm: f64,
@@ -68,13 +78,27 @@ impl Probe {
             .flat_map(|&offset| per_channel(frame.flat(frame.step_clamped(pixel, offset))))
             .collect();
         let sources: Vec<Pixel> = source.square(pixel, radius).pixels().collect();
-        let mut lines = Vec::with_capacity(sources.len() * taps.offsets.len() * channels);
-        for &position in &sources {
-            for &offset in &taps.offsets {
-                let at = region.flat(source.step_clamped(position, offset));
-                lines.extend(per_channel(at).map(|line| line as u32));
+        // A source may be as large as it likes: what is listed grows with its edges, not with its area.
+        let mut lines: Vec<u32> = Vec::new();
+        let mut inner: Option<(usize, usize)> = None;
+        let corners = taps.corners();
+        let mut place = |&position: &Pixel| {
+            let whole = corners.iter().all(|&corner| source.step(position, corner).is_some());
+            let at = region.flat(position) * channels;
+            if let (true, Some((row, first))) = (whole, inner) {
+                return Place { row, base: at - first };
             }
-        }
+            let row = lines.len();
+            for &offset in &taps.offsets {
+                let tap = region.flat(source.step_clamped(position, offset));
+                lines.extend(per_channel(tap).map(|line| line as u32));
+            }
+            if whole {
+                inner = Some((row, at));
+            }
+            Place { row, base: 0 }
+        };
+        let places = sources.iter().map(&mut place).collect();
         let mut checked = 0;
         let spans = taps
             .shells
@@ -89,7 +113,7 @@ impl Probe {
             })
             .collect();
         let norm = if taps.offsets.is_empty() { 1.0 } else { channels as f64 * taps.total_weight() };
-        Self { pixel, taps, sources, canvas_bytes, lines, spans, norm, region }
+        Self { pixel, taps, sources, canvas_bytes, lines, places, spans, norm, region }
     }
 
     /// Whether a position lies within the locality radius.
@@ -112,7 +136,7 @@ impl Probe {
 
     /// Tap·channel·candidate terms of a scan of `images` sources.
     pub fn terms(&self, images: usize) -> usize {
-        self.lines.len() * images
+        self.sources.len() * self.canvas_bytes.len() * images
     }
 
     /// What the canvas holds at the known taps, `(T·C,)`.
@@ -127,20 +151,17 @@ impl Probe {
         (self.spans.len() + 4) as f64 * f64::from(f32::EPSILON)
     }
 
-    pub(super) fn lines_of(&self, source: usize) -> &[u32] {
-        &self.lines[source * self.canvas_bytes.len()..][..self.canvas_bytes.len()]
-    }
-
     /// The distance of one lane's window, in double precision.
     pub(super) fn settle(&self, group: &[Lanes], lane: usize, source: usize, context: &[i16]) -> f64 {
-        let lines = self.lines_of(source);
+        let Place { row, base } = self.places[source];
+        let lines = &self.lines[row..][..context.len()];
         let mut start = 0;
         let mut sum = 0.0;
         for span in &self.spans {
             let squares: u64 = lines[start..span.end]
                 .iter()
                 .zip(&context[start..span.end])
-                .map(|(&line, &value)| square(group[line as usize].0[lane], value))
+                .map(|(&line, &value)| square(group[base + line as usize].0[lane], value))
                 .sum();
             sum += span.weight * squares as f64;
             start = span.end;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::geometry::Extent;
+use crate::geometry::{Extent, Offset};
 use crate::planes::Planes;
 use crate::pool::Rule;
 use crate::window::Window;
@@ -18,11 +18,25 @@ struct Case {
     side: usize,
     sigma: f64,
     radius: usize,
+    /// `(N, 2)` height and width of each image, or none.
+    sizes: Option<Vec<i32>>,
+}
+
+/// Lets each image go on from its own frame as its edges do.
+fn extend(images: &mut [u8], extent: Extent, channels: usize, sizes: &[i32]) {
+    for (image, size) in images.chunks_exact_mut(extent.area() * channels).zip(sizes.chunks_exact(2)) {
+        let own = Extent::new(size[0] as usize, size[1] as usize);
+        for at in extent.pixels() {
+            let inside = extent.flat(own.step_clamped(at, Offset { dy: 0, dx: 0 })) * channels;
+            image.copy_within(inside..inside + channels, extent.flat(at) * channels);
+        }
+    }
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    (3_usize..12, 3_usize..12, 1_usize..4, 1_usize..150, 0_usize..4, any::<u32>()).prop_map(
+    (3_usize..12, 3_usize..12, 1_usize..4, 1_usize..150, 0_usize..5, any::<u32>()).prop_map(
         |(height, width, channels, count, radius, salt)| {
+            let radius = if radius == 4 { usize::MAX } else { radius }; // anywhere
             let extent = Extent::new(height, width);
             let mut state = u64::from(salt) + 1;
             let mut random = move || {
@@ -32,14 +46,21 @@ fn cases() -> impl Strategy<Value = Case> {
             let levels: &[u8] = [&[0, 255][..], &[0, 0, 0, 1, 2], &[0, 17, 80, 200, 255]][salt as usize % 3];
             let mut bytes =
                 |len: usize| -> Vec<u8> { (0..len).map(|_| levels[random() % levels.len()]).collect() };
-            let images = bytes(count * extent.area() * channels);
+            let mut images = bytes(count * extent.area() * channels);
             let canvas = bytes(extent.area() * channels);
             let known = (0..extent.area()).map(|_| random() % 3 > 0).collect();
             let pixel = extent.pixel(random() % extent.area());
             let sides = (height.min(width) - 1) / 2;
             let side = 3 + 2 * (random() % sides);
             let sigma = [side as f64 / 6.4, 0.05, 10.0][random() % 3];
-            Case { extent, channels, images, canvas, known, pixel, side, sigma, radius }
+            let mut sized = || {
+                let sides = (0..count).flat_map(|_| [1 + random() % height, 1 + random() % width]);
+                let sizes: Vec<i32> = sides.map(|side| side as i32).collect();
+                extend(&mut images, extent, channels, &sizes);
+                sizes
+            };
+            let sizes = (salt % 2 == 0).then(&mut sized);
+            Case { extent, channels, images, canvas, known, pixel, side, sigma, radius, sizes }
         },
     )
 }
@@ -47,7 +68,10 @@ fn cases() -> impl Strategy<Value = Case> {
 impl Case {
     fn with<T>(&self, run: impl FnOnce(&Corpus, &Probe, &Planes, &Taps) -> T) -> T {
         let count = self.images.len() / (self.extent.area() * self.channels);
-        let corpus = Corpus::new(&self.images, count, self.extent, self.channels).unwrap();
+        let mut corpus = Corpus::new(&self.images, count, self.extent, self.channels).unwrap();
+        if let Some(sizes) = &self.sizes {
+            corpus = corpus.with_sizes(sizes).unwrap();
+        }
         let window = Window::new(self.side, self.sigma, self.extent).unwrap();
         let reach = Reach {
             frame: self.extent,
@@ -71,19 +95,28 @@ proptest! {
             let mut context = Vec::new();
             probe.context(&case.canvas, &mut context);
             for group in 0..planes.groups() {
-                let (lines, ids) = planes.group(group);
+                let group = planes.group(group);
+                let candidate = |lane: usize, at: Pixel| {
+                    let own = corpus.own(group.ids[lane]);
+                    at.y < own.height && at.x < own.width
+                };
+                let anyone = |&&at: &&Pixel| (0..group.ids.len()).any(|lane| candidate(lane, at));
                 for path in Path::available() {
                     let mut sums = Sums::default();
-                    scan(path, probe, lines, &context, &[0.0; LANES], Limits::NONE, &mut sums);
-                    assert_eq!(sums.terms * ids.len(), probe.terms(ids.len()));
-                    assert_eq!(sums.live.len(), probe.sources.len());
+                    scan(path, probe, group, &context, &[0.0; LANES], Limits::NONE, &mut sums);
+                    assert_eq!(sums.live.len(), probe.sources.iter().filter(anyone).count());
+                    assert_eq!(sums.terms * probe.sources.len(), probe.terms(sums.live.len()));
                     for (&source, row) in sums.live.iter().zip(&sums.rows) {
-                        for (lane, &id) in ids.iter().enumerate() {
+                        for (lane, &id) in group.ids.iter().enumerate() {
                             let at = probe.sources[source];
+                            if !candidate(lane, at) {
+                                assert_eq!(row[lane], f32::INFINITY);
+                                continue;
+                            }
                             let exact = reference(corpus, (id, at), (&case.canvas, case.extent), case.pixel, taps);
                             let scanned = f64::from(row[lane]) / probe.norm;
                             assert!((scanned - exact).abs() <= probe.slack() * exact, "{path:?} {scanned} {exact}");
-                            assert_eq!(probe.settle(lines, lane, source, &context), exact);
+                            assert_eq!(probe.settle(group.lines, lane, source, &context), exact);
                         }
                     }
                 }
@@ -106,14 +139,21 @@ proptest! {
         case.with(|corpus, probe, planes, taps| {
             let mut expected = Builder::new(rule);
             for id in corpus.ids().filter(|&id| Some(id) != barred) {
-                let candidates = probe.sources.iter().map(|&source| Candidate {
-                    distance: reference(corpus, (id, source), (&case.canvas, case.extent), case.pixel, taps),
-                    image: id,
-                    source,
+                // The image at its own size, by itself: what lies beyond plays no part.
+                let own = corpus.own(id);
+                let cut: Vec<u8> = own.pixels().flat_map(|at| corpus.value(id, at)).copied().collect();
+                let alone = Corpus::new(&cut, 1, own, case.channels).unwrap();
+                let near = |at: &Pixel| {
+                    at.y.abs_diff(case.pixel.y).max(at.x.abs_diff(case.pixel.x)) <= case.radius
+                };
+                let candidates = own.pixels().filter(near).map(|source| {
+                    let window = (&case.canvas[..], case.extent);
+                    let distance = reference(&alone, (ImageId(0), source), window, case.pixel, taps);
+                    Candidate { distance, image: id, source }
                 });
                 match keep {
                     Keep::All => candidates.for_each(|candidate| expected.offer(candidate)),
-                    Keep::Best => expected.offer(candidates.min_by(Candidate::order).unwrap()),
+                    Keep::Best => candidates.min_by(Candidate::order).into_iter().for_each(|it| expected.offer(it)),
                 }
             }
             // The tightest promise that may be made beforehand.

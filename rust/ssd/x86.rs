@@ -6,12 +6,12 @@
 
 use std::arch::x86_64::*;
 
-use super::{scan_sources, Limits, Outcome, Sums, Windows};
+use super::{scan_sources, Limits, Lined, Outcome, Sums, Windows};
 use crate::planes::LANES;
 
 /// # Safety
-/// The CPU must have AVX-512 F and BW; `windows.lines` must index the group; `windows.lines` must hold as many terms for
-/// each source as the context does, and the context must reach to the last span's end.
+/// The CPU must have AVX-512 F and BW; of each window, the lines must index the group and be as many as the terms of the
+/// context, which must reach to the last span's end.
 #[target_feature(enable = "avx512f,avx512bw")]
 pub unsafe fn scan_avx512(windows: Windows, floor: &[f32; LANES], limits: Limits, sums: &mut Sums) {
     // Sums lie permuted: quarters of 128 bits go to one register and another in turn. So must what they start from.
@@ -24,24 +24,18 @@ pub unsafe fn scan_avx512(windows: Windows, floor: &[f32; LANES], limits: Limits
         start[2 * half] = _mm512_permutex2var_ps(a, even, b);
         start[2 * half + 1] = _mm512_permutex2var_ps(a, odd, b);
     }
-    // SAFETY: the caller's word; each call gets the lines of one source.
-    scan_sources(windows, floor, limits, sums, |lines, limit, row| unsafe {
-        avx512(windows, lines, start, limit, row)
+    // SAFETY: the caller's word.
+    scan_sources(windows, floor, limits, sums, |window, limit, row| unsafe {
+        avx512(window, start, limit, row)
     });
 }
 
 /// # Safety
-/// As for [`scan_avx512`], with the lines of one source.
+/// As for [`scan_avx512`], for one window.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn avx512(
-    windows: Windows,
-    lines: &[u32],
-    mut totals: [__m512; 4],
-    limit: f32,
-    out: &mut [f32; LANES],
-) -> Outcome {
-    let Windows { group, context, spans, .. } = windows;
+unsafe fn avx512(window: Lined, mut totals: [__m512; 4], limit: f32, out: &mut [f32; LANES]) -> Outcome {
+    let Lined { group, lines, context, spans } = window;
     let limit = _mm512_set1_ps(limit);
     let differences = |term: usize| {
         let line = group.as_ptr().add(*lines.get_unchecked(term) as usize).cast::<__m256i>();
@@ -94,27 +88,26 @@ unsafe fn avx512(
 /// As for [`scan_avx512`], on a CPU that has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
 pub unsafe fn scan_avx2(windows: Windows, floor: &[f32; LANES], limits: Limits, sums: &mut Sums) {
-    // SAFETY: the caller's word; each call gets the lines of one source.
-    scan_sources(windows, floor, limits, sums, |lines, limit, row| unsafe {
+    // SAFETY: the caller's word.
+    scan_sources(windows, floor, limits, sums, |window, limit, row| unsafe {
         // Half a line at a time: with more, the sums would not stay in the sixteen registers.
-        let low = avx2::<0>(windows, lines, floor, limit, row);
-        let high = avx2::<1>(windows, lines, floor, limit, row);
+        let low = avx2::<0>(window, floor, limit, row);
+        let high = avx2::<1>(window, floor, limit, row);
         Outcome { terms: low.terms.max(high.terms), whole: low.whole || high.whole }
     });
 }
 
 /// # Safety
-/// As for [`scan_avx2`], with the lines of one source; `HALF` is 0 or 1.
+/// As for [`scan_avx2`], for one window; `HALF` is 0 or 1.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2<const HALF: usize>(
-    windows: Windows,
-    lines: &[u32],
+    window: Lined,
     floor: &[f32; LANES],
     limit: f32,
     out: &mut [f32; LANES],
 ) -> Outcome {
-    let Windows { group, context, spans, .. } = windows;
+    let Lined { group, lines, context, spans } = window;
     let from = floor.as_ptr().add(32 * HALF);
     let to = out.as_mut_ptr().add(32 * HALF);
     let mut totals = [_mm256_setzero_ps(); 4];

@@ -24,6 +24,10 @@ def corpus_build(
         Literal["grey", "rgb"] | None, typer.Option(help="What images become; needed where files differ.")
     ] = None,
     size: Annotated[tuple[int, int] | None, typer.Option(help="Resize all to this height and width.")] = None,
+    keep_sizes: Annotated[
+        bool,
+        typer.Option("--keep-sizes", help="Let images differ in size. Only the model texture takes such a corpus."),
+    ] = False,
     holdout: Annotated[float, typer.Option(help="Share of the images to keep apart for evaluation.")] = 0.0,
     name: Annotated[str | None, typer.Option(help="Name of the corpus.")] = None,
     quiet: Quiet = False,
@@ -31,7 +35,16 @@ def corpus_build(
     """Make a corpus of images."""
     from npgen.data import BuildOptions, build_corpus
 
-    options = BuildOptions(root=root, download=download, mode=mode, size=size, holdout=holdout, name=name, quiet=quiet)
+    options = BuildOptions(
+        root=root,
+        download=download,
+        mode=mode,
+        size=size,
+        keep_sizes=keep_sizes,
+        holdout=holdout,
+        name=name,
+        quiet=quiet,
+    )
     corpus = build_corpus(source, out, options)
     typer.echo(f"{corpus!r}")
     typer.echo(str(corpus.path))

@@ -123,8 +123,8 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
         fewer = int(len(shown) * room / length)
         allowed = f"at least {needed:g} for {len(shown)} samples" + (f", or count at most {fewer}" if fewer > 0 else "")
         raise invalid("megabytes", allowed, options.megabytes)
-    sheets = pack_images(npy.read_rows(corpus.images, sources.ids), sources.windows, room - length)
-    notes += _left_out(sheets, corpus, sources, options.megabytes)
+    sheets = pack_images(npy.read_rows(corpus.images, sources.ids), sources.windows, room - length, sources.frames)
+    notes += _left_out(sheets, sources, options.megabytes)
     payload["sheets"] = {
         "uris": sheets.uris,
         "columns": sheets.columns,
@@ -225,9 +225,9 @@ def _images_looked_at(samples: Samples, corpus: Corpus) -> int:
     return len(corpus)
 
 
-def _left_out(sheets: Sheets, corpus: Corpus, sources: _Sources, megabytes: float) -> list[str]:
+def _left_out(sheets: Sheets, sources: _Sources, megabytes: float) -> list[str]:
     """Say which sources are not there as a whole, and how much of the samples comes from those."""
-    whole = (sheets.rects[:, 2:] == corpus.images.shape[1:3]).all(1)
+    whole = (sheets.rects[:, 2:] == sources.frames).all(1)
     absent = sheets.rects[:, 2] == 0
     notes = []
     for part, what in (
@@ -254,6 +254,8 @@ class _Sources:
         (S,) int64 pixels of the samples that come from each; 0 for those that are in pools only.
     windows
         (S, 4) int64: y, x, height, width of the part of each image that windows were compared with.
+    frames
+        (S, 2) int64, height and width of each image.
     """
 
     def __init__(self, samples: Samples, corpus: Corpus, pools: dict[int, KeptPools]) -> None:
@@ -268,7 +270,12 @@ class _Sources:
         self.ids, self.uses = every[by_use], uses[by_use]
         self._places = np.argsort(by_use)
         self._sorted = every
-        self.windows = self._bounds(np.concatenate([used, *members]), samples.config.window // 2, corpus)
+        self._of_one_size = corpus.sizes is None
+        frames = (
+            np.tile(corpus.images.shape[1:3], (len(self.ids), 1)) if corpus.sizes is None else corpus.sizes[self.ids]
+        )
+        self.frames = frames.astype(np.int64)
+        self.windows = self._bounds(np.concatenate([used, *members]), samples.config.window // 2)
         self._colours = np.zeros((len(every), 3), np.uint8)
         self._colours[self.index(ids)] = image_id_map(samples).reshape(-1, 3)[first]
 
@@ -277,17 +284,17 @@ class _Sources:
         return self._places[np.searchsorted(self._sorted, ids)]
 
     def facts(self) -> dict[str, Any]:
-        """Pack ids, labels and the colours of the image-ID map."""
+        """Pack ids, labels, the colours of the image-ID map, and sizes if they differ."""
         labels = None if self.labels is None else packed(self.labels[self.ids])
-        return {"id": packed(self.ids), "label": labels, "colour": packed(self._colours)}
+        size = None if self._of_one_size else packed(self.frames)
+        return {"id": packed(self.ids), "label": labels, "colour": packed(self._colours), "size": size}
 
-    def _bounds(self, used: NDArray[np.int32], half: int, corpus: Corpus) -> NDArray[np.int64]:
+    def _bounds(self, used: NDArray[np.int32], half: int) -> NDArray[np.int64]:
         """Bound all windows of each image, inside its frame."""
-        frame = np.array(corpus.images.shape[1:3])
         place = self.index(used[:, 0])
-        low, high = np.tile(frame, (len(self.ids), 1)), np.zeros((len(self.ids), 2), np.int64)
+        low, high = self.frames.copy(), np.zeros((len(self.ids), 2), np.int64)
         np.minimum.at(low, place, np.maximum(used[:, 1:] - half, 0))
-        np.maximum.at(high, place, np.minimum(used[:, 1:] + half + 1, frame))
+        np.maximum.at(high, place, np.minimum(used[:, 1:] + half + 1, self.frames[place]))
         return np.concatenate([low, np.maximum(high - low, 0)], axis=1)
 
 

@@ -52,7 +52,9 @@ class Sheets:
         return sum(map(len, self.uris))
 
 
-def pack_images(images: NDArray[np.uint8], windows: NDArray[np.int64], room: int) -> Sheets:
+def pack_images(
+    images: NDArray[np.uint8], windows: NDArray[np.int64], room: int, sizes: NDArray[np.integer[Any]] | None = None
+) -> Sheets:
     """Put images on sheets of at most `room` bytes in all.
 
     Parameters
@@ -63,6 +65,8 @@ def pack_images(images: NDArray[np.uint8], windows: NDArray[np.int64], room: int
         (S, 4) int64: y, x, height, width of the part that must be kept of each, if it is kept at all.
     room
         Bytes that the sheets' data URIs may take.
+    sizes
+        (S, 2) height and width of images that don't fill H×W; None if all do.
 
     Returns
     -------
@@ -71,12 +75,15 @@ def pack_images(images: NDArray[np.uint8], windows: NDArray[np.int64], room: int
     """
     count, height, width = images.shape[:3]
     side = max(1, min(CELLS, SHEET_SIDE // max(height, width)))
+    frames = np.zeros((count, 4), np.int64)
+    frames[:, 2:] = (height, width) if sizes is None else sizes
+    areas = frames[:, 2] * frames[:, 3]
     # One sheet tells the rate; a little hope, as the first try decides whether anything is cut at all.
-    frame = np.tile((0, 0, height, width), (count, 1))
-    pilot = _encode(images[: side * side], frame[: side * side], side).size / (min(count, side * side) * height * width)
-    pixels = min(count * height * width, int(1.1 * room / pilot))
+    first = slice(side * side)
+    pilot = _encode(images[first], frames[first], side).size / areas[first].sum()
+    pixels = min(int(areas.sum()), int(1.1 * room / pilot))
     while True:
-        sheets = _encode(images, _kept(windows, (height, width), pixels), side)
+        sheets = _encode(images, _kept(windows, frames, pixels), side)
         if sheets.size <= room or pixels == 0:
             return sheets
         # As many pixels as their rate allows, and fewer each time.
@@ -84,7 +91,7 @@ def pack_images(images: NDArray[np.uint8], windows: NDArray[np.int64], room: int
         pixels = int(0.97 * present * room / sheets.size)
 
 
-def _kept(windows: NDArray[np.int64], frame: tuple[int, int], pixels: int) -> NDArray[np.int64]:
+def _kept(windows: NDArray[np.int64], frames: NDArray[np.int64], pixels: int) -> NDArray[np.int64]:
     """Share `pixels` out: first a window for each image in order, then whole images in order."""
     areas = windows[:, 2] * windows[:, 3]
     needed = np.cumsum(areas)
@@ -92,9 +99,9 @@ def _kept(windows: NDArray[np.int64], frame: tuple[int, int], pixels: int) -> ND
     cut = int(np.searchsorted(needed, pixels, side="right"))
     rects[cut:] = 0
     if cut == len(rects):
-        growth = np.cumsum(frame[0] * frame[1] - areas)
+        growth = np.cumsum(frames[:, 2] * frames[:, 3] - areas)
         whole = int(np.searchsorted(growth, pixels - needed[-1], side="right"))
-        rects[:whole] = (0, 0, *frame)
+        rects[:whole] = frames[:whole]
     return rects
 
 

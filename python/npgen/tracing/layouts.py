@@ -190,9 +190,9 @@ def sources_around(
 def _draw_source(axes: Axes, samples: Samples, corpus: Corpus, k: int, source: int, colour: str) -> None:
     """Show a source, pale and grey but for the pixels that the sample has copied."""
     pixels = samples.trace.image_id[k] == source  # (H, W)
-    used = np.zeros(corpus.images.shape[1:3], np.bool_)
+    picture = corpus.image(source).astype(np.float64)  # (h, w, C)
+    used = np.zeros(picture.shape[:2], np.bool_)
     used[samples.trace.y[k][pixels], samples.trace.x[k][pixels]] = True
-    picture = corpus.images[source].astype(np.float64)  # (H, W, C)
     pale = 255 - 0.45 * (255 - picture.mean(axis=2, keepdims=True))
     show(axes, np.where(used[..., None], picture, pale).astype(np.uint8))
     draw_outline(axes, used, colors=colour, linewidths=4 * line_width(axes, used))

@@ -28,6 +28,7 @@ const sources = {
   id: unpack(D.sources.id),
   label: D.sources.label && unpack(D.sources.label),
   colour: unpack(D.sources.colour),
+  size: D.sources.size && unpack(D.sources.size),
   rect: unpack(D.sheets.rects),
 };
 const sheets = await Promise.all(D.sheets.uris.map(async (uri) => {
@@ -43,7 +44,12 @@ function poolsOf(k) {
   return opened.get(k);
 }
 
-const WHOLE = { y: 0, x: 0, h: SOURCE_H, w: SOURCE_W };
+// The frame of a source image, as a rectangle.
+function frameOf(s) {
+  const [h, w] = sources.size ? sources.size.subarray(2 * s, 2 * s + 2) : [SOURCE_H, SOURCE_W];
+  return { y: 0, x: 0, h, w };
+}
+
 const className = (s) => (sources.label ? D.classes[sources.label[s]] : null);
 const fullName = (s) => (sources.label ? `${sources.id[s]} · ${className(s)}` : String(sources.id[s]));
 const valueAt = (k, p) => Array.from(trace.image.subarray((k * AREA + p) * C, (k * AREA + p + 1) * C));
@@ -83,7 +89,8 @@ const knownBefore = (p, step) => (D.sweeps ? stepOf[p] !== step : stepOf[p] < st
 
 function presentPart(s) {
   const [y, x, h, w] = sources.rect.subarray(4 * s, 4 * s + 4);
-  return { y, x, h, w, whole: h === SOURCE_H && w === SOURCE_W, absent: h === 0 };
+  const frame = frameOf(s);
+  return { y, x, h, w, whole: h === frame.h && w === frame.w, absent: h === 0 };
 }
 
 // Draw a part of a source image, as far as it is there, to a rectangle of a canvas.
@@ -105,9 +112,10 @@ function drawSource(context, s, part, to) {
 
 // Draw the window around a source pixel, a square of the canvas for each pixel. Past the frame, its edge goes on.
 function drawWindow(context, { s, y, x }, cell) {
+  const frame = frameOf(s);
   for (let dy = -HALF; dy <= HALF; dy++) {
     for (let dx = -HALF; dx <= HALF; dx++) {
-      const at = { y: Math.min(Math.max(y + dy, 0), SOURCE_H - 1), x: Math.min(Math.max(x + dx, 0), SOURCE_W - 1) };
+      const at = { y: Math.min(Math.max(y + dy, 0), frame.h - 1), x: Math.min(Math.max(x + dx, 0), frame.w - 1) };
       const to = { y: (dy + HALF) * cell, x: (dx + HALF) * cell };
       drawSource(context, s, { ...at, h: 1, w: 1 }, { ...to, h: cell, w: cell });
     }

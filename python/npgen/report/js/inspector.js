@@ -43,12 +43,12 @@ function shownAddress() {
 function renderSource() {
   const { s, y, x } = shownAddress();
   const side = Math.min(176, element("source").parentElement.clientWidth || 176);
-  const scale = Math.min(side / SOURCE_W, side / SOURCE_H);
+  const frame = frameOf(s), scale = Math.min(side / frame.w, side / frame.h);
   const canvas = element("source");
-  const context = sized(canvas, SOURCE_W * scale, SOURCE_H * scale);
-  drawSource(context, s, WHOLE, { y: 0, x: 0, h: SOURCE_H * scale, w: SOURCE_W * scale });
+  const context = sized(canvas, frame.w * scale, frame.h * scale);
+  drawSource(context, s, frame, { y: 0, x: 0, h: frame.h * scale, w: frame.w * scale });
   if (D.compared && stepOf[state.pixel] >= 0) {
-    outline(context, box(...clippedWindow(y, x, SOURCE_H, SOURCE_W), scale), 1);
+    outline(context, box(...clippedWindow(y, x, frame.h, frame.w), scale), 1);
   }
   outline(context, box(y, x, 1, 1, scale), 2);
   const part = presentPart(s);
@@ -174,9 +174,9 @@ function renderSources() {
 
 function sourceRow(s, pixels, most) {
   const thumb = make("canvas", { "aria-hidden": "true" });
-  const scale = Math.min(30 / SOURCE_H, 30 / SOURCE_W);
-  const to = { y: 0, x: 0, h: SOURCE_H * scale, w: SOURCE_W * scale };
-  drawSource(sized(thumb, to.w, to.h), s, WHOLE, to);
+  const frame = frameOf(s), scale = Math.min(30 / frame.h, 30 / frame.w);
+  const to = { y: 0, x: 0, h: frame.h * scale, w: frame.w * scale };
+  drawSource(sized(thumb, to.w, to.h), s, frame, to);
   const bar = make("span", { className: "bar", "aria-hidden": "true" });
   bar.style.setProperty("--share", pixels / most);
   const row = make("button", { type: "button", className: "row" }, thumb,
