@@ -110,6 +110,24 @@ def test_denoise_is_the_brute_force(machine, channels, window, step, label):
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("step", [1, 3, 8, 16])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-2, 0.3])
+def test_a_tolerance_bounds_the_error(machine, step, tolerance):
+    # Rounds go by 256ths of the tiles, so that only a corpus of many has limits at all.
+    corpus = noisy_corpus(16 * 40, 6, 7)
+    a, b = levels(step / 20)
+    # Near no patch at all, as a canvas of glyphs may come to be: one spot of a pixel, and mere noise.
+    canvases = np.stack([np.full((6, 7, 1), -a), 3 * np.random.default_rng(step).standard_normal((6, 7, 1))])
+    canvases[0, 3, 3] = 1.5
+    options = {"machine": machine, "window": 3, "signal": a, "noise": b}
+    exact = denoising.denoise(corpus, canvases, tolerance=0, **options)
+    found = denoising.denoise(corpus, canvases, tolerance=tolerance, **options)
+    assert np.all(found.skipped <= tolerance)
+    # What is left out, and what takes its share, may differ by all of −1…1.
+    assert np.max(np.abs(found.mean - exact.mean) - 2 * found.skipped[:, None, None, None]) <= 1e-5
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_whole_trajectories_are_those_of_the_brute_force(machine, channels):
     corpus = noisy_corpus(24, 8, 7, channels)
