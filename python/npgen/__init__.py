@@ -25,7 +25,8 @@ from npgen.partwhole import PartWhole, part_whole
 from npgen.pixels import PixelEncoder
 from npgen.provenance import read_provenance
 from npgen.report import ReportFile, report
-from npgen.scores import ScoreSamples, score_generate
+from npgen.score_runs import ScoreSamples, load_score_samples
+from npgen.scores import score_generate
 from npgen.sweep import Sweep, sweep
 from npgen.trace import Samples, Trace, load_samples
 from npgen.verification import Difference, RunReport, verify_run
@@ -70,6 +71,7 @@ __all__ = [
     "load_corpus",
     "load_encoder",
     "load_samples",
+    "load_score_samples",
     "part_whole",
     "read_provenance",
     "register_network",
