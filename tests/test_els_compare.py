@@ -66,7 +66,7 @@ def test_circular_padding_knows_no_place():
 
 
 def test_training_learns_and_a_network_is_what_was_saved(bars, tmp_path):
-    recipe = replace(RECIPE, layers=2, width=16, epochs=60, learning_rate=1e-2, average=0.9)
+    recipe = replace(RECIPE, layers=2, width=16, epochs=40, learning_rate=1e-2, average=0.9)
     made = train_diffusion(bars, tmp_path / "n.safetensors", recipe, progress=False)
     assert made.metadata["loss"] < 0.4  # predicting nothing costs about 1
     kept = DiffusionNetwork.load(tmp_path / "n.safetensors")

@@ -365,10 +365,9 @@ def train_diffusion(
         while training.epoch < recipe.epochs:
             training.run_epoch(bar)
             training.save(checkpoint)
-    network = training.network_kept()
-    network.save(out)
+    training.network_kept().save(out)
     checkpoint.unlink(missing_ok=True)
-    return network
+    return DiffusionNetwork.load(out)  # whose layout in memory, and so the last bits of what it says, are a file's
 
 
 class _Training:

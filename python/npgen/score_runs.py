@@ -16,7 +16,7 @@ from npgen import npy
 from npgen.corpus import Corpus
 from npgen.errors import check_type, check_whole, invalid
 from npgen.files import new_folder, read_json, sha256_file, write_json
-from npgen.trace import MANIFEST, Trace, check_shards
+from npgen.trace import MANIFEST, Samples, Trace, check_shards
 from npgen.validate import check_name
 
 FORMAT, VERSION = "npgen-scores", 2
@@ -204,13 +204,18 @@ class ScoreSamples:
         with new_folder(path) as folder:
             shards = []
             for start in range(0, len(self), SHARD):
-                shard = self._part(start, start + SHARD)
+                shard = self[start : start + SHARD]
                 part = folder / f"{shard.first:08d}"
                 part.mkdir()
                 shards.append(write_score_shard(shard, part))
             write_json(folder / MANIFEST, {**self.provenance(), "shards": shards})
 
-    def _part(self, start: int, end: int) -> ScoreSamples:
+    def __getitem__(self, part: slice) -> ScoreSamples:
+        """Return consecutive samples."""
+        check_type("part", part, slice)
+        start, end, step = part.indices(len(self))
+        if step != 1:
+            raise invalid("step of a slice of samples", "1", step)
         arrays = {
             name: getattr(self, name)[start:end] if axis == 0 else getattr(self, name)[:, start:end]
             for name, (_, axis) in ARRAYS.items()
@@ -218,6 +223,21 @@ class ScoreSamples:
         share = len(arrays["images"]) / len(self)
         seconds = tuple(share * seconds for seconds in self.seconds)
         return replace(self, **arrays, seconds=seconds, settings={**self.settings, "first": self.first + start})
+
+
+# Samples whose every pixel has a source.
+AnySamples = Samples | ScoreSamples
+
+
+def check_traced(samples: AnySamples, corpus: Corpus) -> None:
+    """Raise TypeError or ValueError unless these are samples of either kind, made from this corpus."""
+    check_type("samples", samples, Samples, ScoreSamples)
+    samples.check_corpus(corpus)
+
+
+def pixels_of(samples: AnySamples) -> NDArray[np.uint8]:
+    """Return the images (n, H, W, C) of samples as bytes."""
+    return samples.images if isinstance(samples, Samples) else samples.pixels
 
 
 def run_facts(settings: dict[str, Any], n: int) -> dict[str, Any]:

@@ -244,7 +244,7 @@ class _Run:
         )
 
     def _traced(self, step: int) -> bool:
-        return self.settings["every_step"] or step == 1
+        return bool(self.settings["every_step"]) or step == 1
 
     def batch(self, noise: NDArray[np.float32], first: int, bar: tqdm[Any]) -> ScoreSamples:
         """Take one batch, which begins with sample `first`, through all steps."""

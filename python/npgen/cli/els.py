@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 import typer.core
 
-from npgen.cli.common import CorpusName, Device, Quiet, Threads, app, complain
+from npgen.cli.common import (
+    CorpusName,
+    Device,
+    Heldout,
+    NetworkName,
+    Quiet,
+    RunCorpus,
+    Threads,
+    Weights,
+    app,
+    complain,
+)
 from npgen.cli.making import PICTURED
 from npgen.errors import invalid
 from npgen.schedules import RELEASED
@@ -191,6 +202,42 @@ def compare(
     )
     typer.echo(comparison.markdown())
     typer.echo(str(out / "grid.png"))
+
+
+@els_app.command()
+@complain
+def table(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN…", help="Run folders of `npgen els` and `npgen generate`.")
+    ],
+    corpus: RunCorpus = None,
+    heldout: Heldout = None,
+    network: NetworkName = "corpus",
+    weights: Weights = None,
+    seed: Annotated[int, typer.Option(help="Decides which real images are drawn.")] = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Score several runs of one corpus beside real images, in one table: as many samples of each as the fewest have."""
+    from npgen.cli.measuring import run_and_corpora
+    from npgen.evaluate import evaluate
+    from npgen.evaluation import novelty_table
+
+    loaded = [run_and_corpora(run, corpus, heldout) for run in runs]
+    fewest = min(len(samples) for samples, _, _ in loaded)
+    found = {}
+    for run, (samples, source, apart) in zip(runs, loaded, strict=True):
+        found[run.name] = evaluate(
+            samples[:fewest],
+            source,
+            heldout=apart,
+            network=network,
+            weights=weights,
+            seed=seed,
+            device=device,
+            quiet=quiet,
+        )
+    typer.echo(novelty_table(found))
 
 
 @els_app.command()
