@@ -10,9 +10,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import npgen
-from npgen import diffusion, els_compare
+from npgen import diffusion_training, els_calibrate, els_compare
 from npgen.cli import app
-from npgen.diffusion import DiffusionNetwork, DiffusionRecipe, train_diffusion
+from npgen.diffusion import ConvolutionNetwork, DiffusionNetwork, DiffusionRecipe
+from npgen.diffusion_training import train_diffusion
 from npgen.schedules import levels
 from npgen.scores import draw_noise
 
@@ -40,7 +41,7 @@ def network(padding="zeros", layers=2, channels=1, shape=(9, 8)):
     """Make a network of random weights: new ones tell nothing."""
     torch.manual_seed(0)
     recipe = replace(RECIPE, padding=padding, layers=layers)
-    inner = diffusion._Network(recipe, channels)
+    inner = ConvolutionNetwork(recipe, channels)
     for weight in inner.parameters():
         torch.nn.init.normal_(weight, std=0.3)
     return DiffusionNetwork(inner, recipe, (*shape, channels), {})
@@ -82,16 +83,16 @@ def test_training_learns_and_a_network_is_what_was_saved(bars, tmp_path):
 
 def test_an_interrupted_training_comes_to_the_same_network(bars, tmp_path, monkeypatch):
     whole = train_diffusion(bars, tmp_path / "whole.safetensors", RECIPE, progress=False)
-    save = diffusion._Training.save
+    save = diffusion_training._Training.save
 
     def killed(self, path):
         save(self, path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(diffusion._Training, "save", killed)
+    monkeypatch.setattr(diffusion_training._Training, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         train_diffusion(bars, tmp_path / "n.safetensors", RECIPE, progress=False)
-    monkeypatch.setattr(diffusion._Training, "save", save)
+    monkeypatch.setattr(diffusion_training._Training, "save", save)
     assert not (tmp_path / "n.safetensors").exists()
     checkpoint = tmp_path / "n.safetensors.checkpoint"
     with pytest.raises(ValueError, match="recipe must be the one that .* was trained with"):
@@ -213,7 +214,7 @@ def test_a_network_of_another_corpus_is_refused(colours, trained, tmp_path):
     with pytest.raises(ValueError, match="network must be one that was trained on .*, got 'bars, "):
         els_compare.els_compare(colours, tmp_path / "c", network=trained, progress=False)
     with pytest.raises(ValueError, match="network must be one that was trained on .*, got 'bars, "):
-        els_compare.calibrate_windows(DiffusionNetwork.load(trained), colours)
+        els_calibrate.calibrate_windows(DiffusionNetwork.load(trained), colours)
 
 
 def test_calibration_finds_the_windows_of_a_machine(bars, trained, monkeypatch):
@@ -226,14 +227,14 @@ def test_calibration_finds_the_windows_of_a_machine(bars, trained, monkeypatch):
         return npgen.denoise(bars, canvases, machine="local", window=sides[step], signal=a, noise=b).mean
 
     monkeypatch.setattr(DiffusionNetwork, "denoise", denoise)
-    found = els_compare.calibrate_windows(
+    found = els_calibrate.calibrate_windows(
         some, bars, 3, "local", steps=4, largest=9, tolerance=0, sampling=0, progress=False
     )
     assert found.windows == (3, 3, 5, 7) and found.sides == (3, 5, 7, 9)
     assert np.all(found.cosines.max(1) > 1 - 1e-6) and found.cosines.shape == (3, 4)
     assert found.markdown().splitlines()[0].startswith("| step | window | 3×3 | 5×5 |")
     with pytest.raises(ValueError, match="machine must be one of .*, got 'ideal'"):
-        els_compare.calibrate_windows(some, bars, machine="ideal")
+        els_calibrate.calibrate_windows(some, bars, machine="ideal")
 
 
 def test_the_commands(bars, trained, tmp_path):

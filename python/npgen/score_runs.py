@@ -216,7 +216,7 @@ class ScoreSamples:
         start, end, step = part.indices(len(self))
         if step != 1:
             raise invalid("step of a slice of samples", "1", step)
-        arrays = {
+        arrays: dict[str, Any] = {
             name: getattr(self, name)[start:end] if axis == 0 else getattr(self, name)[:, start:end]
             for name, (_, axis) in ARRAYS.items()
         }

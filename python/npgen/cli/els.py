@@ -261,7 +261,7 @@ def calibrate(
     from npgen.corpus import load_corpus
     from npgen.denoising import resized
     from npgen.diffusion import DiffusionNetwork
-    from npgen.els_compare import calibrate_windows
+    from npgen.els_calibrate import calibrate_windows
 
     source = load_corpus(corpus)
     if size is not None:
