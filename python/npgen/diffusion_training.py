@@ -1,7 +1,7 @@
 """Training of the diffusion network that score machines are compared with.
 
 The random numbers of an epoch depend on the recipe's seed and the epoch's number alone, as in `npgen.simclr`: a
-training resumed from the checkpoint of its last whole epoch repeats, bit for bit on a CPU, what an uninterrupted one does.
+training resumed from the checkpoint of its last whole epoch repeats, bit for bit on a CPU, one that never stopped.
 
 This module imports torch: import it only where training is asked for.
 """
