@@ -255,7 +255,9 @@ def write_score_shard(samples: ScoreSamples, folder: Path) -> dict[str, Any]:
 
 def joined_scores(parts: Sequence[ScoreSamples]) -> ScoreSamples:
     """Put consecutive samples of one run together, in memory."""
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts], axis) for name, (_, axis) in ARRAYS.items()}
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts], axis) for name, (_, axis) in ARRAYS.items()
+    }
     seconds = tuple(map(sum, zip(*(part.seconds for part in parts), strict=True)))
     return replace(parts[0], **arrays, seconds=seconds)
 
