@@ -8,17 +8,15 @@
 //! below, so in the next one patches whose weight is below `tolerance` · Z / (number of patches) are passed over:
 //! together they are less than `tolerance` of it.
 //!
-//! From `COARSE` on, distances are computed in 16 bits once limits are known: see [`coarse`].
-//!
 //! **Sampling.** Each round is a systematic sample of the tiles. Where weights are spread, as at high noise, the first
 //! rounds tell the whole: a canvas is done when the standard error of its noise estimate is below `sampling`.
 //!
 //! A canvas's result depends on neither threads nor the other canvases: parts of a round are fixed, and merged in order.
 
 mod background;
-mod coarse;
 mod kernel;
 pub mod machine;
+mod rescored;
 mod sliding;
 mod state;
 mod sums;
@@ -30,7 +28,6 @@ mod vector;
 mod x86;
 
 use std::f64::consts::LOG2_E;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
@@ -40,14 +37,13 @@ use crate::error::{require, Error, Result};
 use crate::geometry::Pixel;
 use crate::ssd::Path;
 use background::first_places;
-use coarse::{Pair, Scale};
-use kernel::{scan, scan_coarsely, Coarse, Fine, Grain, View};
+use kernel::{scan, View};
 use machine::{Frame, Machine, Region};
 use sliding::Scratch;
 use state::State;
 use sums::{Source, Sums, Totals};
-use tile::{commonest_pixel, unit, Tile};
-use vector::{Block, LANES};
+use tile::{commonest_pixel, Tile};
+use vector::LANES;
 
 /// One evaluation of the score.
 #[derive(Debug, Clone, Copy)]
@@ -111,9 +107,6 @@ const PARTS: usize = 32;
 /// Errors of samples are heeded from this share on: less is too few groups.
 const FIRST_SAMPLE: usize = 8;
 
-/// From this tolerance on, distances are rounded to 16 bits once limits are known.
-const COARSE: f64 = 1e-3;
-
 /// Denoises canvases `(B, H, W, C)` in the frame of the corpus by the images `ids`, in any order; it is the faster, and
 /// a sample the better, the more alike neighbours in that order are.
 pub fn denoise(
@@ -138,7 +131,7 @@ pub fn denoise(
         }
         // Each part meets the canvases that are not done, one tile after the other. Every part is itself a systematic
         // sample of the round.
-        let count = tiles.len().div_ceil(2).min(PARTS); // tiles are met in pairs
+        let count = tiles.len().min(PARTS);
         let parts: Vec<Vec<Totals>> = (0..count)
             .into_par_iter()
             .map(|part| plan.part(tiles.iter().skip(part).step_by(count), &states, cancel))
@@ -155,8 +148,13 @@ pub fn denoise(
             state.close_round(&plan, images, last, share >= FIRST_SAMPLE);
         }
     }
-    if effort.sources > 0 {
-        states.iter_mut().for_each(|state| plan.name_background(state, &order));
+    for state in &mut states {
+        if step.noise < rescored::NOISE {
+            rescored::rescore(&plan, state);
+        }
+        if effort.sources > 0 {
+            plan.name_background(state, &order);
+        }
     }
     Ok(states.iter().map(|state| state.finish(&plan)).collect())
 }
@@ -222,11 +220,12 @@ struct Plan<'a> {
     ids: &'a [ImageId],
     step: Step,
     effort: Effort,
+    /// How many of each pixel's nearest patches are kept.
+    nearest: usize,
     frame: Frame,
     regions: Vec<Region>,
     /// Exponents per squared distance, to base 2.
     gain: f64,
-    scale: Scale,
     background: Vec<u8>,
     /// `(H, W)`: patches that each pixel is compared with, per image.
     partners: Vec<f64>,
@@ -245,22 +244,31 @@ impl<'a> Plan<'a> {
             ids,
             step,
             effort,
+            nearest: if step.noise < rescored::NOISE {
+                effort.sources.max(rescored::COUNT)
+            } else {
+                effort.sources
+            },
             frame,
             regions: frame.regions(),
             // As the kernel has it: all that is weighed is weighed by the same number.
             gain: f64::from((LOG2_E / (2.0 * step.noise * step.noise)) as f32),
-            scale: Scale::new(
-                step.signal,
-                step.noise,
-                corpus.channels() * frame.window().pow(2).min(frame.extent.area()),
-            ),
             background: commonest_pixel(corpus, ids),
             partners: partners.collect(),
         }
     }
 
+    fn channels(&self) -> usize {
+        self.corpus.channels()
+    }
+
     fn canvas_len(&self) -> usize {
-        self.frame.extent.area() * self.corpus.channels()
+        self.frame.extent.area() * self.channels()
+    }
+
+    /// What a byte of an image is compared as.
+    fn level(&self, byte: u8) -> f64 {
+        self.step.signal * (f64::from(byte) / 127.5 - 1.0)
     }
 
     fn tile_ids(&self, tile: usize) -> &[ImageId] {
@@ -275,36 +283,27 @@ impl<'a> Plan<'a> {
         states: &[State],
         cancel: &AtomicBool,
     ) -> Result<Vec<Totals>> {
-        let channels = self.corpus.channels();
         let open: Vec<&State> = states.iter().filter(|state| !state.done).collect();
         let mut sums: Vec<Sums> = open
             .iter()
-            .map(|state| Sums::new(self.gain as f32, channels, &state.totals.references, self.effort.sources))
+            .map(|state| Sums::new(self.gain as f32, self.channels(), &state.totals.references, self.nearest))
             .collect();
-        let mut pair = Pair::new(self.scale, [self.tile(), self.tile()]);
+        let mut tile = self.tile();
         let mut scratch = Scratch::default();
         let mut plain = vec![0.0; self.frame.extent.area()];
-        let tiles: Vec<usize> = tiles.map(|&(_, tile)| tile).collect();
-        for two in tiles.chunks(2) {
-            pair.tiles[1].clear();
-            for (tile, &index) in pair.tiles.iter_mut().zip(two) {
-                tile.load(self.corpus, self.tile_ids(index));
-                plain.iter_mut().zip(&tile.plain).for_each(|(sum, &count)| *sum += f64::from(count));
-            }
-            if open.iter().any(|state| state.coarse.is_some()) {
-                pair.join();
-            }
+        for &(_, index) in tiles {
+            tile.load(self.corpus, self.tile_ids(index));
+            plain.iter_mut().zip(&tile.plain).for_each(|(sum, &count)| *sum += f64::from(count));
             for (state, sums) in open.iter().zip(&mut sums) {
                 if cancel.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                self.meet(state, &pair, sums, &mut scratch);
-                sums.rest(2 * self.regions.len());
+                scan(self.path, self.view(state, &tile), sums, &mut scratch);
+                sums.rest(self.regions.len());
             }
         }
         let plain = self.partner_sums(&plain);
-        let centre: Vec<f64> =
-            self.background.iter().map(|&byte| self.step.signal * f64::from(unit(byte))).collect();
+        let centre: Vec<f64> = self.background.iter().map(|&byte| self.level(byte)).collect();
         let finish = |(state, sums): (&&State, Sums)| {
             let mut totals = sums.finish();
             for (pixel, &count) in plain.iter().enumerate().filter(|(_, &count)| count > 0.0) {
@@ -316,30 +315,16 @@ impl<'a> Plan<'a> {
         Ok(open.iter().zip(sums).map(finish).collect())
     }
 
-    /// Adds what two tiles have to say to one canvas.
-    fn meet(&self, state: &State, pair: &Pair, sums: &mut Sums, scratch: &mut Scratch) {
-        if let Some(limits) = &state.coarse {
-            let view = self.view::<Coarse>(&state.narrow, &pair.blocks, limits, &pair.alive, &pair.bounds);
-            scan_coarsely(self.path, view, self.scale.unit() as f32, &pair.tiles, sums, scratch);
-            return;
+    fn view<'v>(&'v self, state: &'v State, tile: &'v Tile) -> View<'v> {
+        View {
+            extent: self.frame.extent,
+            bordered: self.frame.bordered(),
+            side: self.frame.window(),
+            regions: &self.regions,
+            ours: &state.canvas,
+            tile,
+            limits: &state.limits,
         }
-        for tile in pair.tiles.iter().filter(|tile| !tile.ids.is_empty()) {
-            let view =
-                self.view::<Fine>(&state.canvas, &tile.blocks, &state.limits, &tile.alive, &tile.bounds);
-            scan(self.path, view, tile, sums, scratch);
-        }
-    }
-
-    fn view<'v, G: Grain>(
-        &'v self,
-        ours: &'v [G::Ours],
-        theirs: &'v [Block],
-        limits: &'v [G::Limit],
-        alive: &'v [G::Alive],
-        bounds: &'v (Range<usize>, Range<usize>),
-    ) -> View<'v, G> {
-        let (extent, bordered, side) = (self.frame.extent, self.frame.bordered(), self.frame.window());
-        View { extent, bordered, side, regions: &self.regions, ours, theirs, limits, alive, bounds }
     }
 
     /// `(H, W)`: sums over the positions that each pixel is compared with.

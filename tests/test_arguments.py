@@ -12,6 +12,7 @@ from npgen.recipe import Recipe
 
 CONFIG = npgen.Config(window=5, shortlist=5)
 SAMPLES = "samples must be of type Samples, got str"
+EITHER = "samples must be of type Samples or ScoreSamples, got str"
 CORPUS = "corpus must be of type Corpus, got NoneType"
 
 
@@ -27,14 +28,14 @@ def pool(corpus, **changes):
 
 
 CALLS = {
-    "entropy, samples": (lambda s, c: npgen.entropy("x", c), SAMPLES),
+    "entropy, samples": (lambda s, c: npgen.entropy("x", c), EITHER),
     "entropy, corpus": (lambda s, c: npgen.entropy(s, None), CORPUS),
-    "part_whole": (lambda s, c: npgen.part_whole("x", c), SAMPLES),
+    "part_whole": (lambda s, c: npgen.part_whole("x", c), EITHER),
     "part_whole, window": (lambda s, c: npgen.part_whole(s, c, "x"), "window must be a whole number, got 'x'"),
     "explain": (lambda s, c: npgen.explain("x", c, 0, (0, 0)), SAMPLES),
     "report": (lambda s, c: npgen.report("x", c, "out"), "samples must be of type Samples, got str"),
     "report, corpus": (lambda s, c: npgen.report(s, None, "out"), CORPUS),
-    "evaluate": (lambda s, c: npgen.evaluate("x", c), SAMPLES),
+    "evaluate": (lambda s, c: npgen.evaluate("x", c), EITHER),
     "evaluate, heldout": (
         lambda s, c: npgen.evaluate(s, c, heldout=1),
         "heldout must be of type Corpus or None, got int",

@@ -7,6 +7,7 @@ import pytest
 import npgen
 from npgen import denoising, scores
 from npgen.schedules import RELEASED, levels, windows_of
+from npgen.score_runs import load_score_samples
 
 MACHINES = ("ideal", "local", "equivariant", "equivariant-borders")
 
@@ -107,6 +108,24 @@ def test_denoise_is_the_brute_force(machine, channels, window, step, label):
             assert relative((a * found.mean[at] - canvas) / b**2, (a * mean - canvas) / b**2) < 1e-5
             np.testing.assert_allclose(found.log_sum[at], log_sum, rtol=1e-5, atol=1e-5)
             np.testing.assert_allclose(found.entropy[at], entropy, atol=2e-4)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("step", [1, 3, 8, 16])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-2, 0.3])
+def test_a_tolerance_bounds_the_error(machine, step, tolerance):
+    # Rounds go by 256ths of the tiles, so that only a corpus of many has limits at all.
+    corpus = noisy_corpus(16 * 40, 6, 7)
+    a, b = levels(step / 20)
+    # Near no patch at all, as a canvas of glyphs may come to be: one spot of a pixel, and mere noise.
+    canvases = np.stack([np.full((6, 7, 1), -a), 3 * np.random.default_rng(step).standard_normal((6, 7, 1))])
+    canvases[0, 3, 3] = 1.5
+    options = {"machine": machine, "window": 3, "signal": a, "noise": b}
+    exact = denoising.denoise(corpus, canvases, tolerance=0, **options)
+    found = denoising.denoise(corpus, canvases, tolerance=tolerance, **options)
+    assert np.all(found.skipped <= tolerance)
+    # What is left out, and what takes its share, may differ by all of −1…1.
+    assert np.max(np.abs(found.mean - exact.mean) - 2 * found.skipped[:, None, None, None]) <= 1e-5
 
 
 @pytest.mark.parametrize("machine", MACHINES)
@@ -228,8 +247,11 @@ def test_a_folder_holds_all_and_the_mosaic_shows_sources(digits, tmp_path):
         samples.mosaic(digits)
     samples.save(tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert manifest["windows"] == [3, 3, 5] and len(manifest["steps_taken"]) == 2
-    assert np.array_equal(np.load(tmp_path / "run" / "images.npy"), samples.images)
+    assert manifest["windows"] == [3, 3, 5] and len(manifest["shards"]) == 1
+    again = load_score_samples(tmp_path / "run")
+    for name in ("images", "noise", "sources", "weights", "entropy", "accounts"):
+        assert np.array_equal(getattr(again, name), getattr(samples, name))
+    assert again.settings == samples.settings and again.steps == samples.steps
     with pytest.raises(FileExistsError):
         samples.save(tmp_path / "run")
 
@@ -275,7 +297,7 @@ def test_schedules_are_those_released():
         ({"threads": 0}, ValueError, "threads must be in 1…1024, got 0"),
         ({"noise": np.zeros((1, 4, 4, 1))}, ValueError, r"noise must be of shape \(1, 16, 16, 1\), got \(1, 4, 4, 1\)"),
         ({"noise": np.zeros((1, 16, 16, 1), int)}, TypeError, "noise must be of a float dtype, got int64"),
-        ({"noise": np.full((1, 16, 16, 1), np.nan)}, ValueError, "canvases must be finite, within ±1000, got NaN"),
+        ({"noise": np.full((1, 16, 16, 1), np.nan)}, ValueError, "noise must be finite, within ±1000, got nan"),
     ],
 )
 def test_bad_arguments_are_refused(digits, options, kind, message):

@@ -27,7 +27,8 @@ from npgen.partwhole import PartWhole, part_whole
 from npgen.pixels import PixelEncoder
 from npgen.provenance import read_provenance
 from npgen.report import ReportFile, report
-from npgen.scores import ScoreSamples, score_generate
+from npgen.score_runs import ScoreSamples, load_score_samples
+from npgen.scores import score_generate
 from npgen.sweep import Sweep, sweep
 from npgen.tokens import Tokens, encode_tokens, load_tokens
 from npgen.trace import Samples, Trace, load_samples
@@ -79,6 +80,7 @@ __all__ = [
     "load_corpus",
     "load_encoder",
     "load_samples",
+    "load_score_samples",
     "load_tokens",
     "part_whole",
     "read_provenance",

@@ -88,8 +88,8 @@ def denoise(
     label
         Only images of this class, by number or name; None means all.
     tolerance
-        Largest share of any pixel's weight that may be skipped; 0 skips nothing. From 0.001 on, distances are rounded
-        to 16 bits, too, where that spares time.
+        Largest share of any pixel's weight that may be skipped; 0 skips nothing. An expected pixel is off by at most
+        twice that.
     sampling
         Where weights are spread, meet only so many images, in a systematic sample, that the standard error of the noise
         ε is below this; 0 means all images.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from npgen import _core
 from npgen.corpus import Corpus
-from npgen.trace import Samples, check_samples
+from npgen.score_runs import AnySamples, check_traced
 
 WINDOW = 7
 
@@ -65,7 +65,7 @@ def entropy_map(labels: NDArray[np.integer], window: int = WINDOW) -> NDArray[np
     return _core.sliding_entropy(np.ascontiguousarray(labels, np.int64), window)
 
 
-def entropy(samples: Samples, corpus: Corpus, window: int = WINDOW) -> Entropies:
+def entropy(samples: AnySamples, corpus: Corpus, window: int = WINDOW) -> Entropies:
     """Measure the entropy of image-ID maps and class maps.
 
     Parameters
@@ -87,7 +87,7 @@ def entropy(samples: Samples, corpus: Corpus, window: int = WINDOW) -> Entropies
     ValueError
         If it is another corpus, or the window larger than the images.
     """
-    check_samples(samples, corpus)
+    check_traced(samples, corpus)
     ids = samples.trace.image_id
 
     def means(maps: NDArray[np.integer]) -> NDArray[np.float64]:

@@ -29,7 +29,8 @@ from npgen.networks import Network, NetworkRequest, load_network
 from npgen.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
 from npgen.order import filled_order
 from npgen.partwhole import part_whole
-from npgen.trace import Samples, check_samples
+from npgen.score_runs import AnySamples, check_traced, pixels_of
+from npgen.trace import Samples
 
 __all__ = ["VERSION", "Evaluation", "Scores", "evaluate"]
 
@@ -42,7 +43,7 @@ KERNEL_IMAGES = 10_000
 
 
 def evaluate(
-    samples: Samples,
+    samples: AnySamples,
     corpus: Corpus,
     *,
     heldout: Corpus | None = None,
@@ -68,7 +69,8 @@ def evaluate(
     Parameters
     ----------
     samples
-        At least 4 samples.
+        At least 4 samples. Of a score machine's, each pixel counts as of the source that weighs most in the last step,
+        and what needs an anchor or an order of filling is left out.
     corpus
         The corpus they were made from; with labels if the network is "corpus".
     heldout
@@ -105,10 +107,11 @@ def evaluate(
     name, eyes = _network(network, corpus, weights, device, quiet)
     n = min(len(samples), len(heldout), len(corpus) // 2)
     given, samples = len(samples), samples[:n]
+    images = pixels_of(samples)
     real = _real(eyes, corpus, heldout, n, seed, quiet)
-    made = outputs_of(eyes, samples.images, quiet=quiet, what="features of samples")
+    made = outputs_of(eyes, images, quiet=quiet, what="features of samples")
     scores = real.yardstick.of([made], groups_of(n, seed))
-    _, squared = nearest_sources(samples.images, corpus.images, quiet=quiet)
+    _, squared = nearest_sources(images, corpus.images, quiet=quiet)
     scores |= {"n": n, **_nearest_scores(np.sqrt(squared), real.bar)}
     return Evaluation(
         samples=Scores(**scores, **_sample_scores(samples, corpus, squared)),
@@ -117,7 +120,7 @@ def evaluate(
         given=given,
         reference_size=real.reference_size,
         kernel_reference_size=real.kernel_reference_size,
-        pixels=samples.images[0, :, :, 0].size,
+        pixels=images[0, :, :, 0].size,
         corpus_name=corpus.name,
         corpus_hash=corpus.hash,
         heldout_name=heldout.name,
@@ -125,12 +128,17 @@ def evaluate(
         network=name,
         network_id=eyes.id,
         network_accuracy=real.accuracy,
-        model=samples.model,
-        config=samples.config.to_json(),
-        model_seed=samples.seed,
         first=samples.first,
         seed=seed,
+        **_made_by(samples),
     )
+
+
+def _made_by(samples: AnySamples) -> dict[str, Any]:
+    if isinstance(samples, Samples):
+        return {"model": samples.model, "config": samples.config.to_json(), "model_seed": samples.seed}
+    settings = samples.settings
+    return {"model": f"els {settings['machine']}", "config": settings, "model_seed": settings["seed"]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,10 +200,10 @@ def _score_real(eyes: Network, corpus: Corpus, heldout: Corpus, n: int, seed: in
     return _Real(unseen_row, seen_row, yardstick, reference.count, len(kernel_ids), bar, accuracy)
 
 
-def check_scorable(samples: Samples, corpus: Corpus, heldout: Corpus | None, seed: int) -> Corpus:
+def check_scorable(samples: AnySamples, corpus: Corpus, heldout: Corpus | None, seed: int) -> Corpus:
     """Return the held-out images, or raise before anything is trained."""
     check_whole("seed", seed, 0)
-    check_samples(samples, corpus)
+    check_traced(samples, corpus)
     check_one_size(corpus, "scores")
     check_type("heldout", heldout, Corpus, type(None))
     if len(samples.images) < FEWEST:
@@ -285,19 +293,27 @@ def _nearest_scores(distances: NDArray[np.float64], heldout_median: float) -> di
     }
 
 
-def _sample_scores(samples: Samples, corpus: Corpus, nearest: NDArray[np.int64]) -> dict[str, Any]:
-    to_anchor = distances_to(samples.images, corpus.images, samples.anchor)
+def _sample_scores(samples: AnySamples, corpus: Corpus, nearest: NDArray[np.int64]) -> dict[str, Any]:
     entropies = entropy(samples, corpus, min(WINDOW, *samples.images.shape[1:3]))
-    order = None if samples.codes is None else filled_order(samples).pixels
-    runs, regions = longest_runs(samples.trace, samples.config.window, order), largest_regions(samples.trace)
+    regions = largest_regions(samples.trace)
     parts = {} if corpus.labels is None else part_whole(samples, corpus).summary()
     return {
         "class_entropy": entropies.mean_class,
         "image_id_entropy": entropies.mean_image_id,
-        "anchor_distance": float(np.median(np.sqrt(to_anchor))),
-        "anchor_nearest": float((to_anchor <= nearest).mean()),
         "largest_share": float(np.median(largest_shares(samples.trace))),
-        "longest_run": (float(np.median(runs)), int(runs.max())),
         "largest_region": (float(np.median(regions)), int(regions.max())),
         **parts,
+        **(_copying_scores(samples, corpus, nearest) if isinstance(samples, Samples) else {}),
+    }
+
+
+def _copying_scores(samples: Samples, corpus: Corpus, nearest: NDArray[np.int64]) -> dict[str, Any]:
+    """Measure what samples have that are copied pixel by pixel, from an anchor on."""
+    to_anchor = distances_to(samples.images, corpus.images, samples.anchor)
+    order = None if samples.codes is None else filled_order(samples).pixels
+    runs = longest_runs(samples.trace, samples.config.window, order)
+    return {
+        "anchor_distance": float(np.median(np.sqrt(to_anchor))),
+        "anchor_nearest": float((to_anchor <= nearest).mean()),
+        "longest_run": (float(np.median(runs)), int(runs.max())),
     }

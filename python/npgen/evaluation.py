@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from npgen.errors import invalid
 from npgen.files import write_json
 from npgen.metrics import Estimate
+from npgen.tables import Column, markdown_table, number, quality_columns
 
 FORMAT = "npgen-evaluation"
 VERSION = 2
@@ -139,7 +141,7 @@ class Evaluation:
     network_accuracy: float | None
     model: str
     config: dict[str, Any]
-    model_seed: int
+    model_seed: int | None
     first: int
     seed: int
 
@@ -259,6 +261,11 @@ class Evaluation:
             "Verbatim: copied from one image at one displacement. Runs are consecutive in fill order, "
             "regions are connected; the seed patch does not count. Median, maximum.",
         ]
+        if self.model.startswith("els "):
+            notes.append(
+                "Entropies, regions and shares of a score machine: each pixel counts as of the source that weighs most "
+                "in the last step. Nothing is copied, so that there are no runs."
+            )
         if self.given > self.samples.n:
             notes.insert(
                 0,
@@ -266,6 +273,46 @@ class Evaluation:
                 "held-out images, or not twice as many training images.",
             )
         return [f"- {note}" for note in notes]
+
+
+def novelty_table(evaluations: Mapping[str, Evaluation]) -> str:
+    """Lay the figures of several runs out in one Markdown table, real images below them.
+
+    Parameters
+    ----------
+    evaluations
+        By what to call them; of as many samples each, of one corpus and in one network.
+
+    Returns
+    -------
+    str
+        The table.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or real images differ.
+    """
+    if not evaluations:
+        raise invalid("evaluations", "at least one", 0)
+    first = next(iter(evaluations.values()))
+    rows = []
+    for name, found in evaluations.items():
+        if (found.heldout, found.training) != (first.heldout, first.training):
+            raise invalid(f"evaluation {name!r}", "beside the same real images as the others", found.heldout.n)
+        rows.append({"name": name, **found.row()})
+    rows += [{"name": "real held-out", **first.heldout_row()}, {"name": "real training", **first.training_row()}]
+    columns = [
+        Column("", lambda row: str(row["name"])),
+        number("images", "n", "d"),
+        *quality_columns(),
+        number("class entropy", "class_entropy", ".3f"),
+        number("image-ID entropy", "image_id_entropy", ".3f"),
+        number("part–whole area", "part_whole", ".1%"),
+        number("largest share of one source", "largest_share", ".1%"),
+        number("largest verbatim region, median", "largest_region", ".0f"),
+    ]
+    return markdown_table(columns, rows)
 
 
 def _interval(value: Estimate | None, form: str) -> str | None:

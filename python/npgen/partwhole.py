@@ -19,8 +19,8 @@ from npgen.corpus import Corpus
 from npgen.entropy import WINDOW
 from npgen.errors import check_whole, invalid
 from npgen.regions import connected_regions
+from npgen.score_runs import AnySamples, check_traced
 from npgen.tables import Column, Row, markdown_table
-from npgen.trace import Samples, check_samples
 
 # Pixels of a block of samples, and with it the memory that the analysis takes.
 BLOCK_PIXELS = 1 << 18
@@ -174,7 +174,7 @@ class PartWhole:
         return sources
 
 
-def part_whole(samples: Samples, corpus: Corpus, window: int = WINDOW) -> PartWhole:
+def part_whole(samples: AnySamples, corpus: Corpus, window: int = WINDOW) -> PartWhole:
     """Find the coherent regions of samples, and what feeds them.
 
     Parameters
@@ -197,7 +197,7 @@ def part_whole(samples: Samples, corpus: Corpus, window: int = WINDOW) -> PartWh
     ValueError
         If it is another corpus, or one without labels, there is no sample, or the window is even or below 1.
     """
-    check_samples(samples, corpus)
+    check_traced(samples, corpus)
     check_whole("window", window, most=2**31 - 1)
     if window < 1 or window % 2 == 0:
         raise invalid("window", "odd, at least 1", window)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from npgen.config import Config, find_model
 from npgen.errors import invalid
 from npgen.files import new_folder, read_json, write_json
 from npgen.stages import shard_size
-from npgen.trace import MANIFEST, Samples, check_shards, joined, read_manifest, read_shards, write_shard
+from npgen.trace import MANIFEST, check_shards, joined, read_manifest, read_shards, write_shard
 
 if os.name == "posix":
     import fcntl
@@ -24,6 +24,8 @@ LOCK = ".lock"
 PARTIAL = re.compile(rf"\.{re.escape(MANIFEST)}\.[0-9a-f]+\.partial")
 # What parts of one run may differ in.
 OF_A_PART = ("first", "n", "shards")
+# Writes samples, which have a `first`, into a folder, and returns the manifest's entry.
+ShardWriter = Callable[[Any, Path], dict[str, Any]]
 
 
 class RunFolder:
@@ -32,13 +34,15 @@ class RunFolder:
     Whatever ends the process, what the manifest names is whole; a shard that it does not name is made again.
     """
 
-    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
-        self.path, self.facts = path, facts
+    def __init__(self, path: Path, facts: dict[str, Any], write: ShardWriter) -> None:
+        self.path, self.facts, self.write = path, facts, write
         self.shards: list[dict[str, Any]] = []
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: str | os.PathLike[str], facts: dict[str, Any]) -> Iterator[RunFolder]:
+    def open(
+        cls, path: str | os.PathLike[str], facts: dict[str, Any], write: ShardWriter = write_shard
+    ) -> Iterator[RunFolder]:
         """Claim a folder for a run, or for the rest of it.
 
         Parameters
@@ -47,6 +51,8 @@ class RunFolder:
             Folder to make, or that of the same run, interrupted or finished.
         facts
             What the run is: its manifest, less the shards.
+        write
+            Writes samples into a folder, and returns what the manifest is to say of it: `name`, `n` and `sha256`.
 
         Yields
         ------
@@ -60,7 +66,7 @@ class RunFolder:
         FileExistsError
             If it holds anything else, or another process is writing it.
         """
-        run = cls(Path(path).absolute(), facts)
+        run = cls(Path(path).absolute(), facts, write)
         run._check_vacant()
         run.path.mkdir(parents=True, exist_ok=True)
         with run._locked():
@@ -75,12 +81,12 @@ class RunFolder:
         """How many samples are there."""
         return sum(shard["n"] for shard in self.shards)
 
-    def append(self, samples: Samples) -> None:
+    def append(self, samples: Any) -> None:
         """Write the next shard."""
         # One that the manifest does not name was left by a process that ended just then.
         shutil.rmtree(self.path / f"{samples.first:08d}", ignore_errors=True)
         with new_folder(self.path / f"{samples.first:08d}") as folder:
-            entry = write_shard(samples, folder)
+            entry = self.write(samples, folder)
         self.shards.append(entry)
         self._write_manifest()
 

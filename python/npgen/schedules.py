@@ -17,6 +17,9 @@ RELEASED = {
     "fashion-mnist-resnet": (3, 3, 5, 5, 7, 7, 9, 9, 9, 11, 11, 11, 13, 13, 13, 15, 15, 15, 17, 17),
 }
 
+# The time that start noise is taken for, whatever the number of steps of a network.
+LATEST = 0.95
+
 
 def levels(time: float) -> tuple[float, float]:
     """Tell how much of image and of noise a canvas holds: x = a·x₀ + b·ε.

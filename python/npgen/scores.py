@@ -5,11 +5,12 @@ After Kamb and Ganguli, "An analytic theory of creativity in convolutional diffu
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,136 +21,21 @@ from npgen import npy
 from npgen.corpus import Corpus
 from npgen.denoising import MACHINES, Denoised, denoise, images_alike, label_number, resized
 from npgen.errors import check_type, invalid
-from npgen.files import new_folder, write_json
+from npgen.runs import RunFolder
 from npgen.schedules import levels, windows_of
+from npgen.score_runs import (
+    SHARD,
+    ScoreSamples,
+    joined_scores,
+    load_score_samples,
+    run_facts,
+    write_score_shard,
+)
 
-FORMAT, VERSION = "npgen-scores", 1
 # How many of each pixel's heaviest patches a trace names.
 SOURCES = 4
-
-
-@dataclass(frozen=True)
-class StepAccount:
-    """What one step of a run took.
-
-    Attributes
-    ----------
-    step, window
-        Number of the step, the noisiest first, and side of its windows.
-    signal, noise
-        a and b of x = a·x₀ + b·ε.
-    seconds
-        Time that it took, all batches together.
-    skipped
-        Bound on the share of any pixel's weight that was skipped.
-    standard_error
-        Largest estimated standard error of a canvas's noise, root mean square, from sampling images.
-    images
-        Mean number of images that were met.
-    weighed
-        Share of their patches whose weight was computed.
-    """
-
-    step: int
-    window: int
-    signal: float
-    noise: float
-    seconds: float
-    skipped: float
-    standard_error: float
-    images: float
-    weighed: float
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreSamples:
-    """Samples of a score machine. Made by `score_generate`.
-
-    Attributes
-    ----------
-    images
-        (n, H, W, C) float32, about −1…1: not clamped.
-    noise
-        (n, H, W, C) float32: what they were made of.
-    sources
-        (S, n, H, W, M, 3) int32: image, y and x of the heaviest patches of each pixel, heaviest first; −1 for none. S
-        is 1, the last step, or all steps, the noisiest first.
-    weights
-        (S, n, H, W, M) float32: their shares of the weight.
-    entropy
-        (S, n, H, W) float32: entropy of each pixel's weights, nats.
-    steps
-        What each step took.
-    settings
-        All that decided the samples, JSON-able.
-    """
-
-    images: NDArray[np.float32]
-    noise: NDArray[np.float32]
-    sources: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    entropy: NDArray[np.float32]
-    steps: tuple[StepAccount, ...]
-    settings: dict[str, Any]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """The images (n, H, W, C) as bytes, clamped to 0…255."""
-        pixels: NDArray[np.uint8] = np.clip(np.rint((self.images + 1) * 127.5), 0, 255).astype(np.uint8)
-        return pixels
-
-    def mosaic(self, corpus: Corpus) -> NDArray[np.uint8]:
-        """Show, for each pixel, the centre of its heaviest patch in the last step.
-
-        Parameters
-        ----------
-        corpus
-            The corpus that the samples were made of.
-
-        Returns
-        -------
-        ndarray
-            (n, H, W, C) uint8.
-
-        Raises
-        ------
-        ValueError
-            If it is another corpus.
-        """
-        if corpus.hash != self.settings["corpus"]["hash"]:
-            raise invalid("corpus", f"that of hash {self.settings['corpus']['hash']}", corpus.hash)
-        image, y, x = np.moveaxis(self.sources[-1, :, :, :, 0], -1, 0)  # (n, H, W) each
-        centres: NDArray[np.uint8] = corpus.images[image, y, x]
-        return centres
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a folder, atomically: arrays, `manifest.json`.
-
-        Parameters
-        ----------
-        path
-            Where the folder goes; nothing may be there.
-
-        Raises
-        ------
-        FileExistsError
-            If something is at `path`.
-        OSError
-            If it cannot be written; nothing is kept then.
-        """
-        with new_folder(path) as folder:
-            self.write(folder)
-
-    def write(self, folder: Path) -> None:
-        """Write arrays and `manifest.json` into a folder that is being made."""
-        names = ("images", "noise", "sources", "weights", "entropy")
-        hashes = {name: npy.write_array(folder / f"{name}.npy", getattr(self, name)) for name in names}
-        steps = [asdict(step) for step in self.steps]
-        facts = {"format": FORMAT, "version": VERSION, **self.settings, "steps_taken": steps, "sha256": hashes}
-        write_json(folder / "manifest.json", facts)
+# Noise beyond this is none: the core takes no larger canvases.
+LARGEST = 1000
 
 
 def draw_noise(shape: Sequence[int], seed: int, first: int = 0) -> NDArray[np.float32]:
@@ -199,6 +85,7 @@ def score_generate(
     batch_size: int = 16,
     threads: int | None = None,
     progress: bool = True,
+    out: str | os.PathLike[str] | None = None,
 ) -> ScoreSamples:
     """Make images of noise by deterministic DDIM steps with the score of a machine.
 
@@ -238,6 +125,9 @@ def score_generate(
         CPU threads; None means one a core.
     progress
         Show a progress bar.
+    out
+        Run folder to write the samples to while they are made, shard by shard: the same call goes on with what is
+        there. None keeps them in memory only.
 
     Returns
     -------
@@ -247,7 +137,9 @@ def score_generate(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range.
+        If an argument is out of range, or `out` holds another run.
+    FileExistsError
+        If `out` holds something else, or is being written.
     """
     check_type("corpus", corpus, Corpus)
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
@@ -257,21 +149,12 @@ def score_generate(
             raise invalid(name, f"at least {least}", value)
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise invalid("seed", "a whole number in 0…2⁶⁴ − 1", seed)
-    if machine not in MACHINES:
-        raise invalid("machine", f"one of {', '.join(MACHINES)}", machine)
-    sides = windows_of(windows, steps)
+    sides, n, first = windows_of(windows, steps), int(n), int(first)
     source = corpus if size is None else resized(corpus, size)
     class_number = label_number(source, label)
-    shape = (int(n), *source.images.shape[1:])
-    start = draw_noise(shape, int(seed), int(first)) if noise is None else _checked_noise(noise, shape)
-    run = _Run(source, images_alike(source, class_number), machine, sides, tolerance, sampling, every_step, threads)
-    batches = [start[at : at + batch_size] for at in range(0, len(start), batch_size)]
-    with tqdm(total=len(batches) * (steps - 1), unit="step", disable=not progress) as bar:
-        results = [run.batch(batch, bar) for batch in batches]
-    images, sources, weights, entropy = (
-        np.concatenate(parts, 0 if at == 0 else 1)
-        for at, parts in enumerate(zip(*(result[:4] for result in results), strict=True))
-    )
+    check_run(source, machine, sides, tolerance, sampling, threads)
+    shape = (n, *source.images.shape[1:])
+    start = draw_noise(shape, int(seed), first) if noise is None else _checked_noise(noise, shape)
     settings = {
         "corpus": {"name": source.name, "hash": source.hash, "shape": list(source.images.shape)},
         "machine": machine,
@@ -279,12 +162,58 @@ def score_generate(
         "steps": steps,
         "label": class_number,
         "seed": int(seed) if noise is None else None,
-        "first": int(first),
+        "noise": None if noise is None else npy.sha256_array(start),
+        "first": first,
         "tolerance": tolerance,
         "sampling": sampling,
+        "every_step": every_step,
     }
-    accounts = _sum_accounts([result[4] for result in results])
-    return ScoreSamples(images, start, sources, weights, entropy, accounts, settings)
+    run = _Run(source, images_alike(source, class_number), sides, threads, settings)
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if out is not None:
+            folder = stack.enter_context(RunFolder.open(out, run_facts(settings, n), write_score_shard))
+        done = folder.done if folder else 0
+        total = n * (steps - 1)
+        bar = stack.enter_context(
+            tqdm(total=total, initial=done * (steps - 1), unit="canvas step", disable=not progress)
+        )
+        parts = []
+        for begin, end in pairwise([*range(done, n, SHARD), n]):
+            batches = [slice(at, min(at + batch_size, end)) for at in range(begin, end, batch_size)]
+            shard = joined_scores([run.batch(start[rows], first + rows.start, bar) for rows in batches])
+            if folder:
+                folder.append(shard)
+            else:
+                parts.append(shard)
+    return joined_scores(parts) if out is None else load_score_samples(out)
+
+
+def check_run(
+    corpus: Corpus,
+    machine: str,
+    sides: Sequence[int],
+    tolerance: float,
+    sampling: float,
+    threads: int | None = None,
+) -> None:
+    """Raise what `denoise` would in any step, before anything is made: no canvas costs no time."""
+    if machine not in MACHINES:
+        raise invalid("machine", f"one of {', '.join(MACHINES)}", machine)
+    nothing, one = np.zeros((0, *corpus.images.shape[1:]), np.float32), np.zeros(1, np.int32)
+    for side in set(sides[1:]):
+        denoise(
+            corpus,
+            nothing,
+            machine=machine,
+            window=side,
+            signal=0.5,
+            noise=0.5,
+            ids=one,
+            tolerance=tolerance,
+            sampling=sampling,
+            threads=threads,
+        )
 
 
 @dataclass(frozen=True)
@@ -293,88 +222,58 @@ class _Run:
 
     corpus: Corpus
     ids: NDArray[np.int32]
-    machine: str
     sides: tuple[int, ...]
-    tolerance: float
-    sampling: float
-    every_step: bool
     threads: int | None
+    settings: dict[str, Any]
 
-    def batch(self, noise: NDArray[np.float32], bar: tqdm[Any]) -> tuple[Any, ...]:
-        """Take one batch through all steps: images, sources, weights, entropies of the traced steps, and accounts."""
+    def _denoise(self, canvases: NDArray[np.floating[Any]], step: int) -> Denoised:
+        a, b = levels(step / len(self.sides))
+        return denoise(
+            self.corpus,
+            canvases,
+            machine=self.settings["machine"],
+            window=self.sides[step],
+            signal=a,
+            noise=b,
+            ids=self.ids,
+            tolerance=self.settings["tolerance"],
+            sampling=self.settings["sampling"],
+            sources=SOURCES if self._traced(step) else 0,
+            rotation=37 * step,  # no step has another's sample
+            threads=self.threads,
+        )
+
+    def _traced(self, step: int) -> bool:
+        return bool(self.settings["every_step"]) or step == 1
+
+    def batch(self, noise: NDArray[np.float32], first: int, bar: tqdm[Any]) -> ScoreSamples:
+        """Take one batch, which begins with sample `first`, through all steps."""
         steps = len(self.sides)
         canvases = noise.astype(np.float64)  # (B, H, W, C)
-        traced, accounts = [], []
+        traced, accounts, times = [], [], []
         for step in range(steps - 1, 0, -1):
-            kept = self.every_step or step == 1
-            a, b = levels(step / steps)
             started = time.perf_counter()
-            found = denoise(
-                self.corpus,
-                canvases,
-                machine=self.machine,
-                window=self.sides[step],
-                signal=a,
-                noise=b,
-                ids=self.ids,
-                tolerance=self.tolerance,
-                sampling=self.sampling,
-                sources=SOURCES if kept else 0,
-                rotation=37 * step,  # no step has another's sample
-                threads=self.threads,
-            )
-            seconds = time.perf_counter() - started
+            found = self._denoise(canvases, step)
+            times.append(time.perf_counter() - started)
+            a, b = levels(step / steps)
             epsilon = (canvases - a * found.mean) / b
             a, b = levels((step - 1) / steps)
             canvases = a * found.mean + b * epsilon
-            if kept:
+            if self._traced(step):
                 traced.append((found.sources, found.weights, found.entropy))
-            accounts.append((step, seconds, found))
-            bar.update()
+            accounts.append(np.stack([found.skipped, found.standard_error, found.images, found.weighed], 1))
+            bar.update(len(noise))
         sources, weights, entropy = (np.stack(parts) for parts in zip(*traced, strict=True))
-        taken = [self._account(step, seconds, found) for step, seconds, found in accounts]
-        return (
+        return ScoreSamples(
             canvases.astype(np.float32),
+            noise,
             sources,
             weights.astype(np.float32),
             entropy.astype(np.float32),
-            taken,
+            np.stack(accounts, 1),
+            tuple(times),
+            {**self.settings, "first": first},
         )
-
-    def _account(self, step: int, seconds: float, found: Denoised) -> StepAccount:
-        a, b = levels(step / len(self.sides))
-        return StepAccount(
-            step,
-            self.sides[step],
-            a,
-            b,
-            seconds,
-            float(found.skipped.max()),
-            float(found.standard_error.max()),
-            float(found.images.mean()),
-            float(found.weighed.mean()),
-        )
-
-
-def _sum_accounts(batches: list[list[StepAccount]]) -> tuple[StepAccount, ...]:
-    """Join the accounts of all batches, step by step."""
-    joined = []
-    for accounts in zip(*batches, strict=True):
-        first = accounts[0]
-        joined.append(
-            StepAccount(
-                first.step,
-                first.window,
-                first.signal,
-                first.noise,
-                sum(account.seconds for account in accounts),
-                max(account.skipped for account in accounts),
-                max(account.standard_error for account in accounts),
-                float(np.mean([account.images for account in accounts])),
-                float(np.mean([account.weighed for account in accounts])),
-            )
-        )
-    return tuple(joined)
 
 
 def _checked_noise(noise: NDArray[np.floating[Any]], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -383,4 +282,6 @@ def _checked_noise(noise: NDArray[np.floating[Any]], shape: tuple[int, ...]) -> 
         raise TypeError(f"noise must be of a float dtype, got {array.dtype}")
     if array.shape != shape:
         raise invalid("noise", f"of shape {shape}", array.shape)
+    if not np.all(np.abs(array) <= LARGEST):
+        raise invalid("noise", f"finite, within ±{LARGEST}", float(np.abs(array).max()))
     return array.astype(np.float32)

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::vector::{Addend, Block};
+use super::vector::{Block, Vector};
 
 /// Lines of memory that sliding sums need, kept between scans.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Scratch {
 /// # Safety
 /// All methods: the CPU must have the instructions of `V`; columns must be less than the count of `begin`, which must
 /// fit the scratch.
-pub trait Sliding<V: Addend> {
+pub trait Sliding<V: Vector> {
     fn new(side: usize, width: usize, scratch: &mut Scratch) -> Self;
     /// Before the first row of a region.
     unsafe fn begin(&mut self, columns: usize);
@@ -53,7 +53,7 @@ pub struct Few<V, const SIDE: usize> {
     oldest: usize,
 }
 
-impl<V: Addend, const SIDE: usize> Sliding<V> for Few<V, SIDE> {
+impl<V: Vector, const SIDE: usize> Sliding<V> for Few<V, SIDE> {
     #[inline(always)]
     fn new(side: usize, width: usize, scratch: &mut Scratch) -> Self {
         assert_eq!(side, SIDE);
@@ -113,7 +113,7 @@ pub struct Stacks<V> {
     vector: PhantomData<V>,
 }
 
-impl<V: Addend> Sliding<V> for Stacks<V> {
+impl<V: Vector> Sliding<V> for Stacks<V> {
     #[inline(always)]
     fn new(side: usize, width: usize, scratch: &mut Scratch) -> Self {
         Self {

@@ -3,18 +3,14 @@
 use std::f64::consts::LN_2;
 
 use super::sums::{Source, Totals};
-use super::tile::unit;
 use super::vector::LANES;
-use super::{Denoised, Heavy, Plan, COARSE};
+use super::{Denoised, Heavy, Plan};
 use crate::geometry::Pixel;
 
 /// One canvas on its way.
 pub struct State {
     /// `(C, H + border, W + border)`.
     pub canvas: Vec<f32>,
-    /// The same in 16 bits; and the limits, if the next scan is coarse.
-    pub narrow: Vec<i16>,
-    pub coarse: Option<Vec<u16>>,
     /// `(H, W)`: squared distance of each window to background.
     pub background: Vec<f64>,
     pub totals: Totals,
@@ -31,7 +27,7 @@ pub struct State {
 impl State {
     /// `canvas` is `(H, W, C)`.
     pub fn new(plan: &Plan, canvas: &[f32]) -> Self {
-        let (frame, channels, area) = (plan.frame, plan.corpus.channels(), plan.frame.extent.area());
+        let (frame, channels, area) = (plan.frame, plan.channels(), plan.frame.extent.area());
         let (extent, bordered) = (frame.extent, frame.bordered());
         let mut planes = vec![0.0; channels * bordered.area()];
         let mut apart = vec![0.0; bordered.area()];
@@ -42,8 +38,7 @@ impl State {
                     for channel in 0..channels {
                         let value = canvas[(y * extent.width + x) * channels + channel];
                         planes[channel * bordered.area() + at] = value;
-                        let background = plan.step.signal * f64::from(unit(plan.background[channel]));
-                        apart[at] += (f64::from(value) - background).powi(2);
+                        apart[at] += (f64::from(value) - plan.level(plan.background[channel])).powi(2);
                     }
                 }
                 at += 1;
@@ -54,11 +49,9 @@ impl State {
             rows.map(|row| row[pixel.x..][..frame.window()].iter().sum::<f64>()).sum()
         };
         Self {
-            narrow: planes.iter().map(|&value| plan.scale.number(value)).collect(),
-            coarse: None,
             canvas: planes,
             background: extent.pixels().map(window).collect(),
-            totals: Totals::new(channels, area, plan.effort.sources),
+            totals: Totals::new(channels, area, plan.nearest),
             limits: vec![f32::INFINITY; area],
             skipped: vec![0.0; area],
             tiles: 0,
@@ -93,7 +86,6 @@ impl State {
                 let exponent = self.totals.log2_sum(pixel) + (effort.tolerance / patches).log2();
                 *limit = (-exponent / plan.gain) as f32;
             }
-            self.coarse = (effort.tolerance >= COARSE).then(|| plan.scale.limits(&self.limits)).flatten();
         }
     }
 
@@ -115,7 +107,10 @@ impl State {
             log_sum: pixels.clone().map(|pixel| LN_2 * totals.log2_sum(pixel)).collect(),
             entropy: pixels.clone().map(|pixel| totals.entropy(pixel)).collect(),
             sources: pixels
-                .map(|pixel| totals.nearest.of(pixel).iter().map(|source| heavy(source, pixel)).collect())
+                .map(|pixel| {
+                    let named = totals.nearest.of(pixel).iter().take(plan.effort.sources);
+                    named.map(|source| heavy(source, pixel)).collect()
+                })
                 .collect(),
             skipped: self.skipped.iter().copied().fold(0.0, f64::max),
             standard_error: self.standard_error,

@@ -60,6 +60,12 @@ impl Nearest {
         }
     }
 
+    /// Puts other sources in place of a pixel's.
+    pub fn replace(&mut self, pixel: usize, sources: Vec<Source>) {
+        self.found[pixel].clear();
+        sources.into_iter().for_each(|source| self.offer(pixel, source));
+    }
+
     fn merge(&mut self, other: &Self) {
         for (pixel, found) in other.found.iter().enumerate() {
             found.iter().for_each(|&source| self.offer(pixel, source));
@@ -271,6 +277,15 @@ impl Totals {
         cells[0] += weight;
         cells[1] += weight * exponent;
         cells[2..].iter_mut().zip(centre).for_each(|(sum, value)| *sum += weight * value);
+    }
+
+    /// Takes a patch out that was added by one exponent, and adds it by another.
+    pub fn correct(&mut self, pixel: usize, was: f64, is: f64, centre: impl Iterator<Item = f64>) {
+        let [was, is] = [was, is].map(|exponent| exponent - f64::from(self.references[pixel]));
+        let cells = &mut self.cells[pixel * self.width..][..self.width];
+        cells[0] += is.exp2() - was.exp2();
+        cells[1] += is * is.exp2() - was * was.exp2();
+        cells[2..].iter_mut().zip(centre).for_each(|(sum, value)| *sum += (is.exp2() - was.exp2()) * value);
     }
 
     /// Declares that all sums so far are those of one group of images.

@@ -2,7 +2,8 @@ use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 
-use super::vector::{Addend, Block, Mask, Portable, Vector};
+use super::tile::unit;
+use super::vector::{Block, Mask, Portable, Vector};
 use super::*;
 use crate::geometry::Extent;
 
@@ -117,11 +118,8 @@ fn cases() -> impl Strategy<Value = Case> {
     })
 }
 
-/// What single precision may cost: 1e-5, or where exponents are steep a few roundings of a squared distance times its gain.
-fn single(step: Step) -> f64 {
-    let gain = 0.5 / (step.noise * step.noise);
-    (8.0 * 0.5_f64.powi(24) * gain).max(1e-5)
-}
+/// What single precision may cost.
+const SINGLE: f64 = 1e-5;
 
 const EXACT: Effort = Effort { tolerance: 0.0, sampling: 0.0, rotation: 0, sources: 0 };
 
@@ -142,12 +140,12 @@ proptest! {
                     let (means, log_sums, entropies) =
                         case.with(|corpus| reference(corpus, &case.ids, canvas, case.step));
                     let error = error(canvas, case.step, &found.mean, &means);
-                    prop_assert!(error < single(case.step), "{path:?} {error}");
+                    prop_assert!(error < SINGLE, "{path:?} {error}");
                     for (a, b) in found.log_sum.iter().zip(&log_sums) {
                         prop_assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} {b}");
                     }
                     for (a, b) in found.entropy.iter().zip(&entropies) {
-                        prop_assert!((a - b).abs() < 100.0 * single(case.step), "{a} {b}");
+                        prop_assert!((a - b).abs() < 100.0 * SINGLE, "{a} {b}");
                     }
                     prop_assert!(found.skipped <= effort.tolerance);
                     prop_assert_eq!(found.images, case.ids.len());
@@ -159,18 +157,15 @@ proptest! {
 
 proptest! {
     #[test]
-    fn coarse_distances_are_near_and_the_same_on_all_paths(case in cases()) {
-        let effort = Effort { tolerance: 1e-2, ..EXACT };
-        let plain = case.denoise(Path::Portable, effort);
+    fn a_tolerance_bounds_the_error(case in cases(), tolerance in prop::sample::select(vec![1e-3, 1e-2, 0.3])) {
+        let exact = case.denoise(Path::Portable, EXACT);
         for path in Path::available() {
-            for (found, plain) in case.denoise(path, effort).iter().zip(&plain) {
-                prop_assert!(error(&[0.0; 600], case.step, &found.mean, &plain.mean) < single(case.step));
-            }
-        }
-        for (found, exact) in plain.iter().zip(case.denoise(Path::Portable, EXACT)) {
-            prop_assert!(found.skipped <= effort.tolerance);
-            for (a, b) in found.mean.iter().zip(exact.mean) {
-                prop_assert!((a - b).abs() < 0.1, "{a} {b}");
+            for (found, exact) in case.denoise(path, Effort { tolerance, ..EXACT }).iter().zip(&exact) {
+                prop_assert!(found.skipped <= tolerance);
+                for (a, b) in found.mean.iter().zip(&exact.mean) {
+                    // What is skipped, and what has its share, may differ by all of −1…1.
+                    prop_assert!((a - b).abs() <= 2.0 * found.skipped + 1e-4, "{path:?} {a} {b}");
+                }
             }
         }
     }

@@ -81,14 +81,6 @@ impl Tile {
         self.find_alive(present);
     }
 
-    /// Holds no images.
-    pub fn clear(&mut self) {
-        self.ids.clear();
-        self.alive.fill(0);
-        self.plain.fill(0);
-        self.bounds = (0..0, 0..0);
-    }
-
     fn find_alive(&mut self, present: Mask) {
         let (extent, bordered, window) = (self.frame.extent, self.frame.bordered(), self.frame.window());
         let mut seen = self.ink.clone();

@@ -38,35 +38,19 @@ pub const EXP2: [f32; 6] = [1.326_472_7e-3, 9.671_513e-3, 5.550_733_7e-2, 2.402_
 /// Least exponent that `exp2` tells from another: below it, powers of 2 are not normal numbers.
 pub const LEAST_EXPONENT: f32 = -126.0;
 
-/// Numbers that can be summed, a `Block` of them at once.
+/// `LANES` numbers of single precision.
 ///
 /// # Safety
-/// All methods, of all traits here: the CPU must have the instructions of the path.
-pub trait Addend: Copy {
+/// All methods: the CPU must have the instructions of the path.
+pub trait Vector: Copy {
     unsafe fn zero() -> Self;
     unsafe fn load(from: *const Block) -> Self;
     unsafe fn store(self, to: *mut Block);
     unsafe fn add(self, other: Self) -> Self;
-}
-
-/// `2 · LANES` whole numbers of 16 bits.
-pub trait Narrow: Addend {
-    /// (x − y)² / 2¹⁵, rounded, of signed numbers x and y; 32767 stands for all larger differences.
-    unsafe fn square_of_difference(self, other: i16) -> Self;
-    /// Lanes of at most `limit`, as unsigned numbers.
-    unsafe fn at_most(self, limit: u16) -> u32;
-}
-
-/// `LANES` numbers of single precision.
-pub trait Vector: Addend {
-    /// The path's narrow numbers. They add without sign, and stop at 65535.
-    type Narrow: Narrow;
-    /// One half of narrow numbers without sign.
-    unsafe fn widen(from: *const Block, half: usize) -> Self;
     unsafe fn splat(value: f32) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
-    /// `self · factor + term`; rounded once where the CPU can.
+    /// `self · factor + term`, of an exact product.
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
     /// Lanes less than those of `limit`; a lane that is not a number is not.
     unsafe fn below(self, limit: Self) -> Mask;
@@ -85,7 +69,7 @@ impl Portable {
     }
 }
 
-impl Addend for Portable {
+impl Vector for Portable {
     #[inline(always)]
     unsafe fn zero() -> Self {
         Self([0.0; LANES])
@@ -105,57 +89,6 @@ impl Addend for Portable {
     unsafe fn add(self, other: Self) -> Self {
         self.with(other, |a, b| a + b)
     }
-}
-
-/// Plain Rust, too.
-#[derive(Clone, Copy)]
-pub struct PortableNarrow([u16; 2 * LANES]);
-
-impl Addend for PortableNarrow {
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        Self([0; 2 * LANES])
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const Block) -> Self {
-        Self(*from.cast())
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut Block) {
-        *to.cast() = self.0;
-    }
-
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        Self(std::array::from_fn(|lane| self.0[lane].saturating_add(other.0[lane])))
-    }
-}
-
-impl Narrow for PortableNarrow {
-    #[inline(always)]
-    unsafe fn square_of_difference(self, other: i16) -> Self {
-        Self(self.0.map(|theirs| {
-            let difference = i32::from((theirs as i16).saturating_sub(other));
-            ((difference * difference + (1 << 14)) >> 15) as u16
-        }))
-    }
-
-    #[inline(always)]
-    unsafe fn at_most(self, limit: u16) -> u32 {
-        (0..2 * LANES).fold(0, |mask, lane| mask | u32::from(self.0[lane] <= limit) << lane)
-    }
-}
-
-impl Vector for Portable {
-    type Narrow = PortableNarrow;
-
-    #[inline(always)]
-    unsafe fn widen(from: *const Block, half: usize) -> Self {
-        let whole: [u16; 2 * LANES] = *from.cast();
-        Self(std::array::from_fn(|lane| f32::from(whole[half * LANES + lane])))
-    }
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -174,7 +107,10 @@ impl Vector for Portable {
 
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
-        self.mul(factor).add(term)
+        // The product of two such numbers is exact in double precision; exponents need that where they are large.
+        Self(std::array::from_fn(|lane| {
+            (f64::from(self.0[lane]) * f64::from(factor.0[lane]) + f64::from(term.0[lane])) as f32
+        }))
     }
 
     #[inline(always)]

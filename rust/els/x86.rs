@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{Addend, Block, Mask, Narrow, Vector, EXP2, LEAST_EXPONENT};
+use super::vector::{Block, Mask, Vector, EXP2, LEAST_EXPONENT};
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
@@ -10,7 +10,7 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 #[derive(Clone, Copy)]
 pub struct Avx512(__m512);
 
-impl Addend for Avx512 {
+impl Vector for Avx512 {
     #[inline(always)]
     unsafe fn zero() -> Self {
         Self(_mm512_setzero_ps())
@@ -29,16 +29,6 @@ impl Addend for Avx512 {
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(_mm512_add_ps(self.0, other.0))
-    }
-}
-
-impl Vector for Avx512 {
-    type Narrow = Avx512Narrow;
-
-    #[inline(always)]
-    unsafe fn widen(from: *const Block, half: usize) -> Self {
-        let part = _mm256_load_si256(from.cast::<__m256i>().add(half));
-        Self(_mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(part)))
     }
 
     #[inline(always)]
@@ -101,7 +91,7 @@ impl Avx2 {
     }
 }
 
-impl Addend for Avx2 {
+impl Vector for Avx2 {
     #[inline(always)]
     unsafe fn zero() -> Self {
         Self(_mm256_setzero_ps(), _mm256_setzero_ps())
@@ -123,17 +113,6 @@ impl Addend for Avx2 {
     #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         Self(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1))
-    }
-}
-
-impl Vector for Avx2 {
-    type Narrow = Avx2Narrow;
-
-    #[inline(always)]
-    unsafe fn widen(from: *const Block, half: usize) -> Self {
-        let from = from.cast::<__m128i>().add(2 * half);
-        let part = |at: usize| _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(_mm_load_si128(from.add(at))));
-        Self(part(0), part(1))
     }
 
     #[inline(always)]
@@ -166,92 +145,5 @@ impl Vector for Avx2 {
     #[inline(always)]
     unsafe fn exp2(self, mask: Mask) -> Self {
         Self(Self::half_exp2(self.0, mask), Self::half_exp2(self.1, mask >> 8))
-    }
-}
-
-/// One register; needs AVX-512 BW.
-#[derive(Clone, Copy)]
-pub struct Avx512Narrow(__m512i);
-
-impl Addend for Avx512Narrow {
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        Self(_mm512_setzero_si512())
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const Block) -> Self {
-        Self(_mm512_load_si512(from.cast()))
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut Block) {
-        _mm512_store_si512(to.cast(), self.0);
-    }
-
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        Self(_mm512_adds_epu16(self.0, other.0))
-    }
-}
-
-impl Narrow for Avx512Narrow {
-    #[inline(always)]
-    unsafe fn square_of_difference(self, other: i16) -> Self {
-        let difference = _mm512_subs_epi16(self.0, _mm512_set1_epi16(other));
-        Self(_mm512_mulhrs_epi16(difference, difference))
-    }
-
-    #[inline(always)]
-    unsafe fn at_most(self, limit: u16) -> u32 {
-        _mm512_cmple_epu16_mask(self.0, _mm512_set1_epi16(limit as i16))
-    }
-}
-
-/// Two registers; needs AVX2.
-#[derive(Clone, Copy)]
-pub struct Avx2Narrow(__m256i, __m256i);
-
-impl Addend for Avx2Narrow {
-    #[inline(always)]
-    unsafe fn zero() -> Self {
-        Self(_mm256_setzero_si256(), _mm256_setzero_si256())
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const Block) -> Self {
-        let from = from.cast::<__m256i>();
-        Self(_mm256_load_si256(from), _mm256_load_si256(from.add(1)))
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut Block) {
-        let to = to.cast::<__m256i>();
-        _mm256_store_si256(to, self.0);
-        _mm256_store_si256(to.add(1), self.1);
-    }
-
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        Self(_mm256_adds_epu16(self.0, other.0), _mm256_adds_epu16(self.1, other.1))
-    }
-}
-
-impl Narrow for Avx2Narrow {
-    #[inline(always)]
-    unsafe fn square_of_difference(self, other: i16) -> Self {
-        let other = _mm256_set1_epi16(other);
-        let (low, high) = (_mm256_subs_epi16(self.0, other), _mm256_subs_epi16(self.1, other));
-        Self(_mm256_mulhrs_epi16(low, low), _mm256_mulhrs_epi16(high, high))
-    }
-
-    #[inline(always)]
-    unsafe fn at_most(self, limit: u16) -> u32 {
-        let limit = _mm256_set1_epi16(limit as i16);
-        let low = _mm256_cmpeq_epi16(_mm256_min_epu16(self.0, limit), self.0);
-        let high = _mm256_cmpeq_epi16(_mm256_min_epu16(self.1, limit), self.1);
-        // Packing interleaves the halves of both registers.
-        let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi16(low, high));
-        _mm256_movemask_epi8(packed) as u32
     }
 }

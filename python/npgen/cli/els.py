@@ -8,40 +8,75 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import typer.core
 
-from npgen.cli.common import CorpusName, Quiet, Threads, app, complain
+from npgen.cli.common import (
+    CorpusName,
+    Device,
+    Heldout,
+    NetworkName,
+    Quiet,
+    RunCorpus,
+    Threads,
+    Weights,
+    app,
+    complain,
+)
+from npgen.cli.making import PICTURED
 from npgen.errors import invalid
 from npgen.schedules import RELEASED
 
+# What `npgen els CORPUS` does.
+DEFAULT = "generate"
 
-@app.command()
+
+class _Group(typer.core.TyperGroup):
+    """Commands of which the default one need not be named."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+
+els_app = typer.Typer(
+    cls=_Group, help="Analytic score machines. `npgen els CORPUS` is `npgen els generate CORPUS`.", no_args_is_help=True
+)
+app.add_typer(els_app, name="els")
+
+Machine = Annotated[str, typer.Option(help="ideal, local, equivariant (circular) or equivariant-borders.")]
+Windows = Annotated[str, typer.Option(help=f"{', '.join(RELEASED)}; or a side for each step from 0 on, as 3,3,5,…")]
+Steps = Annotated[int, typer.Option(help="Number of steps.")]
+Size = Annotated[
+    tuple[int, int] | None, typer.Option(help="Height and width to resize images to; published machines use 32 32.")
+]
+Tolerance = Annotated[float, typer.Option(help="Largest share of a pixel's weight that may be skipped.")]
+Sampling = Annotated[
+    float, typer.Option(help="Largest standard error of the noise that a sample of images may leave; 0: all images.")
+]
+Together = Annotated[int, typer.Option("--batch-size", min=1, help="Canvases denoised side by side.")]
+
+
+@els_app.command(DEFAULT)
 @complain
 def els(
     corpus: CorpusName,
     n: Annotated[int, typer.Option("-n", help="Number of samples.")] = 16,
-    machine: Annotated[
-        str, typer.Option(help="ideal, local, equivariant (circular) or equivariant-borders.")
-    ] = "equivariant-borders",
-    windows: Annotated[
-        str,
-        typer.Option(help=f"{', '.join(RELEASED)}; or a side for each step from 0 on, as 3,3,5,…"),
-    ] = "cifar10-resnet",
-    steps: Annotated[int, typer.Option(help="Number of steps.")] = 20,
+    machine: Machine = "equivariant-borders",
+    windows: Windows = "cifar10-resnet",
+    steps: Steps = 20,
     label: Annotated[str | None, typer.Option(help="Only images of this class, by name or number.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     first: Annotated[int, typer.Option(help="Index of the first sample.")] = 0,
     noise: Annotated[Path | None, typer.Option(help="File of noise (n, H, W, C), .npy, to start from instead.")] = None,
-    size: Annotated[
-        tuple[int, int] | None, typer.Option(help="Height and width to resize images to; published machines use 32 32.")
-    ] = None,
-    tolerance: Annotated[float, typer.Option(help="Largest share of a pixel's weight that may be skipped.")] = 1e-6,
-    sampling: Annotated[
-        float,
-        typer.Option(help="Largest standard error of the noise that a sample of images may leave; 0: all images."),
-    ] = 0.0,
+    size: Size = None,
+    tolerance: Tolerance = 1e-6,
+    sampling: Sampling = 0.0,
     every_step: Annotated[bool, typer.Option("--every-step", help="Keep the trace of all steps.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder to make; by default runs/CORPUS-MACHINE-SEED.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Canvases denoised side by side.")] = 16,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to make or go on with; by default runs/CORPUS-MACHINE-SEED.")
+    ] = None,
+    batch_size: Together = 16,
     threads: Threads = None,
     quiet: Quiet = False,
     scale: Annotated[int, typer.Option(min=1, help="Side of an image pixel in the pictures.")] = 2,
@@ -52,7 +87,8 @@ def els(
     """Make images of noise with an analytic score machine, and name the patches that every pixel comes from.
 
     The folder holds the samples, the noise, each pixel's heaviest patches with their weights, entropies, a grid, and a
-    mosaic of the heaviest patches' centres.
+    mosaic of the heaviest patches' centres. Samples are written as they are made: the same command goes on with a run
+    that was interrupted.
     """
     import numpy as np
 
@@ -60,14 +96,13 @@ def els(
     from npgen.corpus import load_corpus
     from npgen.denoising import resized
     from npgen.figures import grid
-    from npgen.files import new_folder, refuse_existing
+    from npgen.files import write_bytes
     from npgen.scores import score_generate
 
     source = load_corpus(corpus)
     if size is not None:
         source = resized(source, size)
     target = out or Path("runs") / f"{source.name}-{machine}-{seed}"
-    refuse_existing(target)
     start = time.perf_counter()
     samples = score_generate(
         source,
@@ -85,14 +120,13 @@ def els(
         batch_size=batch_size,
         threads=threads,
         progress=not quiet,
+        out=target,
     )
     seconds = time.perf_counter() - start
-    with new_folder(target) as folder:
-        samples.write(folder)
-        for name, images in (("samples.png", samples.pixels), ("mosaic.png", samples.mosaic(source))):
-            data = io.BytesIO()
-            grid(images, columns, scale).save(data, format="PNG", optimize=True)
-            (folder / name).write_bytes(data.getvalue())
+    for name, images in (("samples.png", samples.pixels), ("mosaic.png", samples.mosaic(source))):
+        data = io.BytesIO()
+        grid(images[:PICTURED], columns, scale).save(data, format="PNG", optimize=True)
+        write_bytes(target / name, data.getvalue())
     typer.echo(f"{len(samples)} samples of {source.name} ({machine}) in {seconds:.1f} s")
     for step in samples.steps:
         typer.echo(
@@ -101,6 +135,153 @@ def els(
         )
     typer.echo(f"entropy of the weights {samples.entropy[-1].mean():.3f} nats")
     typer.echo(str(target))
+
+
+@els_app.command()
+@complain
+def compare(
+    corpus: CorpusName,
+    out: Annotated[Path, typer.Option(help="Folder to make, or that of an earlier call, which is gone on with.")],
+    n: Annotated[int, typer.Option("-n", help="Number of seeds.")] = 50,
+    machines: Annotated[str | None, typer.Option(help="Names with commas between them; by default all.")] = None,
+    windows: Windows = "mnist-resnet",
+    steps: Steps = 20,
+    network_steps: Annotated[int, typer.Option(help="Steps of the network.")] = 150,
+    network: Annotated[
+        Path | None, typer.Option(help="File of a network that was trained on this corpus; by default one is trained.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="JSON file of the network's recipe; options override it.")] = None,
+    padding: Annotated[
+        str | None, typer.Option(help="What the network sees beyond the frame: zeros or circular.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes of the training over the corpus.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    size: Size = None,
+    tolerance: Tolerance = 1e-6,
+    sampling: Sampling = 0.0,
+    batch_size: Together = 16,
+    threads: Threads = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Compare a trained convolutional network's samples with those of the machines from the same noise.
+
+    Trains the network first, unless one is given. Everything is kept: the same command goes on after an interruption.
+    """
+    from npgen.corpus import load_corpus
+    from npgen.denoising import MACHINES, resized
+    from npgen.diffusion import DiffusionRecipe
+    from npgen.els_compare import els_compare
+    from npgen.files import read_json
+
+    source = load_corpus(corpus)
+    if size is not None:
+        source = resized(source, size)
+    values = {} if recipe is None else read_json(recipe)
+    given = {"padding": padding, "epochs": epochs}
+    values |= {key: value for key, value in given.items() if value is not None}
+    if network is not None and values:
+        raise invalid("network", "given without a recipe, padding or epochs", str(network))
+    comparison = els_compare(
+        source,
+        out,
+        n,
+        MACHINES if machines is None else machines.split(","),
+        _sides(windows),
+        network=network,
+        recipe=None if network is not None else DiffusionRecipe.from_json(values),
+        steps=steps,
+        network_steps=network_steps,
+        seed=seed,
+        tolerance=tolerance,
+        sampling=sampling,
+        batch_size=batch_size,
+        threads=threads,
+        device=device,
+        progress=not quiet,
+    )
+    typer.echo(comparison.markdown())
+    typer.echo(str(out / "grid.png"))
+
+
+@els_app.command()
+@complain
+def table(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN…", help="Run folders of `npgen els` and `npgen generate`.")
+    ],
+    corpus: RunCorpus = None,
+    heldout: Heldout = None,
+    network: NetworkName = "corpus",
+    weights: Weights = None,
+    seed: Annotated[int, typer.Option(help="Decides which real images are drawn.")] = 0,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Score several runs of one corpus beside real images, in one table: as many samples of each as the fewest have."""
+    from npgen.cli.measuring import run_and_corpora
+    from npgen.evaluate import evaluate
+    from npgen.evaluation import novelty_table
+
+    loaded = [run_and_corpora(run, corpus, heldout) for run in runs]
+    fewest = min(len(samples) for samples, _, _ in loaded)
+    found = {}
+    for run, (samples, source, apart) in zip(runs, loaded, strict=True):
+        found[run.name] = evaluate(
+            samples[:fewest],
+            source,
+            heldout=apart,
+            network=network,
+            weights=weights,
+            seed=seed,
+            device=device,
+            quiet=quiet,
+        )
+    typer.echo(novelty_table(found))
+
+
+@els_app.command()
+@complain
+def calibrate(
+    corpus: CorpusName,
+    network: Annotated[Path, typer.Argument(help="File of a network that was trained on this corpus.")],
+    n: Annotated[int, typer.Option("-n", help="Number of samples.")] = 8,
+    machine: Machine = "equivariant-borders",
+    steps: Steps = 20,
+    largest: Annotated[int | None, typer.Option(help="Largest side; by default that of the network's window.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    size: Size = None,
+    tolerance: Tolerance = 1e-2,
+    sampling: Sampling = 1e-2,
+    threads: Threads = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Choose a machine's windows by a network: those whose scores are most like its own. For --windows."""
+    from npgen.corpus import load_corpus
+    from npgen.denoising import resized
+    from npgen.diffusion import DiffusionNetwork
+    from npgen.els_calibrate import calibrate_windows
+
+    source = load_corpus(corpus)
+    if size is not None:
+        source = resized(source, size)
+    calibration = calibrate_windows(
+        DiffusionNetwork.load(network),
+        source,
+        n,
+        machine,
+        steps=steps,
+        largest=largest,
+        seed=seed,
+        tolerance=tolerance,
+        sampling=sampling,
+        threads=threads,
+        device=device,
+        progress=not quiet,
+    )
+    typer.echo(calibration.markdown())
+    typer.echo(",".join(map(str, calibration.windows)))
 
 
 def _sides(text: str) -> str | list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,14 +42,10 @@ def evaluate(
 
     In another network than the corpus's, the files are called evaluation-NETWORK.
     """
-    from npgen.corpus import load_corpus
     from npgen.evaluate import evaluate as score
     from npgen.files import write_bytes
-    from npgen.trace import load_samples
 
-    samples = load_samples(run)
-    source = load_corpus(corpus or samples.corpus_name)
-    apart = load_corpus(heldout) if heldout is not None else None
+    samples, source, apart = run_and_corpora(run, corpus, heldout)
     evaluation = score(
         samples, source, heldout=apart, network=network, weights=weights, seed=seed, device=device, quiet=quiet
     )
@@ -57,6 +53,24 @@ def evaluate(
     evaluation.save(run / f"{name}.json")
     write_bytes(run / f"{name}.md", f"{evaluation.markdown()}\n".encode())
     typer.echo(evaluation.markdown())
+
+
+def run_and_corpora(run: Path, corpus: str | None, heldout: str | None) -> tuple[Any, Any, Any]:
+    """Load samples of either kind, their corpus and real images, both at the size of the samples."""
+    from npgen.corpus import load_corpus
+    from npgen.denoising import resized
+    from npgen.score_runs import is_score_run, load_score_samples
+    from npgen.trace import load_samples
+
+    if not is_score_run(run):
+        samples = load_samples(run)
+        apart = load_corpus(heldout) if heldout is not None else None
+        return samples, load_corpus(corpus or samples.corpus_name), apart
+    scores = load_score_samples(run)
+    size = scores.images.shape[1:3]
+    source = load_corpus(corpus or scores.settings["corpus"]["name"])
+    apart = source.heldout if heldout is None else load_corpus(heldout)
+    return scores, resized(source, size), None if apart is None else resized(apart, size)
 
 
 @app.command()
