@@ -45,14 +45,14 @@ impl<'a> Tokens<'a> {
     pub fn new(planes: &'a [u8], count: usize, grid: Extent, bits: usize) -> Result<Self> {
         require((1..=MOST_BITS).contains(&bits), "bits", format!("in 1..={MOST_BITS}"), bits)?;
         require((1..=i32::MAX as usize).contains(&count), "token count", "in 1..=2147483647", count)?;
-        let cells = grid.height.checked_mul(grid.width).unwrap_or(usize::MAX);
+        let cells = grid.height.saturating_mul(grid.width);
         require(
             (1..=MOST_CELLS).contains(&cells),
             "grid",
             format!("of 1 to {MOST_CELLS} cells"),
             format!("{}×{}", grid.height, grid.width),
         )?;
-        let expected = (cells * bits.div_ceil(8)).checked_mul(count).unwrap_or(usize::MAX);
+        let expected = (cells * bits.div_ceil(8)).saturating_mul(count);
         require(planes.len() == expected, "planes", format!("{expected} bytes"), planes.len())?;
         Ok(Self { planes, grid, bits, count })
     }

@@ -72,7 +72,7 @@ def test_slices_are_views_with_their_own_indices(samples):
     ("change", "message"),
     [
         (lambda m: m.update(format="zip"), "must be a folder of format 'npgen-run', got 'zip'"),
-        (lambda m: m.update(version=1), r"must be of format version 2 \(another npgen may read it\), got 1"),
+        (lambda m: m.update(version=1), r"must be of format version 2 or 3 \(another npgen may read it\), got 1"),
         (lambda m: m.update(n=6), r"must be of 6 samples \(generate goes on with an interrupted run\), got 5"),
         (lambda m: m.pop("model"), "must have a whole manifest, got one without 'model'"),
         (lambda m: m.update(shards=[]), "must be of 5 samples .*, got 0"),

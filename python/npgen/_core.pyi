@@ -178,6 +178,9 @@ class TokenFiller:
     def distances(
         self, codes: NDArray[np.uint8], known: NDArray[np.bool_], cell: NDArray[np.int32]
     ) -> NDArray[np.uint16]: ...
+    def time_scan(
+        self, codes: NDArray[np.uint8], known: NDArray[np.bool_], cell: NDArray[np.int32], repeats: int
+    ) -> NDArray[np.float64]: ...
     def distributions(
         self,
         codes: NDArray[np.uint8],

@@ -60,8 +60,8 @@ class TokenArchitecture:
     channels: int
     stride: int = 2
     bits: int = 8
-    kernel: int = 7
-    width: int = 96
+    kernel: int = 5
+    width: int = 64
     blocks: int = 2
     reach: int = 2
 

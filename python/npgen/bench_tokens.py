@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen import _core
-from npgen.bench_task import SEED, in_turns, threads_in_words, timed
+from npgen.bench_task import SEED, VISIT, in_turns, threads_in_words, timed
 from npgen.config import Config, find_model
 from npgen.corpus import Corpus, load_corpus
 from npgen.embed import embed
@@ -76,10 +76,12 @@ def numpy_forms(lines: NDArray[np.uint8]) -> dict[str, Count]:
     }
 
 
-def measure_scan(tokens: Tokens, gamma: int | None, canvases: int, seconds: float) -> dict[str, float]:
+def measure_scan(tokens: Tokens, gamma: int | None, canvases: int, seconds: float) -> dict[str, tuple[float, float]]:
     """Time the distances of all images at the middle cell, in raster order, for so many canvases, on one thread.
 
-    Returns seconds a canvas by contender, npgen first, then the forms of NumPy.
+    npgen's are timed inside the core, as its fills have no use for them outside it. The result is seconds a canvas
+    by contender, npgen first, then the forms of NumPy: the median and, as other work on the machine only adds to it,
+    the least.
     """
     height, width = tokens.grid
     cell = (height // 2, width // 2)
@@ -95,24 +97,27 @@ def measure_scan(tokens: Tokens, gamma: int | None, canvases: int, seconds: floa
     contexts = [np.ascontiguousarray(code[y, x]).reshape(-1) for code in codes]
     filler = _core.TokenFiller(tokens.planes, bits=tokens.bits, gamma=gamma, disc=False, radius=0, threads=1)
 
-    def own() -> NDArray[np.uint16]:
-        return filler.distances(codes, known, np.array([cell], np.int32))
-
     forms = numpy_forms(lines)
-    expected = own()
+    place = np.array([cell], np.int32)
+    expected = filler.distances(codes[:1], known, place)[0]
     for name, form in forms.items():
-        if not np.array_equal(form(contexts[0]), expected[0]):
+        if not np.array_equal(form(contexts[0]), expected):
             raise RuntimeError(f"NumPy counts otherwise: {name}")
+
+    def own() -> list[float]:
+        found: list[float] = (filler.time_scan(codes, known, place, VISIT + 1)[1:] / canvases).tolist()
+        return found
+
     # NumPy takes canvas after canvas, as its best form has no use for several; a few of them tell the time of one.
-    few = contexts[: max(1, canvases // 16)]
-    visits: list[Callable[[], list[float]]] = [lambda: [time / canvases for time in timed(own, 3)]]
-    visits += [partial(_visit, form, few) for form in forms.values()]
+    visits: list[Callable[[], list[float]]] = [own]
+    visits += [partial(_visit, form, contexts[: max(1, canvases // 16)]) for form in forms.values()]
     times = in_turns(visits, seconds)
-    return {name: float(np.median(one)) for name, one in zip(["npgen", *forms], times, strict=True)}
+    names = ["npgen", *forms]
+    return {name: (float(np.median(one)), min(one)) for name, one in zip(names, times, strict=True)}
 
 
 def _visit(form: Count, canvases: list[NDArray[np.uint8]]) -> list[float]:
-    return [time / len(canvases) for time in timed(lambda: [form(canvas) for canvas in canvases], 1)]
+    return [timed(partial(form, canvas), 1)[0] for canvas in canvases]
 
 
 def measure_samples(
@@ -130,11 +135,11 @@ def measure_samples(
     ):
         runs[name] = model, TokenRun(corpus, model, config, SEED, threads, tokens)
     for model in ("full", "local"):
-        run = Run(corpus, find_model(model), Config(), SEED, threads)
+        of_pixels = Run(corpus, find_model(model), Config(), SEED, threads)
         if model == "full":
             encoder = load_encoder("auto", corpus)
-            run.use_encoder(encoder, embed(corpus, encoder, threads=threads, progress=False))
-        runs[f"pixels, {model}"] = model, run
+            of_pixels.use_encoder(encoder, embed(corpus, encoder, threads=threads, progress=False))
+        runs[f"pixels, {model}"] = model, of_pixels
     visits = []
     for name, (model, run) in runs.items():
         # Pixels that look at all images take seconds each.
@@ -166,10 +171,10 @@ def main() -> None:
     gamma = given.gamma or None
     scan = measure_scan(tokens, gamma, given.batch, given.seconds)
     print(f"{tokens}, distances of all images at one cell, γ {gamma or 'global'}, 1 thread")
-    best = min(seconds for name, seconds in scan.items() if name != "npgen")
-    for name, seconds in scan.items():
-        print(f"{name:>38}  {seconds * 1e6:9.1f} µs a canvas  {seconds / scan['npgen']:7.1f} ×")
-    print(f"npgen takes 1 / {best / scan['npgen']:.1f} of NumPy's best time\n")
+    for name, times in scan.items():
+        columns = [f"{one * 1e6:9.1f} µs {one / own:6.1f} ×" for one, own in zip(times, scan["npgen"], strict=True)]
+        print(f"{name:>38}  median {columns[0]}  least {columns[1]}")
+    print()
     samples = measure_samples(corpus, tokens, gamma, given.threads, given.batch, given.seconds)
     print(f"samples a second, batches of {given.batch}, {threads_in_words(given.threads)}, decoding included")
     for name, seconds in samples.items():

@@ -6,8 +6,8 @@ import contextlib
 import json
 import os
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -117,7 +117,7 @@ def generate(
     config = config or Config()
     check_type("corpus", corpus, Corpus)
     check_type("config", config, Config)
-    changes = {"gamma": gamma, "order": order}
+    changes: dict[str, Any] = {"gamma": gamma, "order": order}
     config = replace(config, **{name: value for name, value in changes.items() if value is not None})
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool):
@@ -151,14 +151,12 @@ def generate(
             ranks.agree("encoder", phi.id)
             run.use_encoder(phi, embed(corpus, phi, threads=threads, progress=progress, ranks=ranks))
             budget.watch(run.library.keys)
-        blank = partial(
-            Samples.empty,
-            model=model,
-            config=config,
-            seed=int(seed),
-            corpus=corpus,
-            **run.facts,
-        )
+
+        def blank(shape: tuple[int, ...], first: int) -> Samples:
+            return Samples.empty(
+                shape, model=model, config=config, seed=int(seed), first=first, corpus=corpus, **run.facts
+            )
+
         shape = (*run.shape, corpus.images.shape[3])
         facts = {**blank((0, *shape), first=int(first)).provenance(), "n": int(n)}
         ranks.agree("run", json.dumps(facts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,8 @@ class TokenRun:
         labels = np.zeros(len(batch), np.int64) if self.corpus.labels is None else self.corpus.labels[batch.anchor]
         trace = Trace(*(np.zeros(batch.codes.shape[:3], dtype) for dtype in TRACE_DTYPES.values()))  # (B, h, w)
         self._place_seed(batch.codes, trace, batch.anchor)
-        for label in sorted(self.members) or [None]:
+        parts: list[int | None] = [*sorted(self.members)] or [None]
+        for label in parts:
             which = np.arange(len(batch)) if label is None else np.flatnonzero(labels == label)
             if len(which):
                 self._fill(label, which, indices[which], batch, trace)
@@ -109,21 +111,21 @@ class TokenRun:
         assert batch.codes is not None
         ids, filler = self._filler(label)
         anchors = batch.anchor[which]
-        own = anchors if ids is None else np.searchsorted(ids, anchors).astype(np.int32)
+        barred = anchors if ids is None else np.searchsorted(ids, anchors).astype(np.int32)
         codes = np.ascontiguousarray(batch.codes[which])
-        parts = [np.ascontiguousarray(array[which]) for array in trace.arrays()]
+        own = trace.mapped(lambda array: np.ascontiguousarray(array[which]))
         known = known_rect(self.tokens.grid, self.rect)
         for sweep in range(1 + self.config.sweeps):
             cells = self.order.pixels if sweep == 0 else _core.sweep_order(self.order.pixels, self.seed, sweep)
             filler.fill(
                 codes,
-                (parts[0], parts[1], parts[2], parts[3], parts[4]),
+                own.arrays(),
                 cells=cells,
                 known=known,
                 seed=self.seed,
                 sweep=sweep,
                 samples=indices,
-                barred=own if self.bars else np.full_like(own, -1),
+                barred=barred if self.bars else np.full_like(barred, -1),
                 epsilon=self.config.epsilon,
                 k_min=self.config.k_min,
                 flip=self.config.flip if self.config.draw == "histogram" else None,
@@ -132,10 +134,10 @@ class TokenRun:
         if ids is not None:
             cells = self.order.pixels
             drawn = (slice(None), cells[:, 0], cells[:, 1])
-            parts[0][drawn] = ids[parts[0][drawn]]
+            own.image_id[drawn] = ids[own.image_id[drawn]]
         batch.codes[which] = codes
-        for ours, theirs in zip(trace.arrays(), parts, strict=True):
-            ours[which] = theirs
+        for whole, part in zip(trace.arrays(), own.arrays(), strict=True):
+            whole[which] = part
 
     def _filler(self, label: int | None) -> tuple[NDArray[np.int32] | None, _core.TokenFiller]:
         """Return ids of the images of a label, None for all, and what fills from these."""
@@ -170,13 +172,11 @@ def pixel_trace(cells: Trace, stride: int) -> Trace:
     Trace
         (n, h·s, w·s).
     """
-    image_id, y, x, distance, pool_size = (
-        array.repeat(stride, axis=1).repeat(stride, axis=2) for array in cells.arrays()
-    )
+    pixels = cells.mapped(lambda array: array.repeat(stride, axis=1).repeat(stride, axis=2))
     inside = np.arange(stride, dtype=np.int32)
-    y = y * np.int32(stride) + np.tile(inside, cells.y.shape[1])[:, None]
-    x = x * np.int32(stride) + np.tile(inside, cells.x.shape[2])
-    return Trace(image_id, y, x, distance, pool_size)
+    y = pixels.y * np.int32(stride) + np.tile(inside, cells.y.shape[1])[:, None]
+    x = pixels.x * np.int32(stride) + np.tile(inside, cells.x.shape[2])
+    return replace(pixels, y=y, x=x)
 
 
 def token_distributions(

@@ -60,9 +60,12 @@ class Trace:
         """Return the five arrays, in the order of the attributes."""
         return self.image_id, self.y, self.x, self.distance, self.pool_size
 
+    def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Trace:
+        """Return a trace of what becomes of each array."""
+        return Trace(*map(change, self.arrays()))
+
     def __getitem__(self, part: slice) -> Trace:
-        image_id, y, x, distance, pool_size = self.arrays()
-        return Trace(image_id[part], y[part], x[part], distance[part], pool_size[part])
+        return self.mapped(lambda array: array[part])
 
 
 TRACE_DTYPES: dict[str, type[Any]] = {

@@ -95,7 +95,7 @@ def compare_twins(
     The sampler's are those of local autoregression, p(x | context) ∝ Σ_n P̄^d_n · P̄^ham(x, z_n) · P^(b − ham), with the
     authors' bit-flip probability P̄ and with the one of `FLIPS` that fits other held-out contexts best. Each context is
     one cell, drawn at random, of an image of its own, so that contexts are independent. `table.md`, `table.csv` and
-    `results.json` are written at the end.
+    `results.json` are written after each range.
 
     Parameters
     ----------
@@ -159,6 +159,14 @@ def compare_twins(
 
     rows: list[Row] = []
     trained: list[dict[str, Any]] = []
+    facts = {
+        "corpus": corpus.hash,
+        "heldout": apart.hash,
+        "tokens": store.id,
+        "contexts": contexts,
+        "seed": seed,
+        "twins": trained,
+    }
     with tqdm(gammas, unit="range", disable=quiet) as bar:
         for gamma in bar:
             losses = [_losses(_sampled(store, gamma, codes[fit], cells[fit], flip), truth[fit]) for flip in FLIPS]
@@ -174,18 +182,10 @@ def compare_twins(
                 for kind, answer in zip(kinds, answers, strict=True):
                     row = {"gamma": gamma, "twin": kind, "flip": flip, "fitted": flip == best}
                     rows.append(row | _agreement(looked_up, answer, truth[test], seed))
-    facts = {
-        "corpus": corpus.hash,
-        "heldout": apart.hash,
-        "tokens": store.id,
-        "contexts": contexts,
-        "seed": seed,
-        "twins": trained,
-    }
-    result = TwinComparison(tuple(rows), tuple(_notes(corpus, store, contexts, trained)), facts)
-    write_bytes(folder / "table.csv", csv_table(rows))
-    write_bytes(folder / "table.md", f"{result.markdown()}\n".encode())
-    write_json(folder / "results.json", result.to_json())
+            result = TwinComparison(tuple(rows), tuple(_notes(corpus, store, contexts, trained)), facts)
+            write_bytes(folder / "table.csv", csv_table(rows))
+            write_bytes(folder / "table.md", f"{result.markdown()}\n".encode())
+            write_json(folder / "results.json", result.to_json())
     return result
 
 

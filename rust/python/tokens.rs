@@ -1,9 +1,9 @@
 //! The class that fills canvases of tokens.
 
-use numpy::ndarray::Array2;
+use numpy::ndarray::{Array1, Array2};
 use numpy::{
-    IntoPyArray, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray4,
-    PyReadwriteArray4, PyUntypedArrayMethods,
+    IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyReadonlyArray4, PyReadwriteArray4, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
@@ -140,6 +140,26 @@ impl TokenFiller {
             let at = (one_pixel(&cell, grid)?, mask_of(&known, grid)?);
             let found = run(py, self.threads, |cancel| sampler.distances(at, &canvases, cancel))?;
             Ok(rows(py, &found, sampler.tokens.count()))
+        })
+    }
+
+    /// Seconds of each of `repeats` scans of all images for one `cell` (1, 2) of canvases (B, h, w, Y), on one thread, as
+    /// fills do them: their results are not kept.
+    fn time_scan<'py>(
+        &self,
+        py: Python<'py>,
+        codes: PyReadonlyArray4<u8>,
+        known: PyReadonlyArray2<bool>,
+        cell: PyReadonlyArray2<i32>,
+        repeats: usize,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        require((1..=1_000_000).contains(&repeats), "repeats", "in 1..=1000000", repeats)?;
+        self.with_sampler(py, |sampler| {
+            let canvases = canvases(&sampler.tokens, &codes)?;
+            let grid = sampler.tokens.grid();
+            let at = (one_pixel(&cell, grid)?, mask_of(&known, grid)?);
+            let seconds = run(py, 1, |cancel| sampler.time_scan(at, &canvases, repeats, cancel))?;
+            Ok(Array1::from(seconds).into_pyarray(py))
         })
     }
 

@@ -3,7 +3,9 @@
 //! Canvases are independent of each other. A few of them go together, over block after block of images, so that what is read
 //! of the planes serves all of them while it is in a core's own cache.
 
+use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use rayon::prelude::*;
 
@@ -179,14 +181,14 @@ impl Sampler<'_> {
         canvases: &[&[u8]],
         barred: &[Option<ImageId>],
         cancel: &AtomicBool,
-        of: impl Fn(&View, &Around) -> T + Sync,
+        of: impl Fn(View, &Around) -> T + Sync,
     ) -> Result<Vec<T>> {
         let around = self.around(&mut Running::default(), known, cell);
         let size = together(canvases.len());
         let look = |(canvases, barred): (&[&[u8]], &[Option<ImageId>])| {
             let mut views = self.views(barred.iter().copied());
             self.scan(&around, canvases.iter().copied(), &mut views, cancel)?;
-            Ok(views.iter().map(|view| of(view, &around)).collect())
+            Ok(views.into_iter().map(|view| of(view, &around)).collect())
         };
         let parts = canvases.par_chunks(size).zip(barred.par_chunks(size)).map(look);
         Ok(parts.collect::<Result<Vec<Vec<T>>>>()?.into_iter().flatten().collect())
@@ -200,7 +202,28 @@ impl Sampler<'_> {
         cancel: &AtomicBool,
     ) -> Result<Vec<Vec<u16>>> {
         let nobody = vec![None; canvases.len()];
-        self.each(at, canvases, &nobody, cancel, |view, _| view.distances.sums.clone())
+        self.each(at, canvases, &nobody, cancel, |view, _| view.distances.sums)
+    }
+
+    /// Seconds of each of `repeats` scans of all images for one cell of all canvases, on one thread, in memory that is kept.
+    pub fn time_scan(
+        &self,
+        (cell, known): (Pixel, &[bool]),
+        canvases: &[&[u8]],
+        repeats: usize,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<f64>> {
+        let around = self.around(&mut Running::default(), known, cell);
+        let mut views = self.views(std::iter::repeat_n(None, TOGETHER));
+        let mut once = || {
+            let start = Instant::now();
+            for canvases in canvases.chunks(TOGETHER) {
+                self.scan(&around, canvases.iter().copied(), &mut views, cancel)?;
+                black_box(&views);
+            }
+            Ok(start.elapsed().as_secs_f64())
+        };
+        (0..repeats).map(|_| once()).collect()
     }
 
     /// How likely each of the `2^b` tokens is to be drawn for one cell of each canvas.
