@@ -28,7 +28,8 @@ class TestRecipe:
         assert Recipe().crop == 1 and Recipe().hue == 0
         photographs = Recipe.for_corpus(rgb, epochs=2)
         assert (photographs.flip, photographs.crop, photographs.hue, photographs.epochs) == (0.5, 0.25, 0.1, 2)
-        assert (photographs.full, photographs.least_motion, photographs.whitened) == (0.5, 1, True)
+        assert (photographs.full, photographs.least_motion, photographs.whitened) == (1, 1, True)
+        assert photographs.masked_epochs > 0
         shapes = photographs.architecture(3).shapes().values()
         assert sum(math.prod(shape) for shape in shapes) < 2_000_000
 
@@ -51,6 +52,9 @@ class TestRecipe:
             ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
             ({"batch_size": 1}, "batch_size must be a whole number of at least 2, got 1"),
             ({"seed": 1.5}, "seed must be a whole number of at least 0, got 1.5"),
+            ({"masked_epochs": -1}, "masked_epochs must be a whole number of at least 0, got -1"),
+            ({"masked_rate": 0.0}, "masked_rate must be a number above 0, got 0.0"),
+            ({"masked_full": 1.2}, r"masked_full must be in 0\.\.1, got 1.2"),
             ({"whitened": 1}, "whitened must be true or false, got 1"),
             ({"least_motion": -0.1}, r"least_motion must be in 0\.\.1, got -0.1"),
             ({"full": 1.2}, r"full must be in 0\.\.1, got 1.2"),

@@ -162,6 +162,31 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch, precision):
     assert sorted(path.name for path in tmp_path.glob("parts*")) == ["parts.json", "parts.safetensors"]
 
 
+MASKED = Recipe(**{**TINY.__dict__, "full": 1.0, "masked_epochs": 2, "masked_full": 0.0, "least_motion": 1.0})
+
+
+def test_masks_come_when_the_recipe_says_so(tmp_path, monkeypatch):
+    shares, rates, mask = [], [], simclr.ring_masks
+
+    def noted(count, height, width, recipe, generator, full):
+        masks = mask(count, height, width, recipe, generator, full)
+        shares.append(masks.flatten(1).all(1).float().mean().item())
+        return masks
+
+    monkeypatch.setattr(simclr, "ring_masks", noted)
+    training = simclr._Training(random_corpus(), MASKED, torch.device("cpu"))
+    bar = simclr.tqdm(disable=True)
+    for _ in range(5):
+        training.run_epoch(bar)
+        rates.append(training.optimiser.param_groups[0]["lr"])
+    assert shares[:9] == [1.0] * 9
+    assert max(shares[9:]) < 0.8
+    # Rates fall to almost nothing, rise again, and fall again.
+    assert rates[2] < rates[1] < MASKED.learning_rate
+    assert rates[4] < rates[3] < MASKED.masked_rate
+    assert rates[3] > rates[2]
+
+
 def test_views_move_as_far_as_the_recipe_lets_little_known_ones(monkeypatch):
     for least in (0.0, 0.3, 1.0):
         recipe = Recipe(**{**TINY.__dict__, "full": 0.0, "least_motion": least})
@@ -171,6 +196,17 @@ def test_views_move_as_far_as_the_recipe_lets_little_known_ones(monkeypatch):
         training._contrast(training.corpus.images[:8], augment)
         assert least <= strengths[0].min() < max(1.0, least + 1e-6) or least == 1.0
         assert (strengths[0] == 1).all() == (least == 1.0)
+
+
+def test_a_resumed_masked_training_equals_an_uninterrupted_one(tmp_path, monkeypatch):
+    corpus, out = random_corpus(), tmp_path / "parts.safetensors"
+    whole = train_encoder(corpus, tmp_path / "whole.safetensors", MASKED, "cpu", progress=False)
+    for step in (4, 7, 5):  # in the second epoch, in the fourth, in the fifth
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            Interrupt(patch, step)
+            train_encoder(corpus, out, MASKED, "cpu", progress=False)
+    parts = train_encoder(corpus, out, MASKED, "cpu", progress=False)
+    assert same_tensors(parts, whole) and parts.id == whole.id
 
 
 def test_training_leaves_torchs_random_numbers_alone(tmp_path):

@@ -23,7 +23,14 @@ class Recipe:
     Parameters
     ----------
     epochs
-        Passes over the corpus.
+        Passes over the corpus in which views are told apart, of which the share `full` is known in full.
+    masked_epochs
+        Passes after those in which only the share `masked_full` is known in full. Small patches of photographs share
+        colours and textures more than meaning: there it is better to learn from whole views first.
+    masked_rate
+        As `learning_rate`, in these passes.
+    masked_full
+        As `full`, in these passes.
     batch_size
         Images per step; each has 2 batch_size - 1 rivals.
     temperature
@@ -85,6 +92,9 @@ class Recipe:
     """
 
     epochs: int = 16
+    masked_epochs: int = 0
+    masked_rate: float = 2e-3
+    masked_full: float = 0.4
     batch_size: int = 512
     temperature: float = 0.2
     learning_rate: float = 4e-3
@@ -124,6 +134,7 @@ class Recipe:
         """Check every number."""
         for name, least in (
             ("epochs", 1),
+            ("masked_epochs", 0),
             ("batch_size", 2),
             ("dim", 1),
             ("projection", 1),
@@ -138,7 +149,7 @@ class Recipe:
             value = getattr(self, field.name)
             if field.type == "float" and (not isinstance(value, int | float) or isinstance(value, bool)):
                 raise TypeError(f"{field.name} must be a number, got {value!r}")
-        for name in ("blur", "flip", "colour", "grey", "full", "least_motion"):
+        for name in ("blur", "flip", "colour", "grey", "full", "masked_full", "least_motion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise invalid(name, "in 0..1", getattr(self, name))
         for name in ("weight_decay", "warmup_epochs", "zoom", "shift", "elastic", "hue", "jitter"):
@@ -146,7 +157,7 @@ class Recipe:
                 raise invalid(name, "a number of at least 0", getattr(self, name))
         if not 0 < self.crop <= 1:
             raise invalid("crop", "above 0 and at most 1", self.crop)
-        for name in ("temperature", "learning_rate"):
+        for name in ("temperature", "learning_rate", "masked_rate"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise invalid(name, "a number above 0", getattr(self, name))
         for name, limit in (("rotation", 180), ("shear", 80)):
@@ -177,15 +188,19 @@ class Recipe:
             return cls(**changes)
         # Mirroring, crops and other light leave a photograph what it is; it is seldom tilted, as glyphs are.
         photographs = cls(
-            epochs=40,
-            # Halved at once, as glyphs are, small images of photographs would lose what tells them apart.
+            epochs=50,
+            masked_epochs=15,
+            full=1.0,
             layers=(
-                (32, 3, 1),
-                *((32, 3, 1), (32, 3, 1, 2)),
-                *((64, 3, 2), (64, 3, 1, 2)),
-                *((128, 3, 2), (128, 3, 1, 2)),
-                *((128, 3, 1), (128, 3, 1, 2)),
-                *((256, 3, 2), (256, 3, 1, 2)),
+                (48, 5, 2),
+                (48, 3, 1),
+                (48, 3, 1, 2),
+                (128, 3, 2),
+                (128, 3, 1),
+                (128, 3, 1, 2),
+                (256, 3, 2),
+                (256, 3, 1),
+                (256, 3, 1, 2),
             ),
             pool=1,
             whitened=True,

@@ -179,19 +179,20 @@ def train_encoder(
         return done
     out.parent.mkdir(parents=True, exist_ok=True)
     training = _Training(corpus, recipe, resolve_device(device))
+    epochs = recipe.epochs + recipe.masked_epochs
     checkpoint = out.with_name(out.name + ".checkpoint")
     if resume and checkpoint.exists():
         training.restore(checkpoint)
     steps = training.steps_per_epoch
     bar = tqdm(
-        total=recipe.epochs * steps,
+        total=epochs * steps,
         initial=training.epoch * steps,
         desc="encoder",
         unit="step",
         disable=not progress,
     )
     with bar, freed_memory_kept():
-        while training.epoch < recipe.epochs:
+        while training.epoch < epochs:
             training.run_epoch(bar)
             training.save(checkpoint)
     encoder = training.encoder(device, progress)
@@ -255,7 +256,8 @@ class _Training:
     def _contrast(self, images: NDArray[np.uint8], augment: Augment) -> float:
         recipe, (height, width) = self.recipe, images.shape[1:3]
         pixels = torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
-        known = ring_masks(2 * len(images), height, width, recipe, augment.generator, recipe.full)  # (2 B, H, W)
+        full = recipe.full if self.epoch < recipe.epochs else recipe.masked_full
+        known = ring_masks(2 * len(images), height, width, recipe, augment.generator, full)  # (2 B, H, W)
         augment.at(known.float().mean((1, 2)).view(2, -1).amin(0).clamp(min=recipe.least_motion))
         views = torch.cat([augment(pixels), augment(pixels)])  # (2 B, C, H, W)
         inputs = network_input(views.permute(0, 2, 3, 1) * 255, known, self.mean)
@@ -269,11 +271,14 @@ class _Training:
         return float(loss.detach())
 
     def _set_learning_rate(self, step: int) -> None:
-        steps = self.recipe.epochs * self.steps_per_epoch
-        warmup = self.recipe.warmup_epochs * self.steps_per_epoch
-        rise = min(1.0, (step + 1) / max(warmup, 1.0))
+        recipe, first = self.recipe, self.recipe.epochs * self.steps_per_epoch
+        peak, begin, steps = recipe.learning_rate, 0, first
+        if step >= first:
+            peak, begin, steps = recipe.masked_rate, first, recipe.masked_epochs * self.steps_per_epoch
+        warmup = recipe.warmup_epochs * self.steps_per_epoch
+        rise = min(1.0, (step - begin + 1) / max(warmup, 1.0))
         for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = peak * rise * 0.5 * (1 + math.cos(math.pi * (step - begin) / steps))
 
     def encoder(self, device: str, progress: bool) -> Encoder:
         """Give the trained network in its final form."""
