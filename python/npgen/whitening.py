@@ -34,7 +34,7 @@ CHUNK = 1024
 def whitened(encoder: Encoder, corpus: Corpus, recipe: Recipe, progress: bool = False) -> Encoder:
     """Let an encoder end in the map y = M^(−1/2) (x − µ), µ the mean of its features x of whole images.
 
-    M is their second moment around µ, of images that are masked as in training, at its end. Directions in which features
+    M is their second moment around µ, of images that are masked as at the end of training. Directions in which features
     of whole images spread are shrunk, and so are those in which they move as pixels are hidden.
 
     Parameters
