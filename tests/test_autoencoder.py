@@ -335,8 +335,8 @@ class TestTraining:
         ("change", "error", "message"),
         [
             ({"bits": 0}, ValueError, "bits must be in 1…64, got 0"),
-            ({"epochs": -1}, ValueError, "epochs must be in 0…"),
-            ({"settling_epochs": 0}, ValueError, "settling_epochs must be in 1…"),
+            ({"epochs": -1}, ValueError, "epochs must be at least 0"),
+            ({"settling_epochs": 0}, ValueError, "settling_epochs must be at least 1"),
             ({"noise": -1}, ValueError, "noise must be a number of at least 0, got -1"),
             ({"noise": "1"}, TypeError, "noise must be a number, got '1'"),
             ({"learning_rate": 0}, ValueError, "learning_rate must be a number above 0, got 0"),

@@ -13,6 +13,7 @@ in, nor on its place there, nor on the number of threads. The draw of sample 17 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,7 +127,7 @@ class Encoder:
         ValueError
             If shapes do not fit each other or the encoder.
         """
-        return self._run(images, known, threads, normalised=True)
+        return self._run(self._forward, images, known, threads)
 
     def features(
         self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
@@ -143,27 +144,34 @@ class Encoder:
         ndarray
             (B, D), float32.
         """
-        return self._run(images, known, threads, normalised=False)
+        return self._run(self._features, images, known, threads)
 
     def _run(
-        self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None, threads: int | None, normalised: bool
+        self,
+        network: Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor],
+        images: NDArray[np.uint8],
+        known: NDArray[np.bool_] | None,
+        threads: int | None,
     ) -> NDArray[np.float32]:
         known = check_input(images, known, threads, self.channels)
         import_whole("torch")
-        from torch.nn.functional import normalize
 
         device = resolve_device(self.device)
         weights = self._load_weights(device)
         rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
 
         def run(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            found = self._forward(network_input(pixels, mask, weights["mean"]), weights)
-            return normalize(found, dim=1) if normalised else found
+            return network(network_input(pixels, mask, weights["mean"]), weights)
 
         in_micro_batches(run, (images, np.broadcast_to(known, images.shape[:3])), rows, device, threads)
         return rows
 
     def _forward(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        from torch.nn.functional import normalize
+
+        return normalize(self._features(x, weights), dim=1)
+
+    def _features(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
         import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 
         def convolve(name: str, x: torch.Tensor, stride: int, kernel: int = 1) -> torch.Tensor:

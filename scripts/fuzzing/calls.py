@@ -323,6 +323,11 @@ def _core_functions() -> dict[str, Function]:
             lambda random: _token_filler(random).distances,
             lambda random: _token_cell_arguments(),
         ),
+        "_core.TokenFiller.time_scan": (
+            5,
+            lambda random: _token_filler(random).time_scan,
+            lambda random: _token_cell_arguments(repeats=2),
+        ),
         "_core.TokenFiller.distributions": (
             8,
             lambda random: _token_filler(random).distributions,
