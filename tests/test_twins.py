@@ -126,9 +126,9 @@ def test_a_sample_does_not_depend_on_how_many_there_are():
     ("change", "error", "message"),
     [
         ({"kind": "mlp"}, ValueError, "kind must be 'convolution' or 'transformer', got 'mlp'"),
-        ({"gamma": 0}, ValueError, "gamma must be in 1…"),
+        ({"gamma": 0}, ValueError, "gamma must be at least 1"),
         ({"heads": 5}, ValueError, "heads must be a divisor of the width 16, got 5"),
-        ({"steps": 0}, ValueError, "steps must be in 1…"),
+        ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"learning_rate": "x"}, TypeError, "learning_rate must be a number, got 'x'"),
         ({"weight_decay": -1}, ValueError, "weight_decay must be a number of at least 0, got -1"),
         ({"precision": "x"}, ValueError, 'precision must be "bfloat16" or "float32"'),
@@ -198,7 +198,7 @@ class TestComparison:
         [
             ({"gammas": ()}, ValueError, "gammas must be one or more ranges, got ()"),
             ({"gammas": (0,)}, ValueError, "gamma must be at least 1 or None, got 0"),
-            ({"contexts": 1}, ValueError, "contexts must be in 2…"),
+            ({"contexts": 1}, ValueError, "contexts must be at least 2"),
             ({"contexts": 19}, ValueError, "heldout must be of at least 21 images, got 20"),
             ({"kinds": ("mlp",)}, ValueError, "kinds must be some of convolution, transformer, got ('mlp',)"),
             ({"recipe": 1}, TypeError, "recipe must be of type TwinRecipe or None, got int"),

@@ -185,12 +185,13 @@ class Corpus:
         self, image_id: npt.NDArray[np.integer[Any]], y: npt.NDArray[np.integer[Any]], x: npt.NDArray[np.integer[Any]]
     ) -> npt.NDArray[np.bool_]:
         """Tell which addresses, in arrays of one shape, are those of a pixel."""
-        exists = (image_id >= 0) & (image_id < len(self)) & (y >= 0) & (x >= 0)
+        exists: npt.NDArray[np.bool_] = (image_id >= 0) & (image_id < len(self)) & (y >= 0) & (x >= 0)
         if self.sizes is None:
             height, width = self.images.shape[1:3]
-            return exists & (y < height) & (x < width)
-        size = self.sizes[np.where(exists, image_id, 0)]  # (…, 2)
-        return exists & (y < size[..., 0]) & (x < size[..., 1])
+        else:
+            height, width = np.moveaxis(self.sizes[np.where(exists, image_id, 0)], -1, 0)
+        exists &= (y < height) & (x < width)
+        return exists
 
     def class_of(self, image: int) -> str | None:
         """Name the class of an image: by its label where classes have no names, None where there are no labels."""

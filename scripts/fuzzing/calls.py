@@ -442,6 +442,7 @@ def _public_functions() -> dict[str, Function]:
         "load_corpus": _plain(2, npgen.load_corpus, lambda: {"name_or_path": "missing"}),
         "load_encoder": _plain(2, npgen.load_encoder, lambda: {"spec": "pixels", "corpus": _corpus(), "device": "cpu"}),
         "load_samples": _plain(1, npgen.load_samples, lambda: {"path": "missing"}),
+        "load_score_samples": _plain(1, npgen.load_score_samples, lambda: {"path": "missing"}),
         "load_tokens": _plain(
             4, npgen.load_tokens, lambda: {"spec": _tokens(), "corpus": _corpus(), "device": "cpu", "threads": 1}
         ),

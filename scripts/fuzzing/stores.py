@@ -59,6 +59,7 @@ def make_stores(folder: Path) -> Files:
             samples.save(f"runs/{model}")
             for first, n in ((0, 2), (2, 2)):
                 samples[first : first + n].save(f"parts/{model}-{first}")
+        npgen.score_generate(corpus, 2, "local", [3, 3, 5], 3, progress=False).save("scores")
         shutil.copytree("parts/full-0", "unfinished")
         manifest = json.loads(Path("unfinished/manifest.json").read_text())
         files.write_json("unfinished/manifest.json", manifest | {"n": 4})
@@ -133,7 +134,7 @@ def reseal(store: Files) -> None:
             with _manifest(store, f"{base}/manifest.json") as manifest:
                 manifest["corpus"] = hashes["corpus"]
                 manifest["arrays"]["features"]["sha256"] = _sha256(store[f"{base}/features.npy"])
-        elif base.startswith(("runs/", "parts/", "unfinished")) and name == "manifest.json":
+        elif base.startswith(("runs/", "parts/", "scores", "unfinished")) and name == "manifest.json":
             with _manifest(store, path) as manifest:
                 manifest["corpus"]["hash"] = hashes.get("corpus", manifest["corpus"]["hash"])
                 for shard in manifest["shards"]:
@@ -237,6 +238,21 @@ def _read_run(random: Random) -> None:
                 explainer.explain(k, (random.randrange(8), 0))
 
 
+def _read_scores(random: Random) -> None:
+    corpus = npgen.load_corpus("corpus")
+    samples = npgen.load_score_samples("scores")
+    repr(samples), len(samples)
+    match random.randrange(4):
+        case 0:
+            npgen.entropy(samples, corpus, 3)
+        case 1:
+            npgen.part_whole(samples, corpus)
+        case 2:
+            npgen.evaluate(samples, corpus, network=NETWORK, quiet=True)
+        case _:
+            samples.save("again")
+
+
 def _verify_run(random: Random) -> None:
     if by_name := random.random() < 0.2:
         Path("home/corpora").mkdir(parents=True)
@@ -335,6 +351,7 @@ STORES: dict[str, tuple[int, Attack]] = {
     **{f"run {path[5:-1]}": (6, Attack(("corpus/", path), (path,), _read_run)) for path in _RUNS},
     **{f"verify {path[5:-1]}": (3, Attack(("corpus/", path), (path, "corpus/"), _verify_run)) for path in _RUNS},
     "merge": (4, Attack(("parts/full",), ("parts/full",), _merge)),
+    "scores": (4, Attack(("corpus/", "scores/"), ("scores/",), _read_scores)),
     "go on": (4, Attack(("corpus/", "unfinished"), ("unfinished",), _go_on)),
     "encoder": (5, Attack(("corpus/encoder",), ("corpus/encoder",), _read_encoder)),
     "tokens": (5, Attack(("corpus/",), ("corpus/tokens",), _read_tokens)),
