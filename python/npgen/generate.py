@@ -120,10 +120,7 @@ def generate(
     changes: dict[str, Any] = {"gamma": gamma, "order": order}
     config = replace(config, **{name: value for name, value in changes.items() if value is not None})
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool):
-            raise TypeError(f"{name} must be a whole number, got {value!r}")
-        if value < least:
-            raise invalid(name, f"at least {least}", value)
+        check_whole(name, value, least)
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise invalid("seed", "a whole number in 0…2⁶⁴ − 1", seed)
     if threads is not None:

@@ -94,10 +94,11 @@ class RunFolder:
         write_json(self.path / MANIFEST, {**self.facts, "shards": self.shards})
 
     def _check_vacant(self) -> None:
-        if self.path.is_dir() and not (self.path / MANIFEST).exists():
+        if self.path.is_dir():
             names = [entry.name for entry in self.path.iterdir()]
             others = [name for name in names if name != LOCK and not PARTIAL.fullmatch(name)]
-            if others:
+            # Asked for last: another process may have begun the run just now, and have written what was listed.
+            if others and not (self.path / MANIFEST).exists():
                 raise FileExistsError(f"out must be a new folder or that of an interrupted run, got {str(self.path)!r}")
         elif os.path.lexists(self.path) and not self.path.is_dir():
             raise FileExistsError(f"out must be a new folder or that of an interrupted run, got {str(self.path)!r}")

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from npgen import npy
 from npgen.corpus import Corpus
 from npgen.denoising import MACHINES, Denoised, denoise, images_alike, label_number, resized
-from npgen.errors import check_type, invalid
+from npgen.errors import check_type, check_whole, invalid
 from npgen.runs import RunFolder
 from npgen.schedules import levels, windows_of
 from npgen.score_runs import (
@@ -143,10 +143,7 @@ def score_generate(
     """
     check_type("corpus", corpus, Corpus)
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool):
-            raise TypeError(f"{name} must be a whole number, got {value!r}")
-        if value < least:
-            raise invalid(name, f"at least {least}", value)
+        check_whole(name, value, least)
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise invalid("seed", "a whole number in 0…2⁶⁴ − 1", seed)
     sides, n, first = windows_of(windows, steps), int(n), int(first)
