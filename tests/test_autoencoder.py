@@ -120,12 +120,22 @@ class TestRuns:
             (
                 lambda m: m.encode(random_images(1, 5, 4)),
                 ValueError,
-                "images must be of shape (B, H, W, 1) with H and W multiples of 2, got (1, 5, 4, 1)",
+                "images must be of shape (B, H, W, 1) with H and W positive multiples of 2, got (1, 5, 4, 1)",
             ),
             (
                 lambda m: m.encode(random_images(1, channels=3)),
                 ValueError,
-                "images must be of shape (B, H, W, 1) with H and W multiples of 2, got (1, 12, 8, 3)",
+                "images must be of shape (B, H, W, 1) with H and W positive multiples of 2, got (1, 12, 8, 3)",
+            ),
+            (
+                lambda m: m.encode(random_images(1, 4, 0)),
+                ValueError,
+                "images must be of shape (B, H, W, 1) with H and W positive multiples of 2, got (1, 4, 0, 1)",
+            ),
+            (
+                lambda m: m.decode(np.zeros((1, 0, 2, 1), np.uint8)),
+                ValueError,
+                "codes must be of shape (B, h, w, 1) for 8 bits, h and w at least 1, got (1, 0, 2, 1)",
             ),
             (
                 lambda m: m.decode(np.zeros((1, 2, 2, 3), np.uint8)),

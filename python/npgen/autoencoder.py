@@ -273,8 +273,9 @@ class Autoencoder:
             or images.shape[3] != shape.channels
             or images.shape[1] % stride
             or images.shape[2] % stride
+            or 0 in images.shape[1:3]
         ):
-            allowed = f"of shape (B, H, W, {shape.channels}) with H and W multiples of {stride}"
+            allowed = f"of shape (B, H, W, {shape.channels}) with H and W positive multiples of {stride}"
             raise invalid("images", allowed, images.shape)
         device, weights = self._prepare()
         grid = (images.shape[1] // stride, images.shape[2] // stride)
@@ -428,8 +429,11 @@ def check_codes(parameter: str, codes: NDArray[np.uint8], bits: int) -> None:
     check_type(parameter, codes, np.ndarray)
     if codes.dtype != np.uint8:
         raise TypeError(f"{parameter} must be of dtype uint8, got {codes.dtype}")
+    allowed = f"of shape (B, h, w, {-(-bits // 8)}) for {bits} bits"
     if codes.ndim != 4 or codes.shape[3] != -(-bits // 8):
-        raise invalid(parameter, f"of shape (B, h, w, {-(-bits // 8)}) for {bits} bits", codes.shape)
+        raise invalid(parameter, allowed, codes.shape)
+    if 0 in codes.shape[1:3]:
+        raise invalid(parameter, f"{allowed}, h and w at least 1", codes.shape)
 
 
 def _find(spec: str | os.PathLike[str], corpus: Corpus) -> Path:
