@@ -127,6 +127,7 @@ class TestRuns:
                 ValueError,
                 "images must be of shape (B, H, W, 1) with H and W positive multiples of 2, got (1, 12, 8, 3)",
             ),
+            (lambda m: m.encode(random_images(1), threads=0), ValueError, "threads must be in 1…1024, got 0"),
             (
                 lambda m: m.encode(random_images(1, 4, 0)),
                 ValueError,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.errors import check_type, invalid
+from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
 from npgen.files import parse_json, write_bytes
 from npgen.workers import torch_workers
 
@@ -179,7 +179,14 @@ def in_micro_batches(
         Where `run` computes.
     threads
         Threads that share the micro-batches on a CPU; None takes torch's own number. No influence on the result.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `threads` is no whole number from 1 to `MOST_THREADS`.
     """
+    if threads is not None:
+        check_whole("threads", threads, 1, MOST_THREADS)
     import torch
 
     size = MICRO_BATCH if device.type == "cpu" else MICRO_BATCH_ACCELERATOR
