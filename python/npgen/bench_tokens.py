@@ -53,6 +53,7 @@ def numpy_forms(lines: NDArray[np.uint8]) -> dict[str, Count]:
     padded[:terms] = lines
     rows = np.ascontiguousarray(padded.T).view(np.uint64)  # (N, T / 8)
     columns = np.ascontiguousarray(rows.T)  # (T / 8, N)
+    images = np.ascontiguousarray(lines.T)  # (N, T)
     bits = np.array([value.bit_count() for value in range(256)], np.uint8)
 
     def words(canvas: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -66,6 +67,7 @@ def numpy_forms(lines: NDArray[np.uint8]) -> dict[str, Count]:
         return found
 
     return {
+        "bytes, image after image": lambda canvas: np.bitwise_count(images ^ canvas).sum(1, np.uint16),
         "bytes, image beside image": lambda canvas: np.bitwise_count(lines ^ canvas[:, None]).sum(0, np.uint16),
         "bytes, by table": lambda canvas: bits[lines ^ canvas[:, None]].sum(0, np.uint16),
         "words, image after image": lambda canvas: np.bitwise_count(rows ^ words(canvas)).sum(1, np.uint16),

@@ -43,7 +43,7 @@ impl Kernel {
     }
 }
 
-/// Sums in the making for one canvas: what is read of the planes, and the canvas's bytes beside it.
+/// Sums in the making for canvases that go together: what is read of the planes, and the canvases' bytes beside it.
 ///
 /// What is taken away is added, too: a byte that differs from the canvas's in k bits is equal to it in 8 − k, so that its
 /// complement adds 8 − k, and 8 less is what sums begin with.
@@ -53,8 +53,9 @@ pub(super) struct Scan<'a> {
     offsets: Vec<usize>,
     /// The last of these.
     farthest: usize,
-    /// The canvas's byte of each term, or its complement, four times over.
+    /// `(terms, canvases)`: the canvas's byte, or its complement, four times over.
     values: Vec<u32>,
+    canvases: usize,
     /// Whether sums begin anew.
     fresh: bool,
     /// What is added to all of them, as 16 bits wrap.
@@ -62,11 +63,13 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// The scan of all images for one canvas of `(h, w, Y)` bytes.
-    pub(super) fn new(tokens: &Tokens<'a>, terms: &Terms, canvas: &[u8]) -> Self {
+    /// The scan of all images for canvases of `(h, w, Y)` bytes.
+    pub(super) fn new(tokens: &Tokens<'a>, terms: &Terms, canvases: &[&[u8]]) -> Self {
         let value = |(term, &byte): (usize, &usize)| {
-            let value = canvas[byte];
-            u32::from_ne_bytes([if term < terms.added { value } else { !value }; 4])
+            canvases.iter().map(move |canvas| {
+                let value = canvas[byte];
+                u32::from_ne_bytes([if term < terms.added { value } else { !value }; 4])
+            })
         };
         let removed = terms.canvas.len() - terms.added;
         let offsets: Vec<usize> = terms.lines.iter().map(|line| line * tokens.count()).collect();
@@ -74,54 +77,94 @@ impl<'a> Scan<'a> {
             planes: tokens.planes,
             farthest: offsets.iter().copied().max().unwrap_or(0),
             offsets,
-            values: terms.canvas.iter().enumerate().map(value).collect(),
+            values: terms.canvas.iter().enumerate().flat_map(value).collect(),
+            canvases: canvases.len(),
             fresh: terms.fresh,
             base: ((8 * removed) as u16).wrapping_neg(),
         }
     }
 
-    /// Brings the sums of consecutive images up to date, from image `first` on; returns the least.
-    pub(super) fn run(&self, kernel: Kernel, first: usize, sums: &mut [u16]) -> u16 {
-        assert_eq!(self.offsets.len(), self.values.len());
-        assert!(self.farthest + first + sums.len() <= self.planes.len());
-        let (groups, rest) = sums.as_chunks_mut::<LANES>();
-        let following = first + groups.len() * LANES;
-        let least = match kernel {
+    /// Brings the sums of consecutive images up to date, from image `first` on, for `C` canvases from `canvas` on; returns
+    /// the least of each.
+    pub(super) fn run<const C: usize>(
+        &self,
+        kernel: Kernel,
+        (canvas, first): (usize, usize),
+        sums: [&mut [u16]; C],
+    ) -> [u16; C] {
+        let count = sums[0].len();
+        assert!(sums.iter().all(|sums| sums.len() == count));
+        assert_eq!(self.offsets.len() * self.canvases, self.values.len());
+        assert!(canvas + C <= self.canvases);
+        assert!(self.farthest + first + count <= self.planes.len());
+        let mut rests = [(); C].map(|()| &mut [][..]);
+        let mut groups = [(); C].map(|()| &mut [][..]);
+        for ((sums, rest), groups) in sums.into_iter().zip(&mut rests).zip(&mut groups) {
+            (*groups, *rest) = sums.as_chunks_mut::<LANES>();
+        }
+        let following = first + groups[0].len() * LANES;
+        let mut least = match kernel {
             // SAFETY: a kernel is only made where the CPU has its features (`Kernel::of`); from each offset on the planes
-            // hold as many bytes as there are sums, `first` later; there are as many values as offsets.
+            // hold as many bytes as there are sums, `first` later; there is a value of each canvas for each offset.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 => unsafe { x86::avx512(self, first, groups) },
+            Kernel::Avx512 => unsafe { x86::avx512(self, (canvas, first), groups) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => unsafe { x86::avx2(self, first, groups) },
-            Kernel::Portable => self.portable(first, groups),
+            Kernel::Avx2 => unsafe { x86::avx2(self, (canvas, first), groups) },
+            Kernel::Portable => self.portable((canvas, first), groups),
         };
-        let mut padded = [0; LANES];
-        padded[..rest.len()].copy_from_slice(rest);
-        self.group(following, rest.len(), &mut padded);
-        rest.copy_from_slice(&padded[..rest.len()]);
-        rest.iter().copied().fold(least, u16::min)
-    }
-
-    fn portable(&self, first: usize, groups: &mut [[u16; LANES]]) -> u16 {
-        let mut least = [u16::MAX; LANES];
-        for (index, sums) in groups.iter_mut().enumerate() {
-            self.group(first + index * LANES, LANES, sums);
-            for (least, &sum) in least.iter_mut().zip(sums.iter()) {
-                *least = sum.min(*least);
+        let len = rests[0].len();
+        if len > 0 {
+            let mut padded = [[0; LANES]; C];
+            for (padded, rest) in padded.iter_mut().zip(&rests) {
+                padded[..len].copy_from_slice(rest);
+            }
+            match kernel {
+                // SAFETY: as above, for the `len` images that follow.
+                #[cfg(target_arch = "x86_64")]
+                Kernel::Avx512 => unsafe { x86::avx512_rest(self, (canvas, following), len, &mut padded) },
+                _ => {
+                    for (canvas, sums) in (canvas..).zip(&mut padded) {
+                        self.group((canvas, following), len, sums);
+                    }
+                }
+            }
+            for ((rest, padded), least) in rests.into_iter().zip(&padded).zip(&mut least) {
+                rest.copy_from_slice(&padded[..len]);
+                *least = rest.iter().copied().fold(*least, u16::min);
             }
         }
-        least.into_iter().fold(u16::MAX, u16::min)
+        least
     }
 
-    /// One group, of which the first `len` lanes are images.
-    fn group(&self, first: usize, len: usize, sums: &mut [u16; LANES]) {
+    fn portable<const C: usize>(
+        &self,
+        (canvas, first): (usize, usize),
+        groups: [&mut [[u16; LANES]]; C],
+    ) -> [u16; C] {
+        let mut canvas = canvas..;
+        groups.map(|groups| {
+            let canvas = canvas.next().expect("there is no last number");
+            let mut least = [u16::MAX; LANES];
+            for (index, sums) in groups.iter_mut().enumerate() {
+                self.group((canvas, first + index * LANES), LANES, sums);
+                for (least, &sum) in least.iter_mut().zip(sums.iter()) {
+                    *least = sum.min(*least);
+                }
+            }
+            least.into_iter().fold(u16::MAX, u16::min)
+        })
+    }
+
+    /// One group of one canvas, of which the first `len` lanes are images.
+    fn group(&self, (canvas, first): (usize, usize), len: usize, sums: &mut [u16; LANES]) {
         for sum in sums.iter_mut() {
             *sum = if self.fresh { self.base } else { sum.wrapping_add(self.base) };
         }
-        for (offsets, values) in self.offsets.chunks(TOGETHER).zip(self.values.chunks(TOGETHER)) {
+        let values = self.values.chunks(TOGETHER * self.canvases);
+        for (offsets, values) in self.offsets.chunks(TOGETHER).zip(values) {
             let mut counts = [0_u8; LANES];
-            for (&offset, &value) in offsets.iter().zip(values) {
+            for (&offset, &value) in offsets.iter().zip(values[canvas..].iter().step_by(self.canvases)) {
                 let mut line = [0; LANES];
                 line[..len].copy_from_slice(&self.planes[offset + first..][..len]);
                 for (count, byte) in counts.iter_mut().zip(line) {
@@ -144,97 +187,171 @@ mod x86 {
 
     use super::{Scan, LANES, TOGETHER};
 
-    /// Groups whose counts are kept in registers together: a term's scalars are loaded once for all of them.
-    const ABREAST: usize = 4;
-
     /// # Safety
     /// The CPU must have AVX-512 F, BW and BITALG; the planes must hold as many bytes as there are sums from `first` after
-    /// each offset on; there must be a value for each offset.
+    /// each offset on; there must be a value for each offset of each canvas, `canvas` the first of `C`; all these must
+    /// have as many groups.
     #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
-    pub(super) unsafe fn avx512(scan: &Scan, first: usize, groups: &mut [[u16; LANES]]) -> u16 {
-        let mut least = _mm512_set1_epi16(-1);
-        let (many, rest) = groups.as_chunks_mut::<ABREAST>();
-        let following = first + many.len() * ABREAST * LANES;
-        for (index, groups) in many.iter_mut().enumerate() {
-            least = avx512_groups(scan, first + index * ABREAST * LANES, groups, least);
+    pub(super) unsafe fn avx512<const C: usize>(
+        scan: &Scan,
+        at: (usize, usize),
+        groups: [&mut [[u16; LANES]]; C],
+    ) -> [u16; C] {
+        // Counts, and what they are added to, are kept in registers: a third of these for each group and canvas.
+        if C == 1 {
+            avx512_abreast::<C, 4>(scan, at, groups)
+        } else {
+            avx512_abreast::<C, 2>(scan, at, groups)
         }
-        for (index, group) in rest.iter_mut().enumerate() {
-            least = avx512_groups(scan, following + index * LANES, std::array::from_mut(group), least);
-        }
-        let mut lanes = [0_u16; 32];
-        _mm512_storeu_si512(lanes.as_mut_ptr().cast(), least);
-        lanes.into_iter().fold(u16::MAX, u16::min)
     }
 
     /// # Safety
     /// As for [`avx512`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
-    unsafe fn avx512_groups<const GROUPS: usize>(
+    unsafe fn avx512_abreast<const C: usize, const GROUPS: usize>(
         scan: &Scan,
-        first: usize,
-        groups: &mut [[u16; LANES]; GROUPS],
-        mut least: __m512i,
-    ) -> __m512i {
-        let at = scan.planes.as_ptr().add(first);
-        let mut totals = [[_mm512_set1_epi16(scan.base as i16); 2]; GROUPS];
+        (canvas, first): (usize, usize),
+        groups: [&mut [[u16; LANES]]; C],
+    ) -> [u16; C] {
+        let count = groups[0].len();
+        let sums = groups.map(<[_]>::as_mut_ptr);
+        let values = scan.values.as_ptr().add(canvas);
+        let planes = scan.planes.as_ptr().add(first);
+        let mut least = [_mm512_set1_epi16(-1); C];
+        let mut group = 0;
+        while group + GROUPS <= count {
+            let sums = sums.map(|sums| sums.add(group).cast());
+            avx512_groups::<C, GROUPS, false>(
+                scan,
+                values,
+                planes.add(group * LANES),
+                LANES,
+                sums,
+                &mut least,
+            );
+            group += GROUPS;
+        }
+        while group < count {
+            let sums = sums.map(|sums| sums.add(group).cast());
+            avx512_groups::<C, 1, false>(scan, values, planes.add(group * LANES), LANES, sums, &mut least);
+            group += 1;
+        }
+        least.map(|least| {
+            let mut lanes = [0_u16; 32];
+            _mm512_storeu_si512(lanes.as_mut_ptr().cast(), least);
+            lanes.into_iter().fold(u16::MAX, u16::min)
+        })
+    }
+
+    /// A group of fewer images than lanes.
+    ///
+    /// # Safety
+    /// As for [`avx512`]; the planes must hold `len` bytes, at most as many as lanes, from `first` after each offset on.
+    #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
+    pub(super) unsafe fn avx512_rest<const C: usize>(
+        scan: &Scan,
+        (canvas, first): (usize, usize),
+        len: usize,
+        sums: &mut [[u16; LANES]; C],
+    ) {
+        let (values, planes) = (scan.values.as_ptr().add(canvas), scan.planes.as_ptr().add(first));
+        let sums = sums.each_mut().map(|sums| sums.as_mut_ptr().cast());
+        let mut least = [_mm512_setzero_si512(); C];
+        avx512_groups::<C, 1, true>(scan, values, planes, len, sums, &mut least);
+    }
+
+    /// # Safety
+    /// As for [`avx512`], with pointers to the first of each canvas's values, of the groups' bytes and of their sums;
+    /// `PARTIAL` groups have `len` bytes.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
+    unsafe fn avx512_groups<const C: usize, const GROUPS: usize, const PARTIAL: bool>(
+        scan: &Scan,
+        values: *const u32,
+        planes: *const u8,
+        len: usize,
+        sums: [*mut __m512i; C],
+        least: &mut [__m512i; C],
+    ) {
+        let mut totals = [[[_mm512_set1_epi16(scan.base as i16); 2]; GROUPS]; C];
         if !scan.fresh {
-            for (totals, sums) in totals.iter_mut().zip(&*groups) {
-                for (half, total) in totals.iter_mut().enumerate() {
-                    let sums = _mm512_loadu_si512(sums.as_ptr().add(half * 32).cast());
-                    *total = _mm512_add_epi16(*total, sums);
+            for (totals, sums) in totals.iter_mut().zip(sums) {
+                for (half, total) in totals.as_flattened_mut().iter_mut().enumerate() {
+                    *total = _mm512_add_epi16(*total, _mm512_loadu_si512(sums.add(half)));
                 }
             }
         }
         let mut start = 0;
         while start < scan.offsets.len() {
             let end = (start + TOGETHER).min(scan.offsets.len());
-            let mut counts = [_mm512_setzero_si512(); GROUPS];
+            let mut counts = [[_mm512_setzero_si512(); GROUPS]; C];
             for term in start..end {
-                let line = at.add(*scan.offsets.get_unchecked(term));
-                let value = _mm512_set1_epi32(*scan.values.get_unchecked(term) as i32);
-                for (group, count) in counts.iter_mut().enumerate() {
-                    let bytes = _mm512_loadu_si512(line.add(group * LANES).cast());
-                    *count = _mm512_add_epi8(*count, _mm512_popcnt_epi8(_mm512_xor_si512(bytes, value)));
+                let line = planes.add(*scan.offsets.get_unchecked(term));
+                let own = values.add(term * scan.canvases);
+                let bytes: [__m512i; GROUPS] = std::array::from_fn(|group| {
+                    let at = line.add(group * LANES);
+                    if PARTIAL {
+                        _mm512_maskz_loadu_epi8(u64::MAX >> (LANES - len), at.cast())
+                    } else {
+                        _mm512_loadu_si512(at.cast())
+                    }
+                });
+                for (canvas, counts) in counts.iter_mut().enumerate() {
+                    let value = _mm512_set1_epi32(*own.add(canvas) as i32);
+                    for (count, bytes) in counts.iter_mut().zip(bytes) {
+                        *count = _mm512_add_epi8(*count, _mm512_popcnt_epi8(_mm512_xor_si512(bytes, value)));
+                    }
                 }
             }
-            for (totals, count) in totals.iter_mut().zip(counts) {
-                let (low, high) = (_mm512_castsi512_si256(count), _mm512_extracti64x4_epi64::<1>(count));
+            for (totals, count) in totals.as_flattened_mut().iter_mut().zip(counts.as_flattened()) {
+                let (low, high) = (_mm512_castsi512_si256(*count), _mm512_extracti64x4_epi64::<1>(*count));
                 totals[0] = _mm512_add_epi16(totals[0], _mm512_cvtepu8_epi16(low));
                 totals[1] = _mm512_add_epi16(totals[1], _mm512_cvtepu8_epi16(high));
             }
             start = end;
         }
-        for (totals, sums) in totals.iter().zip(groups) {
-            for (half, total) in totals.iter().enumerate() {
-                _mm512_storeu_si512(sums.as_mut_ptr().add(half * 32).cast(), *total);
-                least = _mm512_min_epu16(least, *total);
+        for ((totals, sums), least) in totals.iter().zip(sums).zip(least) {
+            for (half, total) in totals.as_flattened().iter().enumerate() {
+                _mm512_storeu_si512(sums.add(half), *total);
+                *least = _mm512_min_epu16(*least, *total);
             }
         }
-        least
     }
 
     /// # Safety
     /// As for [`avx512`], on a CPU that has AVX2.
     #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn avx2(scan: &Scan, first: usize, groups: &mut [[u16; LANES]]) -> u16 {
-        let mut least = _mm256_set1_epi16(-1);
-        for (index, group) in groups.iter_mut().enumerate() {
-            for (half, sums) in group.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-                least = avx2_half(scan, first + index * LANES + half * 32, sums, least);
+    pub(super) unsafe fn avx2<const C: usize>(
+        scan: &Scan,
+        (canvas, first): (usize, usize),
+        mut groups: [&mut [[u16; LANES]]; C],
+    ) -> [u16; C] {
+        std::array::from_fn(|at| {
+            let mut least = _mm256_set1_epi16(-1);
+            for (index, group) in groups[at].iter_mut().enumerate() {
+                for (half, sums) in group.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                    let place = (canvas + at, first + index * LANES + half * 32);
+                    least = avx2_half(scan, place, sums, least);
+                }
             }
-        }
-        let mut lanes = [0_u16; 16];
-        _mm256_storeu_si256(lanes.as_mut_ptr().cast(), least);
-        lanes.into_iter().fold(u16::MAX, u16::min)
+            let mut lanes = [0_u16; 16];
+            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), least);
+            lanes.into_iter().fold(u16::MAX, u16::min)
+        })
     }
 
     /// # Safety
     /// As for [`avx2`].
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn avx2_half(scan: &Scan, first: usize, sums: &mut [u16; 32], least: __m256i) -> __m256i {
-        let at = scan.planes.as_ptr().add(first);
+    unsafe fn avx2_half(
+        scan: &Scan,
+        (canvas, first): (usize, usize),
+        sums: &mut [u16; 32],
+        least: __m256i,
+    ) -> __m256i {
+        let (at, values) = (scan.planes.as_ptr().add(first), scan.values.as_ptr().add(canvas));
         let nibble = _mm256_set1_epi8(0x0F);
         let bits = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
         let mut totals = [_mm256_set1_epi16(scan.base as i16); 2];
@@ -248,8 +365,8 @@ mod x86 {
             let mut counts = _mm256_setzero_si256();
             for term in start..end {
                 let line = _mm256_loadu_si256(at.add(*scan.offsets.get_unchecked(term)).cast());
-                let bytes =
-                    _mm256_xor_si256(line, _mm256_set1_epi32(*scan.values.get_unchecked(term) as i32));
+                let value = _mm256_set1_epi32(*values.add(term * scan.canvases) as i32);
+                let bytes = _mm256_xor_si256(line, value);
                 let low = _mm256_shuffle_epi8(bits, _mm256_and_si256(bytes, nibble));
                 let high = _mm256_shuffle_epi8(bits, _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble));
                 counts = _mm256_add_epi8(counts, _mm256_add_epi8(low, high));

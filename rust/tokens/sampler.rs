@@ -3,6 +3,7 @@
 //! Canvases are independent of each other. A few of them go together, over block after block of images, so that what is read
 //! of the planes serves all of them while it is in a core's own cache.
 
+use std::array;
 use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -18,8 +19,11 @@ use crate::corpus::ImageId;
 use crate::error::{check, require, Result};
 use crate::geometry::Pixel;
 
-/// Canvases that go together at most.
-const TOGETHER: usize = 8;
+/// Canvases that go together at most: what a core's own cache holds beside a block of the planes.
+const TOGETHER: usize = 32;
+
+/// Canvases of these that what was read serves while it is in a register.
+const ABREAST: usize = 4;
 
 /// Bits of a token at most for which all values are listed.
 const LISTED_BITS: usize = 16;
@@ -51,26 +55,45 @@ struct View {
     nearest_place: Vec<u32>,
 }
 
-impl View {
-    /// Brings a block of images up to date, by a scan for each place.
-    fn update(&mut self, kernel: Kernel, scans: &[Scan], first: usize) {
-        let end = (first + BLOCK).min(self.distances.sums.len());
-        let sums = &mut self.distances.sums[first..end];
-        let mut least = scans[0].run(kernel, first, sums);
-        if !self.nearest_place.is_empty() {
-            let nearest_place = &mut self.nearest_place[first..end];
-            nearest_place.fill(0);
-            let mut others = [0; BLOCK];
-            let others = &mut others[..end - first];
-            for (place, scan) in (1..).zip(&scans[1..]) {
-                least = least.min(scan.run(kernel, first, others));
-                for ((sum, nearest), &other) in sums.iter_mut().zip(&mut *nearest_place).zip(&*others) {
-                    *nearest = if other < *sum { place } else { *nearest };
-                    *sum = other.min(*sum);
-                }
+/// Brings a block of images up to date for `C` canvases, the first of them `canvas`, by a scan for each place.
+fn update<const C: usize>(
+    views: &mut [View; C],
+    kernel: Kernel,
+    scans: &[Scan],
+    (canvas, first): (usize, usize),
+) {
+    let end = (first + BLOCK).min(views[0].distances.sums.len());
+    let sums = views.each_mut().map(|view| &mut view.distances.sums[first..end]);
+    let mut least = scans[0].run(kernel, (canvas, first), sums);
+    if scans.len() > 1 {
+        for view in &mut *views {
+            view.nearest_place[first..end].fill(0);
+        }
+        let mut others = [[0; BLOCK]; C];
+        for (place, scan) in (1..).zip(&scans[1..]) {
+            let found =
+                scan.run(kernel, (canvas, first), others.each_mut().map(|sums| &mut sums[..end - first]));
+            for (least, found) in least.iter_mut().zip(found) {
+                *least = found.min(*least);
+            }
+            for (view, others) in views.iter_mut().zip(&others) {
+                view.keep_nearer(place, first, &others[..end - first]);
             }
         }
-        self.distances.settle(first, least);
+    }
+    for (view, least) in views.iter_mut().zip(least) {
+        view.distances.settle(first, least);
+    }
+}
+
+impl View {
+    /// Takes the distances of another place where they are less, from image `first` on.
+    fn keep_nearer(&mut self, place: u32, first: usize, others: &[u16]) {
+        let sums = &mut self.distances.sums[first..];
+        for ((sum, nearest), &other) in sums.iter_mut().zip(&mut self.nearest_place[first..]).zip(others) {
+            *nearest = if other < *sum { place } else { *nearest };
+            *sum = other.min(*sum);
+        }
     }
 
     /// Where an image's nearest surroundings are.
@@ -111,13 +134,18 @@ impl Sampler<'_> {
         views: &mut [View],
         cancel: &AtomicBool,
     ) -> Result<()> {
-        let scans =
-            |canvas| around.terms.iter().map(|terms| Scan::new(&self.tokens, terms, canvas)).collect();
-        let scans: Vec<Vec<Scan>> = canvases.map(scans).collect();
+        let canvases: Vec<&[u8]> = canvases.collect();
+        let scan = |terms| Scan::new(&self.tokens, terms, &canvases);
+        let scans: Vec<Scan> = around.terms.iter().map(scan).collect();
+        let (abreast, others) = views[..canvases.len()].as_chunks_mut::<ABREAST>();
+        let following = abreast.len() * ABREAST;
         for first in (0..self.tokens.count()).step_by(BLOCK) {
             check(cancel)?;
-            for (view, scans) in views.iter_mut().zip(&scans) {
-                view.update(self.kernel, scans, first);
+            for (index, views) in abreast.iter_mut().enumerate() {
+                update(views, self.kernel, &scans, (index * ABREAST, first));
+            }
+            for (index, view) in others.iter_mut().enumerate() {
+                update(array::from_mut(view), self.kernel, &scans, (following + index, first));
             }
         }
         Ok(())

@@ -44,7 +44,7 @@ fn cases(most: usize) -> impl Strategy<Value = Case> {
             let mut byte = |line: usize| (random() % levels) as u8 & (0xFF >> unused(line));
             let lines = grid.area() * bytes;
             let planes = (0..lines * count).map(|at| byte(at / count)).collect();
-            let canvases = (0..3).map(|_| (0..lines).map(&mut byte).collect()).collect();
+            let canvases = (0..9).map(|_| (0..lines).map(&mut byte).collect()).collect();
             let known = (0..grid.area()).map(|_| byte(0) % 3 > 0 || levels == 1).collect();
             let cell = grid.pixel(salt as usize % grid.area());
             let gamma = [None, Some(1), Some(2), Some(4)][salt as usize / 3 % 4];
@@ -115,21 +115,31 @@ fn fill(case: &Case, sampler: &Sampler, draw: &Draw, cells: &[Pixel], bars: bool
 
 proptest! {
     #[test]
-    fn every_kernel_counts_the_bits_that_differ(case in cases(200), salt in any::<usize>()) {
+    fn every_kernel_counts_the_bits_that_differ(case in cases(600), salt in any::<usize>()) {
         let tokens = case.tokens();
         let context = case.range().cells(case.grid, &case.known, case.cell);
         let place = case.grid.pixel(salt % case.grid.area());
         let terms = Terms::moved(&tokens, &context, case.cell, place);
-        let scan = Scan::new(&tokens, &terms, &case.canvases[0]);
+        let canvases: Vec<&[u8]> = case.canvases.iter().map(Vec::as_slice).collect();
+        let scan = Scan::new(&tokens, &terms, &canvases);
         let pairs = pairs(case.grid, &context, case.cell, place);
-        let distance = |id| reference(&tokens, ImageId(id), &case.canvases[0], &pairs) as u16;
-        let expected: Vec<u16> = (0..case.count as u32).map(distance).collect();
+        let first = salt % case.count;
+        let distances = |canvas: &&[u8]| -> Vec<u16> {
+            let ids = first as u32..case.count as u32;
+            ids.map(|id| reference(&tokens, ImageId(id), canvas, &pairs) as u16).collect()
+        };
+        let expected: Vec<Vec<u16>> = canvases.iter().map(distances).collect();
+        let nearest: Vec<u16> = expected.iter().map(|sums| *sums.iter().min().unwrap()).collect();
         for kernel in Kernel::available() {
-            let first = salt % case.count;
-            let mut sums = vec![77; case.count - first];
-            let least = scan.run(kernel, first, &mut sums);
-            prop_assert_eq!(&sums, &expected[first..], "{:?}", kernel);
-            prop_assert_eq!(Some(&least), expected[first..].iter().min(), "{:?}", kernel);
+            let mut sums = vec![vec![77; case.count - first]; canvases.len()];
+            let mut least = Vec::new();
+            for (canvas, sums) in sums[..5].iter_mut().enumerate() {
+                least.extend(scan.run(kernel, (canvas, first), [&mut sums[..]]));
+            }
+            let abreast: &mut [Vec<u16>; 4] = (&mut sums[5..]).try_into().unwrap();
+            least.extend(scan.run(kernel, (5, first), abreast.each_mut().map(Vec::as_mut_slice)));
+            prop_assert_eq!(&sums, &expected, "{:?}", kernel);
+            prop_assert_eq!(&least, &nearest, "{:?}", kernel);
         }
     }
 
@@ -146,7 +156,7 @@ proptest! {
                 let cell = case.grid.pixel(salt as usize % case.grid.area());
                 let context = case.range().cells(case.grid, &known, cell);
                 let terms = running.towards(&tokens, context.clone());
-                Scan::new(&tokens, &terms, &case.canvases[0]).run(kernel, 0, &mut sums);
+                Scan::new(&tokens, &terms, &[&case.canvases[0]]).run(kernel, (0, 0), [&mut sums[..]]);
                 let same = pairs(case.grid, &context, cell, cell);
                 for (id, &sum) in (0..).zip(&sums) {
                     let expected = reference(&tokens, ImageId(id), &case.canvases[0], &same);
@@ -212,7 +222,7 @@ proptest! {
         let sampler = case.sampler(radius, Kernel::available()[0]);
         let histogram = Histogram::new(flip, case.count).unwrap();
         let canvases: Vec<&[u8]> = case.canvases.iter().map(Vec::as_slice).collect();
-        let barred = [None, Some(ImageId(1)), None];
+        let barred: Vec<_> = (0..canvases.len()).map(|sample| (sample == 1).then_some(ImageId(1))).collect();
         let found =
             sampler.distributions((case.cell, &case.known), &canvases, &barred, &histogram, &GO_ON).unwrap();
         for (sample, found) in found.iter().enumerate() {
