@@ -155,10 +155,14 @@ def main() -> None:
         options = {"machine": given.machine, "rotation": 37 * step, "threads": given.threads, "ids": ids}
         times, canvases = _time_step(source, canvases, step, sides, efforts, options)
         steps.append(times)
-        ratios = ", ".join(f"{seconds:.2f} ({times.torch[1] / seconds:.1f} ×)" for seconds in times.npgen)
+        plain, clamped = times.torch
+        each = [
+            f"{tolerance:g}:{sampling:g} {seconds:.2f} s ({plain / seconds:.1f} ×, {clamped / seconds:.1f} ×)"
+            for (tolerance, sampling), seconds in zip(efforts, times.npgen, strict=True)
+        ]
         print(
-            f"step {step:2}, window {times.window:2}: PyTorch {times.torch[0]:.1f} s, clamped {times.torch[1]:.1f} s, "
-            f"from {times.torch_images} images; npgen {ratios}; {times.efforts}",
+            f"step {step:2}, window {times.window:2}: PyTorch {plain:.1f} s plain, {clamped:.1f} s clamped, from "
+            f"{times.torch_images} images; npgen {', '.join(each)}",
             flush=True,
         )
     summary = _report(given, efforts, steps, canvases, len(ids))

@@ -105,7 +105,7 @@ def calibrate_windows(
     check_type("corpus", corpus, Corpus)
     check_whole("n", n, 1, 2**31)
     if machine not in MACHINES or machine == "ideal":
-        raise invalid("machine", f"one of {', '.join(set(MACHINES) - {'ideal'})}", machine)
+        raise invalid("machine", f"one of {', '.join(name for name in MACHINES if name != 'ideal')}", machine)
     check_network(network, corpus)
     side = min(network.recipe.reach if largest is None else largest, 2 * max(corpus.images.shape[1:3]) - 1)
     check_whole("largest", side, 3)
