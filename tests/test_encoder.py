@@ -15,8 +15,10 @@ from safetensors.numpy import load_file, save_file
 
 from npgen.architecture import Architecture, Stack
 from npgen.corpus import Corpus
-from npgen.encoder import SHIPPED, WEIGHTS, Encoder, load_encoder, resolve_device
+from npgen.devices import resolve_device
+from npgen.encoder import Encoder, load_encoder
 from npgen.pixels import PixelEncoder
+from npgen.stored import SHIPPED, WEIGHTS
 
 SMALL = ((8, 3, 2), (12, 3, 1))
 RESIDUAL = ((8, 5, 2), (8, 3, 1), (8, 3, 1, 2), (12, 3, 2), (12, 3, 1, 2))
@@ -402,7 +404,7 @@ class TestLoadEncoder:
         assert encoder.id == load_encoder(spec, corpus_of(images)).id
 
     def test_auto_finds_the_one_for_its_name_and_shape(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("npgen.encoder.WEIGHTS", tmp_path)
+        monkeypatch.setattr("npgen.stored.WEIGHTS", tmp_path)
         monkeypatch.setitem(SHIPPED, "flags", ("banners", (32, 32, 3)))
         own = random_encoder(3)
         own.save(tmp_path / "banners.safetensors")

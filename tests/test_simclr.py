@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tqdm.auto import tqdm
 
 from npgen import simclr
 from npgen.augment import Augment
@@ -175,7 +176,7 @@ def test_masks_come_when_the_recipe_says_so(tmp_path, monkeypatch):
 
     monkeypatch.setattr(simclr, "ring_masks", noted)
     training = simclr._Training(random_corpus(), MASKED, torch.device("cpu"))
-    bar = simclr.tqdm(disable=True)
+    bar = tqdm(disable=True)
     for _ in range(5):
         training.run_epoch(bar)
         rates.append(training.optimiser.param_groups[0]["lr"])

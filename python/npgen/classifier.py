@@ -28,11 +28,12 @@ from tqdm.auto import tqdm
 
 from npgen.architecture import Architecture, Layer
 from npgen.corpus import Corpus, check_one_size
-from npgen.encoder import resolve_device
+from npgen.devices import resolve_device
 from npgen.errors import invalid
 from npgen.files import parse_json, write_bytes
 from npgen.layers import TrainingLayers
 from npgen.memory import freed_memory_kept
+from npgen.training import computes_half, descend, seeded
 
 FORMAT = "npgen-classifier"
 VERSION = 2
@@ -351,13 +352,10 @@ def _train(corpus: Corpus, recipe: ClassifierRecipe, device_name: str, quiet: bo
     assert corpus.labels is not None  # or labels_of had raised
     targets = np.searchsorted(labels, corpus.labels)  # (N,) columns of the output
     device = resolve_device(device_name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+    with seeded(recipe.seed):
         network = _Network(recipe, corpus.images.shape[3], len(labels))
     network.to(device).to(memory_format=torch.channels_last)
-    # Processors that lack such instructions emulate bfloat16, ten times slower than float32.
-    native = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512"
-    half = recipe.precision == "bfloat16" and native
+    half = computes_half(recipe.precision, device)
     random = np.random.default_rng(recipe.seed)
     size = min(recipe.batch_size, len(corpus))
     steps = len(corpus) // size  # of an epoch; what is left over waits for another order
@@ -375,9 +373,7 @@ def _train(corpus: Corpus, recipe: ClassifierRecipe, device_name: str, quiet: bo
                 with torch.autocast(device.type, torch.bfloat16, enabled=half):
                     _, logits = network(batch)
                 loss = F.cross_entropy(logits.float(), torch.from_numpy(targets[chosen]).to(device))
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
+                descend(loss, optimiser)
                 schedule.step()
                 bar.update()
     seconds = time.monotonic() - began

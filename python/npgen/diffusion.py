@@ -15,7 +15,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -26,9 +26,10 @@ from safetensors.numpy import save
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from npgen.encoder import resolve_device
-from npgen.errors import check_whole, invalid
+from npgen.devices import resolve_device
+from npgen.errors import check_number, check_whole, invalid
 from npgen.files import parse_json, write_bytes
+from npgen.recipe_base import JsonRecipe, check_precision
 from npgen.schedules import LATEST, levels
 
 FORMAT, VERSION = "npgen-diffusion", 1
@@ -40,7 +41,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class DiffusionRecipe:
+class DiffusionRecipe(JsonRecipe):
     """How to build and train a network; with the corpus, this decides its weights.
 
     Parameters
@@ -89,21 +90,16 @@ class DiffusionRecipe:
         most = {"layers": 64, "width": 4096}
         for name, least in (("layers", 1), ("width", 1), ("epochs", 1), ("batch_size", 1), ("seed", 0)):
             check_whole(name, getattr(self, name), least, most.get(name, 2**63 - 1))
-        for name in ("learning_rate", "average"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool):
-                raise TypeError(f"{name} must be a number, got {value!r}")
-        if not 0 < self.learning_rate < math.inf:
-            raise invalid("learning_rate", "a number above 0", self.learning_rate)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("average", self.average)
         if not 0 <= self.average < 1:
             raise invalid("average", "at least 0, below 1", self.average)
         if self.padding not in PADDINGS:
             raise invalid("padding", f"one of {', '.join(PADDINGS)}", self.padding)
-        if self.precision not in ("bfloat16", "float32"):
-            raise invalid("precision", '"bfloat16" or "float32"', self.precision)
+        check_precision(self.precision)
 
     @classmethod
-    def from_json(cls, values: Any) -> DiffusionRecipe:
+    def from_json(cls, values: Any) -> Self:
         """Read a recipe from a JSON object; what is absent takes its default.
 
         Raises
