@@ -238,6 +238,31 @@ class Recipe(JsonRecipe):
         except TypeError as error:
             raise invalid("recipe", "an object of numbers", values) from error
 
+    def lasting(self, epochs: int | None = None, masked_epochs: int | None = None) -> Recipe:
+        """Give the same recipe for another number of epochs.
+
+        Parameters
+        ----------
+        epochs
+            Passes over the corpus; None leaves them.
+        masked_epochs
+            Masked passes after those; None keeps their proportion to the others, rounded.
+
+        Returns
+        -------
+        Recipe
+            The recipe.
+
+        Raises
+        ------
+        ValueError
+            If a number is outside its range.
+        """
+        changed = self if epochs is None else replace(self, epochs=epochs)
+        if masked_epochs is None:
+            masked_epochs = round(self.masked_epochs * changed.epochs / self.epochs)
+        return replace(changed, masked_epochs=masked_epochs)
+
     def architecture(self, channels: int) -> Architecture:
         """Give the architecture of the encoder for images of C channels.
 
