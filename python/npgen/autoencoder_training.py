@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from npgen.autoencoder import Autoencoder, TokenArchitecture, bit_logits, network_input, pixels_of_bits
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_one_size
 from npgen.devices import resolve_device
 from npgen.errors import check_number, check_type, check_whole, invalid
 from npgen.recipe_base import JsonRecipe, check_precision
@@ -162,10 +162,12 @@ def train_autoencoder(
     OSError
         If the files cannot be written.
     ValueError
-        If the images' sides are no multiples of the stride, or something at `out` came from another recipe or corpus.
+        If images are of several sizes, or their sides no multiples of the stride, or something at `out` came from
+        another recipe or corpus.
     """
     check_type("corpus", corpus, Corpus)
     out = weights_path(out)
+    check_one_size(corpus, "an autoencoder")
     recipe = AutoencoderRecipe.for_corpus(corpus) if recipe is None else recipe
     check_type("recipe", recipe, AutoencoderRecipe)
     height, width = corpus.images.shape[1:3]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor
 
+from npgen.corpus import Corpus, check_one_size
 from npgen.devices import resolve_device
 from npgen.diffusion import ConvolutionNetwork, DiffusionNetwork, DiffusionRecipe
 from npgen.schedules import LATEST, levels
@@ -28,9 +29,6 @@ from npgen.training import (
     train_to_file,
     weights_path,
 )
-
-if TYPE_CHECKING:
-    from npgen.corpus import Corpus
 
 
 def train_diffusion(
@@ -72,9 +70,10 @@ def train_diffusion(
     OSError
         If the files cannot be written.
     ValueError
-        If something at `out` came from another recipe or corpus.
+        If images are of several sizes, or something at `out` came from another recipe or corpus.
     """
     out = weights_path(out)
+    check_one_size(corpus, "a diffusion network")
     recipe = recipe or DiffusionRecipe()
 
     def reopen() -> DiffusionNetwork:
