@@ -116,7 +116,7 @@ class Training(ABC, Generic[R]):
                 group["lr"] = self.rate(self.epoch * self.steps_per_epoch + step)
             total += self.step(self.corpus.images[chosen], generator)
             bar.update()
-            bar.set_postfix(epoch=self.epoch + 1, **self.shown(total / (step + 1)), refresh=False)
+            bar.set_postfix({"epoch": self.epoch + 1, **self.shown(total / (step + 1))}, refresh=False)
         self.epoch += 1
         self.losses.append(total / self.steps_per_epoch)
         self.seconds += time.monotonic() - began
