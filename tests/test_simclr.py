@@ -22,16 +22,8 @@ from npgen.neighbours import knn_accuracy
 from npgen.recipe import Recipe
 from npgen.simclr import TrainingNetwork, nt_xent, train_encoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = Recipe(epochs=3, batch_size=8, layers=((6, 3, 2), (8, 3, 2)), dim=8, projection=8, seed_size=4)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads gain nothing on networks so small, and wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def random_corpus(count=28, channels=1, seed=0, labels=False):
