@@ -21,8 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -30,9 +29,10 @@ from npgen.architecture import Architecture, Layer
 from npgen.corpus import Corpus, check_one_size
 from npgen.devices import resolve_device
 from npgen.errors import invalid
-from npgen.files import parse_json, write_bytes
+from npgen.files import parse_json
 from npgen.layers import TrainingLayers
 from npgen.memory import freed_memory_kept
+from npgen.tensors import read_safetensors, state_arrays, write_safetensors
 from npgen.training import computes_half, descend, seeded
 
 FORMAT = "npgen-classifier"
@@ -191,11 +191,8 @@ class Classifier:
 
     def save(self, path: Path) -> None:
         """Write the classifier as one safetensors file, all of it or nothing."""
-        state = self._network.cpu().state_dict()
-        # safetensors writes an array's memory as it lies there, and training leaves channels last.
-        tensors = {name: tensor.contiguous().numpy() for name, tensor in state.items()}
         header = {"format": FORMAT, "version": VERSION, **self.metadata}
-        write_bytes(path, save(tensors, metadata={"npgen": json.dumps(header, sort_keys=True)}))
+        write_safetensors(path, header, state_arrays(self._network))
 
     @classmethod
     def load(cls, path: Path, recipe: ClassifierRecipe, corpus: Corpus) -> Classifier:
@@ -221,9 +218,8 @@ class Classifier:
         try:
             if not path.is_file():  # a pipe would be waited for
                 raise ValueError("no regular file")
-            with safe_open(path, framework="numpy") as file:
-                header = parse_json((file.metadata() or {}).get("npgen", ""))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            text, tensors = read_safetensors(path)
+            header = parse_json(text)
             wanted = {"format": FORMAT, "version": VERSION, **_identity(recipe, corpus)}
             for key, value in wanted.items():
                 if header.get(key) != value:

@@ -9,7 +9,6 @@ This module imports torch: import it only where such a network is asked for.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import asdict, dataclass, fields
@@ -21,16 +20,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from npgen.devices import resolve_device
 from npgen.errors import check_number, check_whole, invalid
-from npgen.files import parse_json, write_bytes
+from npgen.files import parse_json
 from npgen.recipe_base import JsonRecipe, check_precision
 from npgen.schedules import LATEST, levels
+from npgen.tensors import read_safetensors, state_arrays, write_safetensors
 
 FORMAT, VERSION = "npgen-diffusion", 1
 PADDINGS = ("zeros", "circular")
@@ -246,8 +245,6 @@ class DiffusionNetwork:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as one safetensors file, all of it or nothing."""
-        state = self._network.cpu().state_dict()
-        tensors = {name: tensor.contiguous().numpy() for name, tensor in state.items()}
         header = {
             "format": FORMAT,
             "version": VERSION,
@@ -255,7 +252,7 @@ class DiffusionNetwork:
             "shape": list(self.shape),
             **self.metadata,
         }
-        write_bytes(path, save(tensors, metadata={"npgen": json.dumps(header, sort_keys=True)}))
+        write_safetensors(path, header, state_arrays(self._network))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> DiffusionNetwork:
@@ -272,9 +269,8 @@ class DiffusionNetwork:
         if not path.is_file():
             raise FileNotFoundError(f"network must be an existing file, got {str(path)!r}")
         try:
-            with safe_open(path, framework="numpy") as file:
-                header = parse_json((file.metadata() or {}).get("npgen", ""))
-                tensors = {name: torch.from_numpy(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            text, tensors = read_safetensors(path)
+            header = parse_json(text)
             form, version = header.pop("format"), header.pop("version")
         except (SafetensorError, ValueError, AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"network must be a whole file that npgen wrote, got {str(path)!r} ({error})") from error
@@ -283,7 +279,7 @@ class DiffusionNetwork:
         try:
             recipe, shape = DiffusionRecipe.from_json(header.pop("recipe")), tuple(header.pop("shape"))
             network = ConvolutionNetwork(recipe, shape[2])
-            network.load_state_dict(tensors)
+            network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"network file {str(path)!r} is damaged: {' '.join(str(error).split())[:200]}") from error
         return cls(network, recipe, shape, header)

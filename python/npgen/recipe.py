@@ -214,23 +214,7 @@ class Recipe(JsonRecipe):
 
     @classmethod
     def from_json(cls, values: Any) -> Recipe:
-        """Read a recipe from a JSON object, as `to_json` writes it; what is absent takes its default.
-
-        Parameters
-        ----------
-        values
-            The object.
-
-        Returns
-        -------
-        Recipe
-            The recipe.
-
-        Raises
-        ------
-        ValueError
-            If it holds unknown names or bad values.
-        """
+        """Read a recipe as `JsonRecipe.from_json` does; here all that is wrong is a ValueError."""
         values = cls.checked_names(values)
         try:
             layers = values.get("layers", cls.layers)
