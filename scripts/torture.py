@@ -32,7 +32,7 @@ from typing import Any
 from npgen.errors import invalid
 from npgen.files import sha256_file
 from npgen.runs import LOCK
-from npgen.trace import MANIFEST
+from npgen.shards import MANIFEST
 
 # How often the folder is looked at, in seconds.
 LOOK = 0.002

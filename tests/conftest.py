@@ -63,3 +63,29 @@ def colours():
 def mnist_5k():
     """The demo corpus of 5,000 real digits."""
     return npgen.load_corpus("mnist-5k")
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a test a home of its own, where nothing is yet."""
+    monkeypatch.setenv("NPGEN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def out(tmp_path: Path, own_home: Path) -> Iterator[Path]:
+    """Give a test of ingestion a target, and check afterwards that no half-made folder is left beside it."""
+    yield tmp_path / "built" / "out"
+    built = tmp_path / "built"
+    assert not built.exists() or [path.name for path in built.iterdir()] == ["out"]
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads gain nothing on networks and images so small, and wait for each other on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

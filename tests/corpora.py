@@ -44,3 +44,13 @@ def autoencoder(channels=1, stride=2, bits=8, seed=0, **shape):
         for name, extents in architecture.shapes().items()
     }
     return Autoencoder(architecture, tensors, device="cpu")
+
+
+def random_images(count, height=28, width=28, channels=1, seed=0):
+    """Return noise: count images of height×width pixels."""
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+
+
+def random_masks(count, height=28, width=28, seed=0):
+    """Return known masks: of each, three fifths of the pixels."""
+    return np.random.default_rng(seed).random((count, height, width)) < 0.6

@@ -10,6 +10,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from tqdm.auto import tqdm
 
 import corpora
 import npgen
@@ -23,8 +24,10 @@ from npgen.autoencoder import (
     pixels_of_bits,
 )
 from npgen.autoencoder_training import AutoencoderRecipe, initial_weights, reconstruction_psnr, train_autoencoder
-from npgen.encoder import SHIPPED, WEIGHTS, Encoder
+from npgen.encoder import Encoder
+from npgen.stored import SHIPPED, WEIGHTS
 from npgen.tensors import MICRO_BATCH, on_device
+from npgen.training import write_checkpoint
 
 TINY = AutoencoderRecipe(
     bits=4, kernel=5, width=8, blocks=1, reach=1, epochs=1, settling_epochs=2, batch_size=16, precision="float32"
@@ -311,7 +314,7 @@ class TestTraining:
         monkeypatch.setattr(training, "pixels_of_bits", noted)
         state = training._Training(digits, TINY, torch.device("cpu"))
         for _ in range(2):
-            state.run_epoch(training.tqdm(disable=True))
+            state.run_epoch(tqdm(disable=True))
         assert all(len(values) > 100 for values in seen[:3]) and all(values == {-1.0, 1.0} for values in seen[3:])
 
     def test_blocks_begin_as_their_shortcuts(self):
@@ -338,7 +341,7 @@ class TestTraining:
 
     def test_a_checkpoint_that_lacks_something_is_refused(self, digits, tmp_path):
         path = tmp_path / "a.safetensors.checkpoint"
-        training.write_checkpoint(path, training.CHECKPOINT_VERSION, TINY.to_json(), digits, {"weights": {}})
+        write_checkpoint(path, training._Training.version, TINY.to_json(), digits, {"weights": {}})
         with pytest.raises(ValueError, match="checkpoint must be whole; delete it, or pass resume=False"):
             train(digits, tmp_path / "a.safetensors")
 

@@ -74,6 +74,21 @@ def test_a_complaint_is_one_line_and_leaves_nothing(stored, tmp_path, options, m
     assert not (tmp_path / "run").exists()
 
 
+def test_few_epochs_of_an_encoder_are_few(colours, tmp_path):
+    colours.save(tmp_path / "corpus")
+    recipe = {"epochs": 10, "masked_epochs": 3, "layers": [[4, 3, 2]], "dim": 4, "projection": 4, "batch_size": 32}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    for options, expected in ((["--epochs", 1], (1, 0)), (["--epochs", 3], (3, 1)), (["--masked-epochs", 0], (10, 0))):
+        options += ["--seed", 4, "--recipe", tmp_path / "recipe.json", "--out", tmp_path / "a.safetensors"]
+        result = run("encoder", "train", tmp_path / "corpus", *options, "--no-resume", "-q")
+        assert result.exit_code == 0, result.output
+        kept = json.loads((tmp_path / "a.json").read_text())["recipe"]
+        assert (kept["epochs"], kept["masked_epochs"], kept["seed"]) == (*expected, 4)
+    options = ["--out", tmp_path / "b.safetensors", "-q"]
+    message = complaint("encoder", "train", tmp_path / "corpus", "--epochs", 0, *options)
+    assert "epochs must be a whole number of at least 1, got 0" in message
+
+
 def test_an_unknown_corpus_is_told_those_there_are():
     assert "corpus must be one of mnist-5k, mnist, " in complaint("generate", "minst")
 

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 import corpora
 import npgen
 from npgen.cli import app
-from npgen.gamma_study import COPY, gamma_study, parse_gammas
+from npgen.gamma_measures import COPY
+from npgen.gamma_study import gamma_study, parse_gammas
 from npgen.tokens import Tokens, encode_tokens
 
 pytest.importorskip("matplotlib", reason="extra `figures` is not installed")

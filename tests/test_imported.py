@@ -18,14 +18,7 @@ from npgen.cli import app
 from npgen.encoder import Encoder, load_encoder, network_input
 from npgen.imported import NORMALISATIONS, Normalisation, _fold, import_encoder
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads gain nothing on images so small, and wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def resnet(family="resnet18", stem="cifar", seed=0, channels=3):

@@ -33,6 +33,23 @@ class TestRecipe:
         shapes = photographs.architecture(3).shapes().values()
         assert sum(math.prod(shape) for shape in shapes) < 2_000_000
 
+    def test_other_numbers_of_epochs(self):
+        photographs = Recipe(epochs=50, masked_epochs=15)
+        for given, expected in (
+            ((1,), (1, 0)),
+            ((5,), (5, 2)),
+            ((100,), (100, 30)),
+            ((1, 3), (1, 3)),
+            ((None, 0), (50, 0)),
+            ((), (50, 15)),
+        ):
+            assert photographs.lasting(*given) == Recipe(epochs=expected[0], masked_epochs=expected[1])
+        assert Recipe().lasting(3) == Recipe(epochs=3)
+        with pytest.raises(ValueError, match="epochs must be a whole number of at least 1, got 0"):
+            photographs.lasting(0)
+        with pytest.raises(ValueError, match="masked_epochs must be a whole number of at least 0, got -1"):
+            photographs.lasting(1, -1)
+
     def test_unknown_names(self):
         with pytest.raises(ValueError, match=r"recipe must be an object of epochs, .* got \['epoch'\]"):
             Recipe.from_json({"epoch": 2})

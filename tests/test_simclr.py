@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tqdm.auto import tqdm
 
 from npgen import simclr
 from npgen.augment import Augment
@@ -21,16 +22,8 @@ from npgen.neighbours import knn_accuracy
 from npgen.recipe import Recipe
 from npgen.simclr import TrainingNetwork, nt_xent, train_encoder
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = Recipe(epochs=3, batch_size=8, layers=((6, 3, 2), (8, 3, 2)), dim=8, projection=8, seed_size=4)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Threads gain nothing on networks so small, and wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def random_corpus(count=28, channels=1, seed=0, labels=False):
@@ -175,7 +168,7 @@ def test_masks_come_when_the_recipe_says_so(tmp_path, monkeypatch):
 
     monkeypatch.setattr(simclr, "ring_masks", noted)
     training = simclr._Training(random_corpus(), MASKED, torch.device("cpu"))
-    bar = simclr.tqdm(disable=True)
+    bar = tqdm(disable=True)
     for _ in range(5):
         training.run_epoch(bar)
         rates.append(training.optimiser.param_groups[0]["lr"])

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus
-from npgen.encoder import SHIPPED, WEIGHTS, resolve_device
+from npgen.corpus import Corpus, check_one_size
 from npgen.errors import check_type, check_whole, invalid
-from npgen.imports import import_whole
-from npgen.tensors import check_tensors, in_micro_batches, on_device, read_tensors, tensors_id, write_tensors
+from npgen.stored import StoredNetwork
+from npgen.tensors import in_micro_batches
 
 if TYPE_CHECKING:
     import torch
@@ -181,7 +179,7 @@ def _blocks(x: torch.Tensor, weights: Mapping[str, torch.Tensor], part: str, cou
     return F.relu(x)
 
 
-class Autoencoder:
+class Autoencoder(StoredNetwork[TokenArchitecture]):
     """A trained binary-latent autoencoder.
 
     Parameters
@@ -202,29 +200,10 @@ class Autoencoder:
         If tensors are missing, unexpected, of a wrong shape or type, or not finite.
     """
 
-    def __init__(
-        self,
-        architecture: TokenArchitecture,
-        tensors: dict[str, NDArray[np.float16]],
-        *,
-        metadata: dict[str, Any] | None = None,
-        device: str = "auto",
-    ) -> None:
-        check_type("architecture", architecture, TokenArchitecture)
-        check_type("tensors", tensors, dict)
-        check_type("metadata", metadata, dict, type(None))
-        check_tensors(architecture.shapes(), tensors)
-        self.architecture = architecture
-        self.tensors = {name: np.ascontiguousarray(tensors[name]) for name in architecture.shapes()}
-        self.metadata = dict(metadata or {})
-        self.device = device
-        self._weights: dict[str, torch.Tensor] | None = None
-        self._id = tensors_id(asdict(architecture), self.tensors)
-
-    @property
-    def id(self) -> str:
-        """Sha256 over architecture and tensors, 64 hexadecimal digits."""
-        return self._id
+    kind = "autoencoder"
+    shape_type = TokenArchitecture
+    prefix = "tokens-"
+    remedy = "train one with `npgen tokens train {where}`"
 
     @property
     def stride(self) -> int:
@@ -326,58 +305,6 @@ class Autoencoder:
         in_micro_batches(run, (latents,), images, device, threads)
         return images
 
-    def _prepare(self) -> tuple[torch.device, dict[str, torch.Tensor]]:
-        import_whole("torch")
-        device = resolve_device(self.device)
-        if self._weights is None or self._weights["mean"].device.type != device.type:
-            self._weights = on_device(self.tensors, device)
-        return device, self._weights
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the autoencoder as safetensors, all of it or nothing.
-
-        Parameters
-        ----------
-        path
-            File to write or replace.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; what was there before stays.
-        """
-        write_tensors(path, {**self.metadata, "architecture": asdict(self.architecture)}, self.tensors)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Autoencoder:
-        """Read an autoencoder that `save` wrote.
-
-        Parameters
-        ----------
-        path
-            A safetensors file.
-        device
-            Torch device to run on; "auto" takes an accelerator if there is one.
-
-        Returns
-        -------
-        Autoencoder
-            The autoencoder, with the same `id` as the one saved.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is damaged, no autoencoder of npgen, or of a newer npgen.
-        """
-        header, tensors = read_tensors(path, "autoencoder")
-        try:
-            architecture = TokenArchitecture.from_json(header.pop("architecture", None))
-            return cls(architecture, tensors, metadata=header, device=device)
-        except ValueError as error:
-            raise ValueError(f"autoencoder file {os.fspath(path)!r} is damaged: {error}") from error
-
 
 def load_autoencoder(spec: str | os.PathLike[str] | Autoencoder, corpus: Corpus, device: str = "auto") -> Autoencoder:
     """Find the autoencoder that a corpus's tokens are made with.
@@ -405,12 +332,13 @@ def load_autoencoder(spec: str | os.PathLike[str] | Autoencoder, corpus: Corpus,
     TypeError
         If `spec` is no string, path or autoencoder.
     ValueError
-        If `spec` is unknown, the file is no good, the corpus has no autoencoder, or the autoencoder does not fit the
-        corpus.
+        If `spec` is unknown, the file is no good, the corpus has no autoencoder or images of several sizes, or the
+        autoencoder does not fit the corpus.
     """
     check_type("corpus", corpus, Corpus)
+    check_one_size(corpus, "an autoencoder")
     check_type("autoencoder", spec, str, os.PathLike, Autoencoder)
-    autoencoder = spec if isinstance(spec, Autoencoder) else Autoencoder.load(_find(spec, corpus), device=device)
+    autoencoder = spec if isinstance(spec, Autoencoder) else Autoencoder.find(spec, corpus, device)
     _, height, width, channels = corpus.images.shape
     shape = autoencoder.architecture
     if shape.channels != channels or height % shape.stride or width % shape.stride:
@@ -434,24 +362,3 @@ def check_codes(parameter: str, codes: NDArray[np.uint8], bits: int) -> None:
         raise invalid(parameter, allowed, codes.shape)
     if 0 in codes.shape[1:3]:
         raise invalid(parameter, f"{allowed}, h and w at least 1", codes.shape)
-
-
-def _find(spec: str | os.PathLike[str], corpus: Corpus) -> Path:
-    shipped = sorted({name for name, _ in SHIPPED.values()})
-    if spec == "auto":
-        if corpus.path is not None and (own := corpus.path / "autoencoder.safetensors").exists():
-            return own
-        name, shape = SHIPPED.get(corpus.name, ("", None))
-        if shape != corpus.images.shape[1:]:
-            where = corpus.path if corpus.path is not None else "PATH"
-            raise ValueError(
-                f"autoencoder must be given, as corpus {corpus.name!r} has none: train one with "
-                f"`npgen tokens train {where}`, got {spec!r}"
-            )
-        return WEIGHTS / f"tokens-{name}.safetensors"
-    if spec in shipped:
-        return WEIGHTS / f"tokens-{spec}.safetensors"
-    if not os.fspath(spec).endswith(".safetensors"):
-        names = ", ".join(f'"{name}"' for name in ("auto", *shipped))
-        raise invalid("autoencoder", f"one of {names} or the path of a .safetensors file", os.fspath(spec))
-    return Path(spec)

@@ -5,20 +5,14 @@ their σ = 0.3474, noise tips one bit in 500). In the settling epochs they are t
 keeps, and the gradient passes them as if they were tanh(ℓ). The loss is the squared error of the pixels. Theirs adds
 0.1·mean(bits²), which holds down latents that have no bound; those of a tanh need none.
 
-The random numbers of an epoch depend on the recipe's seed and the epoch's number alone. A training resumed from the
-checkpoint of its last whole epoch therefore repeats, bit for bit on a CPU, what an uninterrupted one does.
-
 This module imports torch: import it only where training is asked for.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import time
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,28 +20,27 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from npgen.autoencoder import Autoencoder, TokenArchitecture, bit_logits, network_input, pixels_of_bits
-from npgen.corpus import Corpus
-from npgen.encoder import resolve_device
-from npgen.errors import check_type, check_whole, invalid
-from npgen.files import sha256_file, write_json
+from npgen.corpus import Corpus, check_one_size
+from npgen.devices import resolve_device
+from npgen.errors import check_number, check_type, check_whole, invalid
+from npgen.recipe_base import JsonRecipe, check_precision
 from npgen.training import (
+    Training,
     channel_mean,
     check_same_training,
-    computes_half,
-    damaged,
-    epoch_generator,
-    read_checkpoint,
-    write_checkpoint,
+    descend,
+    fallen,
+    risen,
+    train_to_file,
+    weights_path,
+    write_story,
 )
-
-CHECKPOINT_VERSION = 1
 
 
 @dataclass(frozen=True)
-class AutoencoderRecipe:
+class AutoencoderRecipe(JsonRecipe):
     """How to train an autoencoder. The defaults that suit their corpora made the shipped ones.
 
     Parameters
@@ -98,18 +91,12 @@ class AutoencoderRecipe:
         self.architecture(1)
         for name, least in (("epochs", 0), ("settling_epochs", 1), ("batch_size", 1), ("seed", 0)):
             check_whole(name, getattr(self, name), least)
-        for name in ("noise", "learning_rate", "flip"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool):
-                raise TypeError(f"{name} must be a number, got {value!r}")
-        if not 0 <= self.noise < math.inf:
-            raise invalid("noise", "a number of at least 0", self.noise)
-        if not 0 < self.learning_rate < math.inf:
-            raise invalid("learning_rate", "a number above 0", self.learning_rate)
+        check_number("noise", self.noise, least=0)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("flip", self.flip)
         if not 0 <= self.flip <= 1:
             raise invalid("flip", "in 0…1", self.flip)
-        if self.precision not in ("bfloat16", "float32"):
-            raise invalid("precision", '"bfloat16" or "float32"', self.precision)
+        check_precision(self.precision)
 
     @classmethod
     def for_corpus(cls, corpus: Corpus, **changes: Any) -> AutoencoderRecipe:
@@ -129,20 +116,6 @@ class AutoencoderRecipe:
         """
         glyphs = corpus.images.shape[3] == 1
         return replace(cls(width=48, epochs=1) if glyphs else cls(flip=0.5), **changes)
-
-    @classmethod
-    def from_json(cls, values: Any) -> AutoencoderRecipe:
-        """Read a recipe from a JSON object, as `to_json` writes it; what is absent takes its default."""
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, dict) or not set(values) <= set(names):
-            got = sorted(set(values) - set(names)) if isinstance(values, dict) else values
-            raise invalid("recipe", f"an object of {', '.join(names)}", got)
-        return cls(**values)
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the recipe as a JSON object."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return values
 
     def architecture(self, channels: int) -> TokenArchitecture:
         """Give the architecture of the autoencoder for images of C channels."""
@@ -189,56 +162,36 @@ def train_autoencoder(
     OSError
         If the files cannot be written.
     ValueError
-        If the images' sides are no multiples of the stride, or something at `out` came from another recipe or corpus.
+        If images are of several sizes, or their sides no multiples of the stride, or something at `out` came from
+        another recipe or corpus.
     """
     check_type("corpus", corpus, Corpus)
-    out = Path(out)
-    if out.suffix != ".safetensors":
-        raise invalid("out", "a path that ends in .safetensors", str(out))
+    out = weights_path(out)
+    check_one_size(corpus, "an autoencoder")
     recipe = AutoencoderRecipe.for_corpus(corpus) if recipe is None else recipe
     check_type("recipe", recipe, AutoencoderRecipe)
     height, width = corpus.images.shape[1:3]
     if height % recipe.stride or width % recipe.stride:
         raise invalid("stride", f"a divisor of the images' sides {height} and {width}", recipe.stride)
-    if resume and out.exists():
+
+    def reopen() -> Autoencoder:
         done = Autoencoder.load(out, device=device)
         metadata = done.metadata
         check_same_training(out, metadata.get("recipe"), metadata.get("corpus_hash"), recipe.to_json(), corpus)
         return done
-    out.parent.mkdir(parents=True, exist_ok=True)
-    training = _Training(corpus, recipe, resolve_device(device))
-    epochs = recipe.epochs + recipe.settling_epochs
-    checkpoint = out.with_name(out.name + ".checkpoint")
-    if resume and checkpoint.exists():
-        training.restore(checkpoint)
-    steps = training.steps_per_epoch
-    with tqdm(
-        total=epochs * steps,
-        initial=training.epoch * steps,
-        desc="autoencoder",
-        unit="step",
-        disable=not progress,
-    ) as bar:
-        while training.epoch < epochs:
-            training.run_epoch(bar)
-            training.save(checkpoint)
-    autoencoder = training.autoencoder(device)
-    if corpus.heldout is not None:
-        autoencoder.metadata["psnr"] = reconstruction_psnr(autoencoder, corpus.heldout.images)
-    autoencoder.save(out)
-    sidecar = {
-        "id": autoencoder.id,
-        "sha256": sha256_file(out),
-        "seconds": round(training.seconds, 3),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "device": str(training.device),
-        **autoencoder.metadata,
-    }
-    write_json(out.with_suffix(".json"), sidecar)
-    checkpoint.unlink(missing_ok=True)
-    return autoencoder
+
+    def begin() -> _Training:
+        return _Training(corpus, recipe, resolve_device(device))
+
+    def finish(training: _Training) -> Autoencoder:
+        autoencoder = training.autoencoder(device)
+        if corpus.heldout is not None:
+            autoencoder.metadata["psnr"] = reconstruction_psnr(autoencoder, corpus.heldout.images)
+        autoencoder.save(out)
+        write_story(out, autoencoder.id, training, autoencoder.metadata)
+        return autoencoder
+
+    return train_to_file(out, reopen, begin, finish, resume=resume, progress=progress)
 
 
 def reconstruction_psnr(autoencoder: Autoencoder, images: NDArray[np.uint8]) -> dict[str, float]:
@@ -272,53 +225,29 @@ def reconstruction_psnr(autoencoder: Autoencoder, images: NDArray[np.uint8]) -> 
     return {**{name: round(float(value), 3) for name, value in values.items()}, "images": len(images)}
 
 
-class _Training:
-    """A training between two epochs: everything a checkpoint holds."""
+class _Training(Training[AutoencoderRecipe]):
+    name, version = "autoencoder", 1
 
     def __init__(self, corpus: Corpus, recipe: AutoencoderRecipe, device: torch.device) -> None:
-        self.corpus, self.recipe, self.device = corpus, recipe, device
+        super().__init__(corpus, recipe, device, recipe.epochs + recipe.settling_epochs)
         self.architecture = recipe.architecture(corpus.images.shape[3])
-        self.epoch = 0
-        self.seconds = 0.0
-        self.loss = math.nan
         self.mean = torch.from_numpy(channel_mean(corpus.images)).to(device)
         self.weights = {
             name: tensor.to(device).requires_grad_()
             for name, tensor in initial_weights(self.architecture, recipe.seed).items()
         }
         self.optimiser = torch.optim.Adam(self.weights.values(), lr=recipe.learning_rate)
-        self.half = computes_half(recipe.precision, device)
-        self.batch_size = min(recipe.batch_size, len(corpus))
-        self.steps_per_epoch = len(corpus) // self.batch_size  # what is left over waits for another epoch
 
-    def run_epoch(self, bar: tqdm[Any]) -> None:
-        """Show every image once, in a random order."""
-        began = time.monotonic()
-        generator = epoch_generator(self.recipe.seed, self.epoch)
-        order = torch.randperm(len(self.corpus), generator=generator).numpy()
-        total = 0.0
-        for step in range(self.steps_per_epoch):
-            chosen = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])  # reads a map forwards
-            self._set_learning_rate(self.epoch * self.steps_per_epoch + step)
-            total += self._step(torch.tensor(self.corpus.images[chosen]), generator)
-            bar.update()
-            bar.set_postfix(epoch=self.epoch + 1, psnr=f"{_psnr(total / (step + 1)):.2f}", refresh=False)
-        self.epoch += 1
-        self.loss = total / self.steps_per_epoch
-        self.seconds += time.monotonic() - began
-
-    def _step(self, pixels: Tensor, generator: torch.Generator) -> float:
+    def step(self, images: NDArray[np.uint8], generator: torch.Generator) -> float:
+        """Show images as their latents show them."""
+        pixels = torch.tensor(images)
         mirrored = torch.rand(len(pixels), generator=generator) < self.recipe.flip
         pixels = torch.where(mirrored[:, None, None, None], pixels.flip(2), pixels)
         x = network_input(pixels, self.mean)  # (B, C, H, W)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = bit_logits(x, self.weights, self.architecture).float()
             decoded = pixels_of_bits(self._latents(logits, generator), self.weights, self.architecture)
-        loss = F.mse_loss(decoded.float(), x)
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        return float(loss.detach())
+        return descend(F.mse_loss(decoded.float(), x), self.optimiser)
 
     def _latents(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         soft = logits.tanh()
@@ -326,11 +255,13 @@ class _Training:
             return soft + self.recipe.noise * torch.randn(soft.shape, generator=generator).to(soft.device)
         return soft + (torch.where(logits > 0, 1.0, -1.0) - soft).detach()  # signs, with the gradient of tanh
 
-    def _set_learning_rate(self, step: int) -> None:
-        steps = (self.recipe.epochs + self.recipe.settling_epochs) * self.steps_per_epoch
-        rate = self.recipe.learning_rate * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+    def rate(self, step: int) -> float:
+        """Rise for a hundred steps, and fall."""
+        return self.recipe.learning_rate * risen(step, 100) * fallen(step, self.epochs * self.steps_per_epoch)
+
+    def shown(self, loss: float) -> dict[str, str]:
+        """Tell the PSNR."""
+        return {"psnr": f"{_psnr(loss):.2f}"}
 
     def autoencoder(self, device: str) -> Autoencoder:
         """Give the trained networks in their final form."""
@@ -345,33 +276,25 @@ class _Training:
             "corpus_hash": self.corpus.hash,
             "image_size": [height, width],
             "bits_per_image": height * width * self.recipe.bits // self.recipe.stride**2,
-            "training_psnr": round(_psnr(self.loss), 3),
+            "training_psnr": round(_psnr(self.losses[-1]), 3),
         }
         return Autoencoder(self.architecture, tensors, metadata=metadata, device=device)
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint, atomically."""
-        state = {
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "loss": self.loss,
+    def state(self) -> dict[str, Any]:
+        """Return loss, weights and optimiser."""
+        return {
+            "loss": self.losses[-1],
             "weights": {name: tensor.detach() for name, tensor in self.weights.items()},
             "optimiser": self.optimiser.state_dict(),
         }
-        write_checkpoint(path, CHECKPOINT_VERSION, self.recipe.to_json(), self.corpus, state)
 
-    def restore(self, path: Path) -> None:
-        """Go on from a checkpoint of the same recipe and corpus."""
-        state = read_checkpoint(path, CHECKPOINT_VERSION, self.recipe.to_json(), self.corpus, self.device)
-        try:
-            with torch.no_grad():
-                for name, tensor in self.weights.items():
-                    tensor.copy_(state["weights"][name])
-            self.optimiser.load_state_dict(state["optimiser"])
-            check_whole("epoch", state["epoch"], 0)
-            self.epoch, self.seconds, self.loss = state["epoch"], float(state["seconds"]), float(state["loss"])
-        except Exception as error:
-            raise damaged(path, error) from error
+    def load(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+        with torch.no_grad():
+            for name, tensor in self.weights.items():
+                tensor.copy_(state["weights"][name])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.losses = [float(state["loss"])]
 
 
 def initial_weights(architecture: TokenArchitecture, seed: int) -> dict[str, Tensor]:

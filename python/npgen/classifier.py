@@ -21,18 +21,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from npgen.architecture import Architecture, Layer
 from npgen.corpus import Corpus, check_one_size
-from npgen.encoder import resolve_device
+from npgen.devices import resolve_device
 from npgen.errors import invalid
-from npgen.files import parse_json, write_bytes
+from npgen.files import parse_json
 from npgen.layers import TrainingLayers
 from npgen.memory import freed_memory_kept
+from npgen.tensors import read_safetensors, state_arrays, write_safetensors
+from npgen.training import computes_half, descend, seeded
 
 FORMAT = "npgen-classifier"
 VERSION = 2
@@ -190,11 +191,8 @@ class Classifier:
 
     def save(self, path: Path) -> None:
         """Write the classifier as one safetensors file, all of it or nothing."""
-        state = self._network.cpu().state_dict()
-        # safetensors writes an array's memory as it lies there, and training leaves channels last.
-        tensors = {name: tensor.contiguous().numpy() for name, tensor in state.items()}
         header = {"format": FORMAT, "version": VERSION, **self.metadata}
-        write_bytes(path, save(tensors, metadata={"npgen": json.dumps(header, sort_keys=True)}))
+        write_safetensors(path, header, state_arrays(self._network))
 
     @classmethod
     def load(cls, path: Path, recipe: ClassifierRecipe, corpus: Corpus) -> Classifier:
@@ -220,9 +218,8 @@ class Classifier:
         try:
             if not path.is_file():  # a pipe would be waited for
                 raise ValueError("no regular file")
-            with safe_open(path, framework="numpy") as file:
-                header = parse_json((file.metadata() or {}).get("npgen", ""))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            text, tensors = read_safetensors(path)
+            header = parse_json(text)
             wanted = {"format": FORMAT, "version": VERSION, **_identity(recipe, corpus)}
             for key, value in wanted.items():
                 if header.get(key) != value:
@@ -351,13 +348,10 @@ def _train(corpus: Corpus, recipe: ClassifierRecipe, device_name: str, quiet: bo
     assert corpus.labels is not None  # or labels_of had raised
     targets = np.searchsorted(labels, corpus.labels)  # (N,) columns of the output
     device = resolve_device(device_name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+    with seeded(recipe.seed):
         network = _Network(recipe, corpus.images.shape[3], len(labels))
     network.to(device).to(memory_format=torch.channels_last)
-    # Processors that lack such instructions emulate bfloat16, ten times slower than float32.
-    native = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512"
-    half = recipe.precision == "bfloat16" and native
+    half = computes_half(recipe.precision, device)
     random = np.random.default_rng(recipe.seed)
     size = min(recipe.batch_size, len(corpus))
     steps = len(corpus) // size  # of an epoch; what is left over waits for another order
@@ -375,9 +369,7 @@ def _train(corpus: Corpus, recipe: ClassifierRecipe, device_name: str, quiet: bo
                 with torch.autocast(device.type, torch.bfloat16, enabled=half):
                     _, logits = network(batch)
                 loss = F.cross_entropy(logits.float(), torch.from_numpy(targets[chosen]).to(device))
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
+                descend(loss, optimiser)
                 schedule.step()
                 bar.update()
     seconds = time.monotonic() - began

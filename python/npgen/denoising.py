@@ -16,6 +16,8 @@ from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
 MACHINES: tuple[str, ...] = tuple(_core.score_machines())
 # Images that the core compares at once.
 LANES = 16
+# What needs images of one size.
+NEEDS = "a score machine, unless it is given a size"
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def denoise(
     check_type("corpus", corpus, Corpus)
     if threads is not None:
         check_whole("threads", threads, 1, MOST_THREADS)
+    check_one_size(corpus, NEEDS)
     check_whole("sources", sources, 0, 64)
     check_whole("rotation", rotation, 0, 2**31 - 1)
     check_whole("window", window, most=2**31 - 1)
@@ -237,7 +240,7 @@ def images_alike(corpus: Corpus, label: int | str | None) -> NDArray[np.int32]:
     ValueError
         If there is no such class.
     """
-    check_one_size(corpus, "a score machine, unless it is given a size")
+    check_one_size(corpus, NEEDS)
     number = label_number(corpus, label)
     ids = np.arange(len(corpus)) if number is None else np.flatnonzero(corpus.labels == number)
     cells = _coarse(corpus.images, ids)

@@ -9,27 +9,27 @@ This module imports torch: import it only where such a network is asked for.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from npgen.encoder import resolve_device
-from npgen.errors import check_whole, invalid
-from npgen.files import parse_json, write_bytes
+from npgen.devices import resolve_device
+from npgen.errors import check_number, check_whole, invalid
+from npgen.files import parse_json
+from npgen.recipe_base import JsonRecipe, check_precision
 from npgen.schedules import LATEST, levels
+from npgen.tensors import read_safetensors, state_arrays, write_safetensors
 
 FORMAT, VERSION = "npgen-diffusion", 1
 PADDINGS = ("zeros", "circular")
@@ -40,7 +40,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class DiffusionRecipe:
+class DiffusionRecipe(JsonRecipe):
     """How to build and train a network; with the corpus, this decides its weights.
 
     Parameters
@@ -89,21 +89,16 @@ class DiffusionRecipe:
         most = {"layers": 64, "width": 4096}
         for name, least in (("layers", 1), ("width", 1), ("epochs", 1), ("batch_size", 1), ("seed", 0)):
             check_whole(name, getattr(self, name), least, most.get(name, 2**63 - 1))
-        for name in ("learning_rate", "average"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool):
-                raise TypeError(f"{name} must be a number, got {value!r}")
-        if not 0 < self.learning_rate < math.inf:
-            raise invalid("learning_rate", "a number above 0", self.learning_rate)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("average", self.average)
         if not 0 <= self.average < 1:
             raise invalid("average", "at least 0, below 1", self.average)
         if self.padding not in PADDINGS:
             raise invalid("padding", f"one of {', '.join(PADDINGS)}", self.padding)
-        if self.precision not in ("bfloat16", "float32"):
-            raise invalid("precision", '"bfloat16" or "float32"', self.precision)
+        check_precision(self.precision)
 
     @classmethod
-    def from_json(cls, values: Any) -> DiffusionRecipe:
+    def from_json(cls, values: Any) -> Self:
         """Read a recipe from a JSON object; what is absent takes its default.
 
         Raises
@@ -250,8 +245,6 @@ class DiffusionNetwork:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network as one safetensors file, all of it or nothing."""
-        state = self._network.cpu().state_dict()
-        tensors = {name: tensor.contiguous().numpy() for name, tensor in state.items()}
         header = {
             "format": FORMAT,
             "version": VERSION,
@@ -259,7 +252,7 @@ class DiffusionNetwork:
             "shape": list(self.shape),
             **self.metadata,
         }
-        write_bytes(path, save(tensors, metadata={"npgen": json.dumps(header, sort_keys=True)}))
+        write_safetensors(path, header, state_arrays(self._network))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> DiffusionNetwork:
@@ -276,9 +269,8 @@ class DiffusionNetwork:
         if not path.is_file():
             raise FileNotFoundError(f"network must be an existing file, got {str(path)!r}")
         try:
-            with safe_open(path, framework="numpy") as file:
-                header = parse_json((file.metadata() or {}).get("npgen", ""))
-                tensors = {name: torch.from_numpy(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            text, tensors = read_safetensors(path)
+            header = parse_json(text)
             form, version = header.pop("format"), header.pop("version")
         except (SafetensorError, ValueError, AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"network must be a whole file that npgen wrote, got {str(path)!r} ({error})") from error
@@ -287,7 +279,7 @@ class DiffusionNetwork:
         try:
             recipe, shape = DiffusionRecipe.from_json(header.pop("recipe")), tuple(header.pop("shape"))
             network = ConvolutionNetwork(recipe, shape[2])
-            network.load_state_dict(tensors)
+            network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in tensors.items()})
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"network file {str(path)!r} is damaged: {' '.join(str(error).split())[:200]}") from error
         return cls(network, recipe, shape, header)

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,23 +22,15 @@ from numpy.typing import NDArray
 from npgen.architecture import Architecture
 from npgen.corpus import Corpus, check_one_size
 from npgen.errors import check_type, invalid
-from npgen.imports import import_whole
 from npgen.pixels import PIXELS, PixelEncoder, check_input
-from npgen.tensors import check_tensors, in_micro_batches, on_device, read_tensors, tensors_id, write_tensors
+from npgen.stored import StoredNetwork
+from npgen.tensors import in_micro_batches
 
 if TYPE_CHECKING:
     import torch
 
-WEIGHTS = Path(__file__).parent / "weights"
-# Corpora by name that a shipped encoder fits, with the shape of image it was trained on.
-SHIPPED: dict[str, tuple[str, tuple[int, int, int]]] = {
-    "mnist": ("mnist", (28, 28, 1)),
-    "mnist-5k": ("mnist", (28, 28, 1)),
-    "cifar10": ("cifar10", (32, 32, 3)),
-}
 
-
-class Encoder:
+class Encoder(StoredNetwork[Architecture]):
     """A trained convolutional encoder φ.
 
     Parameters
@@ -62,30 +52,10 @@ class Encoder:
     """
 
     normalised = True
-
-    def __init__(
-        self,
-        architecture: Architecture,
-        tensors: dict[str, NDArray[np.float16]],
-        *,
-        metadata: dict[str, Any] | None = None,
-        device: str = "auto",
-    ) -> None:
-        check_type("architecture", architecture, Architecture)
-        check_type("tensors", tensors, dict)
-        check_type("metadata", metadata, dict, type(None))
-        check_tensors(architecture.shapes(), tensors)
-        self.architecture = architecture
-        self.tensors = {name: np.ascontiguousarray(tensors[name]) for name in architecture.shapes()}
-        self.metadata = dict(metadata or {})
-        self.device = device
-        self._weights: dict[str, torch.Tensor] | None = None
-        self._id = tensors_id(asdict(architecture), self.tensors)
-
-    @property
-    def id(self) -> str:
-        """Sha256 over architecture and tensors, 64 hexadecimal digits."""
-        return self._id
+    kind = "encoder"
+    shape_type = Architecture
+    specs = ("auto", PIXELS)
+    remedy = f'train one with `npgen encoder train {{where}}`, or use encoder="{PIXELS}", that needs none'
 
     @property
     def dim(self) -> int:
@@ -154,10 +124,7 @@ class Encoder:
         threads: int | None,
     ) -> NDArray[np.float32]:
         known = check_input(images, known, threads, self.channels)
-        import_whole("torch")
-
-        device = resolve_device(self.device)
-        weights = self._load_weights(device)
+        device, weights = self._prepare()
         rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
 
         def run(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -196,56 +163,6 @@ class Encoder:
             x = convolve("output", x, 1)
         return x.flatten(1)
 
-    def _load_weights(self, device: torch.device) -> dict[str, torch.Tensor]:
-        if self._weights is None or self._weights["mean"].device.type != device.type:
-            self._weights = on_device(self.tensors, device)
-        return self._weights
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the encoder as safetensors, all of it or nothing.
-
-        Parameters
-        ----------
-        path
-            File to write or replace.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written; what was there before stays.
-        """
-        write_tensors(path, {**self.metadata, "architecture": asdict(self.architecture)}, self.tensors)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Encoder:
-        """Read an encoder that `save` wrote.
-
-        Parameters
-        ----------
-        path
-            A safetensors file.
-        device
-            Torch device to run on; "auto" takes an accelerator if there is one.
-
-        Returns
-        -------
-        Encoder
-            The encoder, with the same `id` as the one saved.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is damaged, no encoder of npgen, or of a newer npgen.
-        """
-        header, tensors = read_tensors(path, "encoder")
-        try:
-            architecture = Architecture.from_json(header.pop("architecture", None))
-            return cls(architecture, tensors, metadata=header, device=device)
-        except ValueError as error:
-            raise ValueError(f"encoder file {os.fspath(path)!r} is damaged: {error}") from error
-
 
 AnyEncoder = Encoder | PixelEncoder
 
@@ -257,7 +174,7 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
     ----------
     spec
         "auto": the encoder trained into the corpus folder (`encoder.safetensors`), else a shipped one that
-        fits. "pixels": coarse pixels, for any corpus. A name in `SHIPPED`, as "mnist": the shipped encoder of
+        fits. "pixels": coarse pixels, for any corpus. A name, as "mnist": the shipped encoder of
         that name. A path: a file that `npgen encoder train` or `npgen encoder import` wrote. An encoder: itself.
     corpus
         The corpus; the encoder must take its images.
@@ -291,39 +208,6 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
     return encoder
 
 
-def resolve_device(device: str) -> torch.device:
-    """Turn a device's name into a torch device.
-
-    Parameters
-    ----------
-    device
-        "auto" (an accelerator if there is one, else the CPU) or a name that torch knows, such as "cuda:1".
-
-    Returns
-    -------
-    torch.device
-        The device.
-
-    Raises
-    ------
-    ValueError
-        If torch does not know the name, or this machine has no such device.
-    """
-    import_whole("torch")
-    import torch
-
-    if device == "auto":
-        if torch.cuda.is_available():
-            # Processes that torchrun started on one machine take one accelerator each.
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise invalid("device", "auto, cpu, or an accelerator that this machine and this torch have", device) from error
-    return torch.device(device)
-
-
 def network_input(pixels: torch.Tensor, known: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     """Bring images into the form that the network reads.
 
@@ -353,25 +237,6 @@ def _find_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, dev
         return spec
     if not isinstance(spec, str | os.PathLike):
         raise TypeError(f"encoder must be a name, a path or an Encoder, got {type(spec).__name__}")
-    shape = corpus.images.shape[1:]
     if spec == PIXELS:
-        return PixelEncoder(*shape)
-    if spec == "auto":
-        own = corpus.path / "encoder.safetensors" if corpus.path is not None else None
-        if own is not None and own.exists():
-            return Encoder.load(own, device=device)
-        name, trained_shape = SHIPPED.get(corpus.name, ("", None))
-        if trained_shape != shape:
-            where = corpus.path if corpus.path is not None else "PATH"
-            raise ValueError(
-                f"encoder must be given, as corpus {corpus.name!r} has none: train one with "
-                f'`npgen encoder train {where}`, or use encoder="{PIXELS}", that needs none, got {spec!r}'
-            )
-        return Encoder.load(WEIGHTS / f"{name}.safetensors", device=device)
-    shipped = {name for name, _ in SHIPPED.values()}
-    if spec in shipped:
-        return Encoder.load(WEIGHTS / f"{spec}.safetensors", device=device)
-    if not os.fspath(spec).endswith(".safetensors"):
-        names = ", ".join(f'"{name}"' for name in ("auto", PIXELS, *sorted(shipped)))
-        raise invalid("encoder", f"one of {names} or the path of a .safetensors file", os.fspath(spec))
-    return Encoder.load(spec, device=device)
+        return PixelEncoder(*corpus.images.shape[1:])
+    return Encoder.find(spec, corpus, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 
 # More than machines have; a number that was meant for something else must not exhaust one.
@@ -51,6 +52,35 @@ def check_whole(parameter: str, got: object, least: int = -(2**64), most: int | 
         raise TypeError(f"{parameter} must be a whole number, got {got!r}")
     if int(got) < least or (most is not None and int(got) > most):
         raise invalid(parameter, f"at least {least}" if most is None else f"in {least}…{most}", got)
+
+
+def check_number(parameter: str, got: object, *, least: float | None = None, above: float | None = None) -> None:
+    """Complain unless an argument is a number, and a finite one of a range if any is given.
+
+    Parameters
+    ----------
+    parameter
+        Name as the caller wrote it.
+    got
+        The value given; True and False are no numbers.
+    least
+        Smallest that is accepted.
+    above
+        What it must be above.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is out of range.
+    """
+    if not isinstance(got, int | float) or isinstance(got, bool):
+        raise TypeError(f"{parameter} must be a number, got {got!r}")
+    if least is not None and not least <= got < math.inf:
+        raise invalid(parameter, f"a number of at least {least}", got)
+    if above is not None and not above < got < math.inf:
+        raise invalid(parameter, f"a number above {above}", got)
 
 
 def check_type(parameter: str, got: object, *kinds: type) -> None:

@@ -28,13 +28,13 @@ from npgen.config import Config
 from npgen.corpus import Corpus
 from npgen.entropy import WINDOW, entropy
 from npgen.errors import check_type, check_whole, invalid
-from npgen.features import Outputs, corpus_outputs, outputs_of
+from npgen.features import corpus_outputs, outputs_of
 from npgen.files import read_json, write_bytes, write_json
+from npgen.gamma_measures import COPY, QUANTILES, interval, nearness, quality
 from npgen.generate import generate
-from npgen.metrics import FrechetReference, Moments, estimate, groups_of, inception_score, without_each
+from npgen.metrics import FrechetReference, Moments
 from npgen.networks import NetworkRequest, load_network
-from npgen.novelty import nearest_sources
-from npgen.study import CONFIDENCE, Workbench, claim_folder
+from npgen.study import Workbench, claim_folder
 from npgen.tables import Column, Row, csv_table, markdown_table, number
 from npgen.tokens import Tokens, load_tokens
 from npgen.trace import Samples
@@ -42,9 +42,6 @@ from npgen.trace import Samples
 FORMAT = "npgen-gamma-study"
 VERSION = 1
 KINDS = ("pixels", "tokens", "twin")
-# Zhao and Basu's bar, dB: a sample nearer than that to a training image is a copy of it.
-COPY = 25.0
-QUANTILES = (5, 50, 95)
 DECODE = 4096
 
 
@@ -323,7 +320,7 @@ class _Study:
             images = samples.images
         row["seconds_per_sample"] = (time.perf_counter() - began) / self.n
         if point.kind != "twin":
-            row |= _interval("image_id_entropy", entropy(samples, self.source, self._window).image_id)
+            row |= interval("image_id_entropy", entropy(samples, self.source, self._window).image_id)
         return row | self._distances(images, decoded=point.kind != "pixels") | self._quality(images)
 
     def _samples(self, point: _Point) -> Samples:
@@ -348,8 +345,8 @@ class _Study:
 
     def _distances(self, images: NDArray[np.uint8], decoded: bool) -> Row:
         """Measure how near the nearest source image is, as it is and as its tokens show it."""
-        row = _nearness("", images, self.source.images)
-        return row | (_nearness("decoded_", images, self._decoded) if decoded else {})
+        row = nearness("", images, self.source.images)
+        return row | (nearness("decoded_", images, self._decoded) if decoded else {})
 
     @cached_property
     def _decoded(self) -> NDArray[np.uint8]:
@@ -375,7 +372,7 @@ class _Study:
         if self._eyes is None:
             return {}
         eyes, reference = self._eyes
-        return _scores(outputs_of(eyes, images), reference, self.bench.seed)
+        return quality(outputs_of(eyes, images), reference, self.bench.seed)
 
     @cached_property
     def real(self) -> list[Row]:
@@ -410,46 +407,6 @@ class _Study:
         else:
             notes.append(f"IS and Fréchet distance to all training images in network {self.bench.network}.")
         return [*notes, "Brackets are 95 % intervals."]
-
-
-def _nearness(prefix: str, images: NDArray[np.uint8], sources: NDArray[np.uint8]) -> Row:
-    _, squared = nearest_sources(images, sources)
-    # An identical image counts as off by one grey level in one value: a finite number.
-    psnr = 10 * np.log10(255**2 * images[0].size / squared.clip(1))
-    values = np.percentile(psnr, QUANTILES)
-    row: Row = {f"{prefix}psnr_{q:02}": float(value) for q, value in zip(QUANTILES, values, strict=True)}
-    return row | _share(f"{prefix}copies", int((psnr >= COPY).sum()), len(psnr))
-
-
-def _scores(outputs: Outputs, reference: FrechetReference, seed: int) -> Row:
-    groups = groups_of(len(outputs.features), seed)
-
-    def frechet(keep: NDArray[np.bool_] | None = None) -> float:
-        return reference.distance(Moments.of(outputs.features, keep).gaussian())
-
-    scores = {"frechet": estimate([frechet()], [without_each(frechet, groups)])}
-    chances = outputs.probabilities
-    if chances is not None:
-        left_out = without_each(lambda keep: inception_score(chances[keep]), groups)
-        scores["inception_score"] = estimate([inception_score(chances)], [left_out])
-    row: Row = {}
-    for name, found in scores.items():
-        row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-    return row
-
-
-def _interval(key: str, values: NDArray[np.float64]) -> Row:
-    mean, half = float(values.mean()), CONFIDENCE * float(values.std(ddof=1)) / len(values) ** 0.5
-    return {key: mean, f"{key}_low": mean - half, f"{key}_high": mean + half}
-
-
-def _share(key: str, count: int, n: int) -> Row:
-    """Return a share with Wilson's interval, which holds where it is 0 or 1, too."""
-    share, z2 = count / n, CONFIDENCE**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = CONFIDENCE * math.sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
-    # By rounding, an end at 0 or 1 may miss the share by a hair.
-    return {key: share, f"{key}_low": max(0.0, min(share, middle - half)), f"{key}_high": max(share, middle + half)}
 
 
 def _quantiles(row: Row, key: str) -> str | None:

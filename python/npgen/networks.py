@@ -174,7 +174,7 @@ def _inception(request: NetworkRequest) -> Network:
     import_whole("torch")
     import torch
 
-    from npgen.encoder import resolve_device
+    from npgen.devices import resolve_device
 
     if request.weights is None:
         raise ValueError(

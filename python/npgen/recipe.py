@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from npgen.architecture import Architecture, Layer
-from npgen.errors import invalid
-from npgen.files import read_json
+from npgen.errors import check_number, invalid
+from npgen.recipe_base import JsonRecipe, check_precision
 
 if TYPE_CHECKING:
     from npgen.corpus import Corpus
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(JsonRecipe):
     """How to train an encoder. The defaults made the shipped MNIST encoder.
 
     Parameters
@@ -146,27 +143,23 @@ class Recipe:
                 raise invalid(name, f"a whole number of at least {least}", number)
         self.architecture(1)
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type == "float" and (not isinstance(value, int | float) or isinstance(value, bool)):
-                raise TypeError(f"{field.name} must be a number, got {value!r}")
+            if field.type == "float":
+                check_number(field.name, getattr(self, field.name))
         for name in ("blur", "flip", "colour", "grey", "full", "masked_full", "least_motion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise invalid(name, "in 0..1", getattr(self, name))
         for name in ("weight_decay", "warmup_epochs", "zoom", "shift", "elastic", "hue", "jitter"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise invalid(name, "a number of at least 0", getattr(self, name))
+            check_number(name, getattr(self, name), least=0)
         if not 0 < self.crop <= 1:
             raise invalid("crop", "above 0 and at most 1", self.crop)
         for name in ("temperature", "learning_rate", "masked_rate"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise invalid(name, "a number above 0", getattr(self, name))
+            check_number(name, getattr(self, name), above=0)
         for name, limit in (("rotation", 180), ("shear", 80)):
             if not 0 <= getattr(self, name) <= limit:
                 raise invalid(name, f"degrees in 0..{limit}", getattr(self, name))
         if type(self.whitened) is not bool:
             raise invalid("whitened", "true or false", self.whitened)
-        if self.precision not in ("bfloat16", "float32"):
-            raise invalid("precision", '"bfloat16" or "float32"', self.precision)
+        check_precision(self.precision)
 
     @classmethod
     def for_corpus(cls, corpus: Corpus, **changes: Any) -> Recipe:
@@ -221,12 +214,23 @@ class Recipe:
 
     @classmethod
     def from_json(cls, values: Any) -> Recipe:
-        """Read a recipe from a JSON object, as `to_json` writes it; what is absent takes its default.
+        """Read a recipe as `JsonRecipe.from_json` does; here all that is wrong is a ValueError."""
+        values = cls.checked_names(values)
+        try:
+            layers = values.get("layers", cls.layers)
+            return cls(**{**values, "layers": tuple(tuple(layer) for layer in layers)})
+        except TypeError as error:
+            raise invalid("recipe", "an object of numbers", values) from error
+
+    def lasting(self, epochs: int | None = None, masked_epochs: int | None = None) -> Recipe:
+        """Give the same recipe for another number of epochs.
 
         Parameters
         ----------
-        values
-            The object.
+        epochs
+            Passes over the corpus; None leaves them.
+        masked_epochs
+            Masked passes after those; None keeps their proportion to the others, rounded.
 
         Returns
         -------
@@ -236,38 +240,12 @@ class Recipe:
         Raises
         ------
         ValueError
-            If it holds unknown names or bad values.
+            If a number is outside its range.
         """
-        names = [field.name for field in fields(cls)]
-        if not isinstance(values, dict) or not set(values) <= set(names):
-            got = sorted(set(values) - set(names)) if isinstance(values, dict) else values
-            raise invalid("recipe", f"an object of {', '.join(names)}", got)
-        try:
-            layers = values.get("layers", cls.layers)
-            return cls(**{**values, "layers": tuple(tuple(layer) for layer in layers)})
-        except TypeError as error:
-            raise invalid("recipe", "an object of numbers", values) from error
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Recipe:
-        """Read a recipe from a JSON file.
-
-        Parameters
-        ----------
-        path
-            File to read.
-
-        Returns
-        -------
-        Recipe
-            The recipe.
-        """
-        return cls.from_json(read_json(Path(path)))
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the recipe as a JSON object."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return values
+        changed = self if epochs is None else replace(self, epochs=epochs)
+        if masked_epochs is None:
+            masked_epochs = round(self.masked_epochs * changed.epochs / self.epochs)
+        return replace(changed, masked_epochs=masked_epochs)
 
     def architecture(self, channels: int) -> Architecture:
         """Give the architecture of the encoder for images of C channels.

@@ -13,8 +13,9 @@ from typing import Any
 from npgen.config import Config, find_model
 from npgen.errors import invalid
 from npgen.files import new_folder, read_json, write_json
+from npgen.shards import MANIFEST, check_shards, read_manifest
 from npgen.stages import shard_size
-from npgen.trace import MANIFEST, check_shards, joined, read_manifest, read_shards, write_shard
+from npgen.trace import joined, read_shards, write_shard
 
 if os.name == "posix":
     import fcntl

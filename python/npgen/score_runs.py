@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from npgen import npy
 from npgen.corpus import Corpus
 from npgen.errors import check_type, check_whole, invalid
-from npgen.files import new_folder, read_json, sha256_file, write_json
-from npgen.trace import MANIFEST, Samples, Trace, check_shards
+from npgen.files import new_folder, read_json, write_json
+from npgen.shards import MANIFEST, check_shards, read_arrays, write_shards
+from npgen.trace import Samples, Trace
 from npgen.validate import check_name
 
 FORMAT, VERSION = "npgen-scores", 2
@@ -202,13 +203,7 @@ class ScoreSamples:
             If it cannot be written; nothing is kept then.
         """
         with new_folder(path) as folder:
-            shards = []
-            for start in range(0, len(self), SHARD):
-                shard = self[start : start + SHARD]
-                part = folder / f"{shard.first:08d}"
-                part.mkdir()
-                shards.append(write_score_shard(shard, part))
-            write_json(folder / MANIFEST, {**self.provenance(), "shards": shards})
+            write_shards(self, folder, SHARD, write_score_shard)
 
     def __getitem__(self, part: slice) -> ScoreSamples:
         """Return consecutive samples."""
@@ -327,8 +322,6 @@ def _check_settings(run: str, manifest: dict[str, Any]) -> None:
 
 
 def _load_shard(folder: Path, shard: dict[str, Any], settings: dict[str, Any]) -> ScoreSamples:
-    if Path(shard["name"]).name != shard["name"] or shard["name"] in ("", ".", ".."):
-        raise invalid("shard", "the name of a folder inside the run's", shard["name"])
     n, frame, taken = shard["n"], tuple(settings["corpus"]["shape"][1:]), settings["steps"] - 1
     shapes: dict[str, tuple[int | None, ...]] = {
         "images": (n, *frame),
@@ -338,12 +331,8 @@ def _load_shard(folder: Path, shard: dict[str, Any], settings: dict[str, Any]) -
         "entropy": (None, n, *frame[:2]),
         "accounts": (n, taken, 4),
     }
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, (dtype, _) in ARRAYS.items():
-        path = folder / shard["name"] / f"{name}.npy"
-        arrays[name] = npy.open_array(path, dtype, shapes[name])
-        if sha256_file(path) != shard["sha256"].get(name):
-            raise invalid(f"array {str(path)!r}", "as it was written", "altered bytes")
+    forms = {name: (dtype, shapes[name]) for name, (dtype, _) in ARRAYS.items()}
+    arrays = read_arrays(folder, shard, forms, shard["sha256"])
     if not arrays["sources"].shape[:-1] == arrays["weights"].shape or (
         arrays["weights"].shape[:-1] != arrays["entropy"].shape
     ):

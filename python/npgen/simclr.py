@@ -9,20 +9,13 @@ The flow, once per batch:
 
 At last the head gives way to the embedding: to its first linear map, or to whitening (`npgen.whitening`).
 
-The random numbers of an epoch depend on the recipe's seed and the epoch's number alone. A training resumed
-from the checkpoint of its last whole epoch therefore repeats, bit for bit on a CPU, what an uninterrupted one
-does.
-
 This module imports torch and torchvision: import it only where training is asked for.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,29 +23,28 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from npgen.augment import Augment, ring_masks
 from npgen.corpus import Corpus, check_one_size
-from npgen.encoder import Encoder, network_input, resolve_device
-from npgen.errors import check_whole, invalid
-from npgen.files import sha256_file, write_json
+from npgen.devices import resolve_device
+from npgen.encoder import Encoder, network_input
+from npgen.errors import invalid
 from npgen.layers import TrainingLayers
-from npgen.memory import freed_memory_kept
 from npgen.neighbours import knn_accuracy
 from npgen.recipe import Recipe
 from npgen.training import (
+    Training,
     channel_mean,
     check_same_training,
-    computes_half,
-    damaged,
-    epoch_generator,
-    read_checkpoint,
-    write_checkpoint,
+    descend,
+    fallen,
+    risen,
+    seeded,
+    train_to_file,
+    weights_path,
+    write_story,
 )
 from npgen.whitening import whitened
-
-CHECKPOINT_VERSION = 4
 
 
 class TrainingNetwork(nn.Module):
@@ -165,93 +157,49 @@ def train_encoder(
     ValueError
         If the corpus has fewer than 2 images, or something at `out` came from another recipe or corpus.
     """
-    out = Path(out)
-    if out.suffix != ".safetensors":
-        raise invalid("out", "a path that ends in .safetensors", str(out))
+    out = weights_path(out)
     check_one_size(corpus, "an encoder")
     if len(corpus.images) < 2:
         raise invalid("corpus", "of at least 2 images", len(corpus.images))
     recipe = Recipe.for_corpus(corpus) if recipe is None else recipe
-    if resume and out.exists():
+
+    def reopen() -> Encoder:
         done = Encoder.load(out, device=device)
         metadata = done.metadata
         check_same_training(out, metadata.get("recipe"), metadata.get("corpus_hash"), recipe.to_json(), corpus)
         return done
-    out.parent.mkdir(parents=True, exist_ok=True)
-    training = _Training(corpus, recipe, resolve_device(device))
-    epochs = recipe.epochs + recipe.masked_epochs
-    checkpoint = out.with_name(out.name + ".checkpoint")
-    if resume and checkpoint.exists():
-        training.restore(checkpoint)
-    steps = training.steps_per_epoch
-    bar = tqdm(
-        total=epochs * steps,
-        initial=training.epoch * steps,
-        desc="encoder",
-        unit="step",
-        disable=not progress,
-    )
-    with bar, freed_memory_kept():
-        while training.epoch < epochs:
-            training.run_epoch(bar)
-            training.save(checkpoint)
-    encoder = training.encoder(device, progress)
-    if corpus.labels is not None and corpus.heldout is not None and corpus.heldout.labels is not None:
-        accuracy = knn_accuracy(encoder, corpus, corpus.heldout.images, corpus.heldout.labels)
-        encoder.metadata["accuracy"] = {str(side): share for side, share in accuracy.items()}
-    encoder.save(out)
-    sidecar = {
-        "id": encoder.id,
-        "sha256": sha256_file(out),
-        "seconds": round(training.seconds, 3),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "device": str(training.device),
-        **encoder.metadata,
-    }
-    write_json(out.with_suffix(".json"), sidecar)
-    checkpoint.unlink(missing_ok=True)
-    return encoder
+
+    def begin() -> _Training:
+        return _Training(corpus, recipe, resolve_device(device))
+
+    def finish(training: _Training) -> Encoder:
+        encoder = training.encoder(device, progress)
+        if corpus.labels is not None and corpus.heldout is not None and corpus.heldout.labels is not None:
+            accuracy = knn_accuracy(encoder, corpus, corpus.heldout.images, corpus.heldout.labels)
+            encoder.metadata["accuracy"] = {str(side): share for side, share in accuracy.items()}
+        encoder.save(out)
+        write_story(out, encoder.id, training, encoder.metadata)
+        return encoder
+
+    return train_to_file(out, reopen, begin, finish, resume=resume, progress=progress)
 
 
-class _Training:
-    """A training between two epochs: everything a checkpoint holds."""
+class _Training(Training[Recipe]):
+    name, version = "encoder", 4
 
     def __init__(self, corpus: Corpus, recipe: Recipe, device: torch.device) -> None:
-        self.corpus, self.recipe, self.device = corpus, recipe, device
-        self.epoch = 0
-        self.seconds = 0.0
-        self.loss = math.nan
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
+        super().__init__(corpus, recipe, device, recipe.epochs + recipe.masked_epochs)
+        with seeded(recipe.seed):
             network = TrainingNetwork(recipe, corpus.images.shape[3])
         self.network = network.to(memory_format=torch.channels_last).to(device)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self.mean = torch.from_numpy(channel_mean(corpus.images)).to(device)
-        self.half = computes_half(recipe.precision, device)
-        self.batch_size = min(recipe.batch_size, len(corpus.images))
-        self.steps_per_epoch = len(corpus.images) // self.batch_size  # what is left over waits for another epoch
 
-    def run_epoch(self, bar: tqdm[Any]) -> None:
-        """Show every image once, in a random order."""
-        began = time.monotonic()
-        generator = epoch_generator(self.recipe.seed, self.epoch)
-        augment = Augment(self.recipe, generator)
-        order = torch.randperm(len(self.corpus.images), generator=generator).numpy()
-        self.network.train()
-        total = 0.0
-        for step in range(self.steps_per_epoch):
-            chosen = np.sort(order[step * self.batch_size : (step + 1) * self.batch_size])
-            self._set_learning_rate(self.epoch * self.steps_per_epoch + step)
-            total += self._contrast(self.corpus.images[chosen], augment)
-            bar.update()
-            bar.set_postfix(epoch=self.epoch + 1, loss=f"{total / (step + 1):.3f}", refresh=False)
-        self.epoch += 1
-        self.loss = total / self.steps_per_epoch
-        self.seconds += time.monotonic() - began
+    def step(self, images: NDArray[np.uint8], generator: torch.Generator) -> float:
+        """Contrast two views of each image."""
+        return self._contrast(images, Augment(self.recipe, generator))
 
     def _contrast(self, images: NDArray[np.uint8], augment: Augment) -> float:
         recipe, (height, width) = self.recipe, images.shape[1:3]
@@ -264,21 +212,16 @@ class _Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             projections = self.network(inputs)
         first, second = projections.chunk(2)
-        loss = nt_xent(first, second, recipe.temperature)
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        return float(loss.detach())
+        return descend(nt_xent(first, second, recipe.temperature), self.optimiser)
 
-    def _set_learning_rate(self, step: int) -> None:
+    def rate(self, step: int) -> float:
+        """Rise and fall once, and once more in the masked epochs."""
         recipe, first = self.recipe, self.recipe.epochs * self.steps_per_epoch
         peak, begin, steps = recipe.learning_rate, 0, first
         if step >= first:
             peak, begin, steps = recipe.masked_rate, first, recipe.masked_epochs * self.steps_per_epoch
         warmup = recipe.warmup_epochs * self.steps_per_epoch
-        rise = min(1.0, (step - begin + 1) / max(warmup, 1.0))
-        for group in self.optimiser.param_groups:
-            group["lr"] = peak * rise * 0.5 * (1 + math.cos(math.pi * (step - begin) / steps))
+        return peak * risen(step - begin, warmup) * fallen(step - begin, steps)
 
     def encoder(self, device: str, progress: bool) -> Encoder:
         """Give the trained network in its final form."""
@@ -287,7 +230,7 @@ class _Training:
             "corpus": self.corpus.name,
             "corpus_hash": self.corpus.hash,
             "image_size": list(self.corpus.images.shape[1:3]),
-            "loss": round(self.loss, 6),
+            "loss": round(self.losses[-1], 6),
         }
         architecture = self.recipe.architecture(self.corpus.images.shape[3])
         if self.recipe.whitened:
@@ -295,24 +238,16 @@ class _Training:
         encoder = Encoder(architecture, self.network.fold(self.mean), metadata=metadata, device=device)
         return whitened(encoder, self.corpus, self.recipe, progress) if self.recipe.whitened else encoder
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint, atomically."""
-        state = {
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "loss": self.loss,
+    def state(self) -> dict[str, Any]:
+        """Return loss, network and optimiser."""
+        return {
+            "loss": self.losses[-1],
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        write_checkpoint(path, CHECKPOINT_VERSION, self.recipe.to_json(), self.corpus, state)
 
-    def restore(self, path: Path) -> None:
-        """Go on from a checkpoint of the same recipe and corpus."""
-        state = read_checkpoint(path, CHECKPOINT_VERSION, self.recipe.to_json(), self.corpus, self.device)
-        try:
-            self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            check_whole("epoch", state["epoch"], 0)
-            self.epoch, self.seconds, self.loss = state["epoch"], float(state["seconds"]), float(state["loss"])
-        except Exception as error:
-            raise damaged(path, error) from error
+    def load(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.losses = [float(state["loss"])]

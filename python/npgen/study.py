@@ -23,9 +23,10 @@ from npgen.evaluation import VERSION as EVALUATION_VERSION
 from npgen.files import new_folder, read_json, write_json
 from npgen.generate import generate
 from npgen.networks import NetworkRequest, load_network
+from npgen.shards import FORMAT, VERSION
 from npgen.stages import Run
 from npgen.tables import Row
-from npgen.trace import FORMAT, VERSION, Samples, load_samples, write_run
+from npgen.trace import Samples, load_samples, write_run
 
 # Quantiles of pool sizes that are reported, in per cent.
 POOL_QUANTILES = (5, 25, 50, 75, 95)

@@ -99,11 +99,7 @@ def write_tensors(
     OSError
         If the file cannot be written; what was there before stays.
     """
-    from safetensors.numpy import save
-
-    # One metadata entry: safetensors keeps no order among several, and equal networks make equal files.
-    text = json.dumps({**header, "format_version": FORMAT_VERSION}, sort_keys=True)
-    write_bytes(Path(path), save(tensors, metadata={"npgen": text}))
+    write_safetensors(path, {**header, "format_version": FORMAT_VERSION}, tensors)
 
 
 def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -128,19 +124,17 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any
     ValueError
         If the file is damaged, not written by npgen, or of a newer npgen.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{kind} must be an existing file, got {str(path)!r}")
     try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("npgen")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        text, tensors = read_safetensors(path)
     except SafetensorError as error:
         raise ValueError(f"{kind} must be a whole safetensors file, got {str(path)!r} ({error})") from error
     try:
-        header = parse_json(text or "")
+        header = parse_json(text)
         version = header.pop("format_version")
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise invalid(kind, "a safetensors file written by npgen", str(path)) from error
@@ -148,6 +142,28 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any
         allowed = f"of format version {FORMAT_VERSION} (a newer npgen may read this file)"
         raise invalid(f"{kind} {str(path)!r}", allowed, version)
     return header, tensors
+
+
+def write_safetensors(path: str | os.PathLike[str], header: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> None:
+    """Write C-ordered arrays, and a header of JSON-able values, as a safetensors file: all of it or nothing."""
+    from safetensors.numpy import save
+
+    # One metadata entry: safetensors keeps no order among several, and equal networks make equal files.
+    write_bytes(Path(path), save(tensors, metadata={"npgen": json.dumps(header, sort_keys=True)}))
+
+
+def read_safetensors(path: Path) -> tuple[str, dict[str, NDArray[Any]]]:
+    """Read the header that `write_safetensors` wrote, as text, "" if there is none; and the arrays."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        text = (file.metadata() or {}).get("npgen", "")
+        return text, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+
+
+def state_arrays(network: torch.nn.Module) -> dict[str, NDArray[Any]]:
+    """Give a network's state, which goes to the CPU, as arrays that can be written: training leaves channels last."""
+    return {name: tensor.contiguous().numpy() for name, tensor in network.cpu().state_dict().items()}
 
 
 def on_device(tensors: Mapping[str, NDArray[np.float16]], device: torch.device) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,12 +23,11 @@ from tqdm.auto import tqdm
 
 from npgen import npy
 from npgen.autoencoder import MOST_BITS, Autoencoder, check_codes, load_autoencoder
-from npgen.corpus import HASHED_BYTES, Corpus, home
+from npgen.corpus import HASHED_BYTES, Corpus, check_one_size, home
 from npgen.errors import check_type, check_whole, invalid
-from npgen.files import new_folder, read_json, refuse_existing, sha256_file, write_json
+from npgen.files import new_folder, refuse_existing, sha256_file
+from npgen.token_stores import FORMAT, VERSION, read_store_manifest, seal_store, write_columns
 
-FORMAT = "npgen-tokens"
-VERSION = 1
 # Images encoded at a time: a run of as many bytes is written at each of a plane's places.
 BLOCK = 4096
 
@@ -230,7 +229,7 @@ class Tokens:
         """
         with new_folder(path) as folder:
             sha256 = npy.write_array(folder / "planes.npy", self.planes)
-            _seal(folder, self.bits, self.planes.shape, sha256, self.corpus_hash, self.autoencoder)
+            seal_store(folder, self.bits, self.planes.shape, sha256, self.corpus_hash, self.autoencoder)
         return open_tokens(path)
 
 
@@ -272,7 +271,7 @@ def encode_tokens(
     OSError
         If it cannot be written; nothing is kept then.
     ValueError
-        If the autoencoder does not fit the corpus, or there is none.
+        If the autoencoder does not fit the corpus, or there is none, or images are of several sizes.
     """
     model = load_autoencoder(autoencoder, corpus, device)
     if out is not None:
@@ -294,9 +293,9 @@ def encode_tokens(
             file.write(npy.npy_header(np.uint8, shape))
             begin = file.tell()
             for start, block in blocks:
-                _write_columns(file, begin + start, count, block)
+                write_columns(file, begin + start, count, block)
         sha256 = sha256_file(folder / "planes.npy")
-        _seal(folder, model.bits, shape, sha256, corpus.hash, model)
+        seal_store(folder, model.bits, shape, sha256, corpus.hash, model)
     return open_tokens(out)
 
 
@@ -330,9 +329,11 @@ def load_tokens(
     FileNotFoundError
         If there is no such store.
     ValueError
-        If the store is damaged, of another corpus or of a newer npgen, or there is no autoencoder for "auto".
+        If the store is damaged, of another corpus or of a newer npgen, there is no autoencoder for "auto", or images
+        are of several sizes.
     """
     check_type("corpus", corpus, Corpus)
+    check_one_size(corpus, "tokens")
     check_type("tokens", spec, str, os.PathLike, Tokens)
     if isinstance(spec, Tokens):
         tokens = spec
@@ -375,10 +376,7 @@ def open_tokens(path: str | os.PathLike[str], *, device: str = "auto") -> Tokens
     if not file.is_file():
         allowed = "the folder of a token store (npgen tokens encode makes one)"
         raise FileNotFoundError(f"tokens must be {allowed}, got {os.fspath(path)!r}, where there is none")
-    manifest = read_json(file)
-    for name, allowed, fits in _checks(manifest):
-        if not fits:
-            raise invalid(f"{name} in {file}", allowed, manifest.get(name))
+    manifest = read_store_manifest(file)
     planes_file = folder / "planes.npy"
     planes = npy.open_array(planes_file, np.uint8, tuple(manifest["shape"]))
     if planes.nbytes <= HASHED_BYTES and (found := sha256_file(planes_file)) != manifest["sha256"]:
@@ -401,57 +399,6 @@ def _own_tokens(corpus: Corpus, device: str, threads: int | None, progress: bool
         with contextlib.suppress(FileExistsError):  # another process finished it meanwhile
             encode_tokens(corpus, model, kept, threads=threads, progress=progress)
     return open_tokens(kept, device=device)
-
-
-def _write_columns(file: BinaryIO, begin: int, count: int, block: NDArray[np.uint8]) -> None:
-    """Write the tokens of neighbouring images, (h, w, Y, M), where they belong among those of all `count`.
-
-    By writes, not through a memory map: on a full disk a write is refused, while a map ends the process.
-    """
-    for place, column in enumerate(np.ascontiguousarray(block).reshape(-1, block.shape[3])):
-        file.seek(begin + place * count)
-        file.write(column.data)
-
-
-def _seal(
-    folder: Path, bits: int, shape: tuple[int, ...], sha256: str, corpus_hash: str, autoencoder: Autoencoder | None
-) -> None:
-    """Write what makes a folder with planes a token store."""
-    if autoencoder is not None:
-        autoencoder.save(folder / "autoencoder.safetensors")
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "bits": bits,
-        "stride": 1 if autoencoder is None else autoencoder.stride,
-        "shape": list(shape),
-        "sha256": sha256,
-        "corpus": corpus_hash,
-        "autoencoder": None if autoencoder is None else autoencoder.id,
-    }
-    write_json(folder / "manifest.json", manifest)
-
-
-def _checks(manifest: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    bits, shape = manifest.get("bits"), manifest.get("shape")
-    sound = type(bits) is int and 1 <= bits <= MOST_BITS
-    return [
-        ("format", repr(FORMAT), manifest.get("format") == FORMAT),
-        ("version", f"{VERSION} (a newer npgen may read this store)", manifest.get("version") == VERSION),
-        ("bits", f"a whole number in 1…{MOST_BITS}", sound),
-        (
-            "shape",
-            "[h, w, Y, N], all positive, with Y bytes for the bits",
-            isinstance(shape, list)
-            and len(shape) == 4
-            and all(type(extent) is int and extent > 0 for extent in shape)
-            and isinstance(bits, int)
-            and shape[2] == -(-bits // 8),
-        ),
-        ("sha256", "a hash", isinstance(manifest.get("sha256"), str)),
-        ("corpus", "a hash", isinstance(manifest.get("corpus"), str)),
-        ("autoencoder", "a hash or null", isinstance(manifest.get("autoencoder", 0), str | type(None))),
-    ]
 
 
 def _reopen(path: Path, expected: str) -> Tokens:

@@ -16,14 +16,10 @@ from npgen import npy
 from npgen.config import Config, find_model
 from npgen.corpus import Corpus
 from npgen.errors import check_type, check_whole, invalid
-from npgen.files import new_folder, read_json, sha256_file, write_json
+from npgen.files import new_folder
+from npgen.shards import FORMAT, TOKEN_VERSION, VERSION, ArrayForm, read_arrays, read_manifest, write_shards
 from npgen.validate import check_name
 
-FORMAT = "npgen-run"
-VERSION = 2
-# Of runs of tokens, which a reader of version 2 would take for copies of pixels.
-TOKEN_VERSION = 3
-MANIFEST = "manifest.json"
 # Samples in one shard of a run folder.
 SHARD = 1024
 
@@ -352,13 +348,7 @@ def _check_array(name: str, array: Any, dtype: type[Any], ndim: int, shape: tupl
 
 def write_run(samples: Samples, folder: Path) -> None:
     """Write manifest and shards into a folder in the making."""
-    shards = []
-    for start in range(0, len(samples), SHARD):
-        shard = samples[start : start + SHARD]
-        part = folder / f"{shard.first:08d}"
-        part.mkdir()
-        shards.append(write_shard(shard, part))
-    write_json(folder / MANIFEST, {**samples.provenance(), "shards": shards})
+    write_shards(samples, folder, SHARD, write_shard)
 
 
 def write_shard(samples: Samples, folder: Path) -> dict[str, Any]:
@@ -405,50 +395,6 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
     return joined(shards)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest of a run folder, finished or not; raise as `load_samples` does."""
-    manifest = read_json(folder / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise invalid(f"run {str(folder)!r}", f"a folder of format {FORMAT!r}", manifest.get("format"))
-    if manifest.get("version") not in (VERSION, TOKEN_VERSION):
-        allowed = f"of format version {VERSION} or {TOKEN_VERSION} (another npgen may read it)"
-        raise invalid(f"run {str(folder)!r}", allowed, manifest.get("version"))
-    for name in ("model", "config", "seed", "first", "n", "corpus", "encoder", "shards"):
-        if name not in manifest:
-            raise ValueError(f"run {str(folder)!r} must have a whole manifest, got one without {name!r}")
-    check_shards(folder, manifest["shards"])
-    run = f"run {str(folder)!r}"
-    corpus = manifest["corpus"]
-    if not isinstance(corpus, dict) or not all(isinstance(corpus.get(name), str) for name in ("name", "hash")):
-        raise invalid(run, "of a corpus with name and hash", corpus)
-    check_name(corpus["name"])
-    if not isinstance(manifest["config"], dict):
-        raise invalid(run, "of a config, an object of settings", manifest["config"])
-    try:
-        find_model(manifest["model"])
-        Config.from_json(manifest["config"])
-        check_type("encoder", manifest["encoder"], str, type(None))
-        check_type("tokens", manifest.get("tokens"), str, type(None))
-        for name in ("seed", "first", "n"):
-            check_whole(name, manifest[name], 0, 2**64 - 1)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{run} must have a whole manifest, got one in which {error}") from error
-    return manifest
-
-
-def check_shards(folder: Path, shards: Any) -> None:
-    """Raise ValueError unless a manifest's list of shards is one."""
-    if not isinstance(shards, list) or not all(
-        isinstance(shard, dict)
-        and type(shard.get("n")) is int
-        and shard["n"] > 0
-        and isinstance(shard.get("name"), str)
-        and isinstance(shard.get("sha256"), dict)
-        for shard in shards
-    ):
-        raise invalid(f"run {str(folder)!r}", "of a whole manifest, with shards of name, n and sha256", shards)
-
-
 def read_shards(folder: Path, manifest: dict[str, Any]) -> Iterator[Samples]:
     """Read the samples of a run shard by shard, each checked against its hashes."""
     try:
@@ -484,21 +430,19 @@ def joined(parts: Sequence[Samples]) -> Samples:
 
 
 def _load_shard(folder: Path, shard: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    if Path(shard["name"]).name != shard["name"] or shard["name"] in ("", ".", ".."):
-        raise invalid("shard", "the name of a folder inside the run's", shard["name"])
-    arrays: dict[str, NDArray[Any]] = {}
     n = shard["n"]
-    dtypes: dict[str, type[Any]] = {"images": np.uint8, "anchor": np.int32, "fallbacks": np.int32, **TRACE_DTYPES}
-    optional = {"queries": np.float32, "codes": np.uint8}
-    dtypes |= {key: dtype for key, dtype in optional.items() if key in shard["sha256"]}
-    for key, dtype in dtypes.items():
-        path = folder / shard["name"] / f"{key}.npy"
-        others = {"images": (n, None, None, None), "anchor": (n,), "fallbacks": (n,), "queries": (n, None, None)}
-        others["codes"] = (n, None, None, None)
-        shape = others.get(key, (n, None, None))
-        arrays[key] = npy.open_array(path, dtype, shape)
-        if sha256_file(path) != shard["sha256"][key]:
-            raise invalid(f"array {str(path)!r}", "as it was written", "altered bytes")
+    forms: dict[str, ArrayForm] = {
+        "images": (np.uint8, (n, None, None, None)),
+        "anchor": (np.int32, (n,)),
+        "fallbacks": (np.int32, (n,)),
+        **{key: (dtype, (n, None, None)) for key, dtype in TRACE_DTYPES.items()},
+    }
+    optional: dict[str, ArrayForm] = {
+        "queries": (np.float32, (n, None, None)),
+        "codes": (np.uint8, (n, None, None, None)),
+    }
+    forms |= {key: form for key, form in optional.items() if key in shard["sha256"]}
+    arrays = read_arrays(folder, shard, forms, {key: shard["sha256"][key] for key in forms})
     frame = arrays["images"].shape[:3]
     for key in TRACE_DTYPES:
         if arrays[key].shape != frame:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from npgen.encoder import resolve_device
-from npgen.errors import check_type, check_whole, invalid
+from npgen.devices import resolve_device
+from npgen.errors import check_number, check_type, check_whole, invalid
+from npgen.memory import freed_memory_kept
+from npgen.recipe_base import JsonRecipe, check_precision
 from npgen.tokens import Tokens
-from npgen.training import computes_half
+from npgen.training import computes_half, descend, fallen, seeded
 
 Kind = Literal["convolution", "transformer"]
 # A twin gives a probability to each of 2^b tokens.
@@ -38,7 +40,7 @@ BATCH = 128
 
 
 @dataclass(frozen=True)
-class TwinRecipe:
+class TwinRecipe(JsonRecipe):
     """How a twin is built and trained.
 
     Parameters
@@ -96,13 +98,8 @@ class TwinRecipe:
         if self.width % self.heads:
             raise invalid("heads", f"a divisor of the width {self.width}", self.heads)
         for name in ("learning_rate", "weight_decay"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool):
-                raise TypeError(f"{name} must be a number, got {value!r}")
-            if not 0 <= value < math.inf:
-                raise invalid(name, "a number of at least 0", value)
-        if self.precision not in ("bfloat16", "float32"):
-            raise invalid("precision", '"bfloat16" or "float32"', self.precision)
+            check_number(name, getattr(self, name), least=0)
+        check_precision(self.precision)
 
 
 class Twin:
@@ -214,8 +211,7 @@ def train_twin(tokens: Tokens, recipe: TwinRecipe | None = None, device: str = "
         raise invalid("tokens", f"of at most {MOST_CLASS_BITS} bits, as a twin has a class for each token", tokens)
     began = time.monotonic()
     target = resolve_device(device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+    with seeded(recipe.seed):
         network = _network(recipe, tokens.bits, tokens.grid)
     network.to(target).train()
     half = computes_half(recipe.precision, target)
@@ -227,11 +223,12 @@ def train_twin(tokens: Tokens, recipe: TwinRecipe | None = None, device: str = "
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
-        lambda step: min(1, 20 * (step + 1) / recipe.steps) * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)),
+        lambda step: min(1, 20 * (step + 1) / recipe.steps) * fallen(step, recipe.steps),
     )
     random = np.random.default_rng(recipe.seed)
     losses = []
-    with tqdm(range(recipe.steps), desc=f"{recipe.kind} {recipe.gamma}", unit="step", disable=quiet) as bar:
+    bar = tqdm(range(recipe.steps), desc=f"{recipe.kind} {recipe.gamma}", unit="step", disable=quiet)
+    with bar, freed_memory_kept():
         for _ in bar:
             # Sorted, so that a memory map is read forwards.
             chosen = np.sort(random.integers(0, len(tokens), min(recipe.batch_size, len(tokens))))
@@ -240,15 +237,11 @@ def train_twin(tokens: Tokens, recipe: TwinRecipe | None = None, device: str = "
                 logits = network(network.signs(codes).to(target))
             answers = torch.from_numpy(numbers_of(codes).reshape(-1)).to(target)
             loss = F.cross_entropy(logits.float().flatten(0, 1), answers)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
+            losses.append(descend(loss, optimiser, network.parameters()))
             schedule.step()
-            losses.append(float(loss.detach()))
             bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", refresh=False)
     facts = {
-        "recipe": asdict(recipe),
+        "recipe": recipe.to_json(),
         "seconds": round(time.monotonic() - began, 1),
         "loss": float(np.mean(losses[-max(1, len(losses) // 10) :])),
         "parameters": sum(one.numel() for one in network.parameters()),

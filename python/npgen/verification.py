@@ -19,10 +19,11 @@ from npgen.embed import kept_keys
 from npgen.errors import invalid
 from npgen.files import read_json, sha256_file
 from npgen.replay import Breach, Rules, inside_corpus, outside_corpus
+from npgen.shards import FORMAT, TOKEN_VERSION
 from npgen.stages import Run
 from npgen.token_filling import TokenRun
 from npgen.tokens import Tokens, load_tokens
-from npgen.trace import FORMAT, TOKEN_VERSION, TRACE_DTYPES, Samples, Trace
+from npgen.trace import TRACE_DTYPES, Samples, Trace
 from npgen.validate import check_name
 
 # Arrays of a shard that say something about pixels; the others are about whole samples.

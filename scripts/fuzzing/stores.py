@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from tqdm.auto import tqdm
 from typer.testing import CliRunner
 
 import npgen
@@ -69,7 +70,7 @@ def make_stores(folder: Path) -> Files:
         files.write_json("config.json", CONFIG.to_json())
         Path("training").mkdir()
         training = simclr._Training(corpus, RECIPE, torch.device("cpu"))
-        training.run_epoch(simclr.tqdm(disable=True))
+        training.run_epoch(tqdm(disable=True))
         training.save(Path("training/encoder.safetensors.checkpoint"))
         torch.save({"state_dict": {"conv1.weight": torch.zeros(2, 3, 3, 3), "bn1.bias": torch.zeros(2)}}, "foreign.pth")
         np.save("images.npy", images)

@@ -12,7 +12,7 @@ import typer
 
 from npgen.config import Config
 from npgen.errors import invalid
-from npgen.files import parse_json
+from npgen.files import parse_json, read_json
 
 app = typer.Typer(
     help="White-box image generation: every pixel is a copy of a known pixel of a known image.",
@@ -34,6 +34,8 @@ EncoderName = Annotated[
     str,
     typer.Option("--encoder", help="auto, pixels, the name of a shipped encoder, or a .safetensors file."),
 ]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="JSON file of the recipe; options override it.")]
+Resume = Annotated[bool, typer.Option(help="Go on from a checkpoint if there is one.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Canvases grown side by side.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder that `npgen generate` made.")]
 RunCorpus = Annotated[
@@ -64,6 +66,12 @@ def complain(function: F) -> F:
             raise typer.Exit(130) from error
 
     return wrapped  # type: ignore[return-value]
+
+
+def recipe_from(path: Path | None, usual: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Merge a file of a recipe, or else the usual one, with the options that were given."""
+    values = usual if path is None else read_json(path)
+    return values | {key: value for key, value in given.items() if value is not None}
 
 
 def settings_from(path: Path | None, given: dict[str, Any]) -> Config:

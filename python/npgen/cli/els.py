@@ -21,6 +21,7 @@ from npgen.cli.common import (
     Weights,
     app,
     complain,
+    recipe_from,
 )
 from npgen.cli.making import PICTURED
 from npgen.errors import invalid
@@ -172,14 +173,11 @@ def compare(
     from npgen.denoising import MACHINES, resized
     from npgen.diffusion import DiffusionRecipe
     from npgen.els_compare import els_compare
-    from npgen.files import read_json
 
     source = load_corpus(corpus)
     if size is not None:
         source = resized(source, size)
-    values = {} if recipe is None else read_json(recipe)
-    given = {"padding": padding, "epochs": epochs}
-    values |= {key: value for key, value in given.items() if value is not None}
+    values = recipe_from(recipe, {}, {"padding": padding, "epochs": epochs})
     if network is not None and values:
         raise invalid("network", "given without a recipe, padding or epochs", str(network))
     comparison = els_compare(

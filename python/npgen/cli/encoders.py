@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import CorpusName, Device, Quiet, complain, encoder_app
+from npgen.cli.common import CorpusName, Device, Quiet, RecipeFile, Resume, complain, encoder_app, recipe_from
 from npgen.errors import invalid
 
 
@@ -19,27 +19,34 @@ def encoder_train(
         Path | None,
         typer.Option(help="File to write; by default encoder.safetensors in the corpus's folder."),
     ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="JSON file of the recipe; options override it.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the corpus.")] = None,
+    recipe: RecipeFile = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Passes over the corpus in which views are told apart; by default 16, or 50 of photographs."),
+    ] = None,
+    masked_epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Passes after those in which most views are masked; by default none, or 3 for 10 of photographs."
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
     device: Device = "auto",
-    resume: Annotated[bool, typer.Option(help="Go on from a checkpoint if there is one.")] = True,
+    resume: Resume = True,
     quiet: Quiet = False,
 ) -> None:
     """Train a SimCLR encoder on a corpus; the corpus uses it from then on."""
     from npgen.corpus import load_corpus
-    from npgen.files import read_json
     from npgen.recipe import Recipe
     from npgen.simclr import train_encoder
 
     source = load_corpus(corpus)
     assert source.path is not None
-    values = Recipe.for_corpus(source).to_json() if recipe is None else read_json(recipe)
-    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
-    values |= {key: value for key, value in given.items() if value is not None}
+    values = recipe_from(recipe, Recipe.for_corpus(source).to_json(), {"batch_size": batch_size, "seed": seed})
+    chosen = Recipe.from_json(values).lasting(epochs, masked_epochs)
     target = out or source.path / "encoder.safetensors"
-    encoder = train_encoder(source, target, Recipe.from_json(values), device, resume, progress=not quiet)
+    encoder = train_encoder(source, target, chosen, device, resume, progress=not quiet)
     typer.echo(f"{encoder!r}")
     for square, accuracy in (encoder.metadata.get("accuracy") or {}).items():
         typer.echo(f"20-NN accuracy, known square {square}: {accuracy:.4f}")

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import CorpusName, Device, Heldout, Quiet, Threads, complain, tokens_app
+from npgen.cli.common import (
+    CorpusName,
+    Device,
+    Heldout,
+    Quiet,
+    RecipeFile,
+    Resume,
+    Threads,
+    complain,
+    recipe_from,
+    tokens_app,
+)
 
 TokensName = Annotated[str, typer.Option("--tokens", help="Token store: auto, or a folder that `encode` made.")]
 
@@ -20,26 +31,24 @@ def tokens_train(
         Path | None,
         typer.Option(help="File to write; by default autoencoder.safetensors in the corpus's folder."),
     ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="JSON file of the recipe; options override it.")] = None,
+    recipe: RecipeFile = None,
     stride: Annotated[int | None, typer.Option(help="Side of a token's cell, pixels.")] = None,
     bits: Annotated[int | None, typer.Option(help="Bits of a token.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the corpus with noise.")] = None,
     settling_epochs: Annotated[int | None, typer.Option(help="Passes after those with signs.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, noise and order.")] = None,
     device: Device = "auto",
-    resume: Annotated[bool, typer.Option(help="Go on from a checkpoint if there is one.")] = True,
+    resume: Resume = True,
     quiet: Quiet = False,
 ) -> None:
     """Train a binary-latent autoencoder on a corpus; the corpus uses it from then on."""
     from npgen.autoencoder_training import AutoencoderRecipe, train_autoencoder
     from npgen.corpus import load_corpus
-    from npgen.files import read_json
 
     source = load_corpus(corpus)
     assert source.path is not None
-    values = AutoencoderRecipe.for_corpus(source).to_json() if recipe is None else read_json(recipe)
     given = {"stride": stride, "bits": bits, "epochs": epochs, "settling_epochs": settling_epochs, "seed": seed}
-    values |= {key: value for key, value in given.items() if value is not None}
+    values = recipe_from(recipe, AutoencoderRecipe.for_corpus(source).to_json(), given)
     target = out or source.path / "autoencoder.safetensors"
     autoencoder = train_autoencoder(
         source, target, AutoencoderRecipe.from_json(values), device, resume, progress=not quiet

@@ -15,7 +15,7 @@ from npgen import npy
 from npgen.config import find_model
 from npgen.corpus import Corpus
 from npgen.entropy import WINDOW, entropy
-from npgen.errors import invalid
+from npgen.errors import check_number, invalid
 from npgen.figures import class_colours, image_id_map
 from npgen.novelty import largest_shares, longest_runs
 from npgen.order import drawn_order, filled_order
@@ -59,8 +59,7 @@ class Options:
             raise invalid("count", "at least 1", count)
         if len(samples) == 0:
             raise invalid("samples", "at least 1", 0)
-        if not isinstance(megabytes, int | float) or isinstance(megabytes, bool):
-            raise TypeError(f"megabytes must be a number, got {megabytes!r}")
+        check_number("megabytes", megabytes)
         if not (math.isfinite(megabytes) and megabytes > 0):
             raise invalid("megabytes", "a positive number", megabytes)
         count = min(int(count), len(samples))
