@@ -456,6 +456,10 @@ def test_tokens_and_diffusion_need_one_size(corpus, tmp_path):
     with refused("tokens"):
         compare_twins(flat, tmp_path / "c", contexts=2, heldout=corpus, tokens="none", quiet=True)
     with refused("a study"):
+        Workbench(flat, 0, heldout=corpus)
+    with refused("scores"):
+        evaluate(run(flat, config=npgen.Config(window=3, seed_size=18)), flat, heldout=corpus)
+    with refused("a study"):
         npgen.gamma_study(corpus, tmp_path / "g", [1], kinds=["pixels"], quiet=True)
     with refused("a diffusion network"):
         train_diffusion(corpus, tmp_path / "n.safetensors", progress=False)
