@@ -4,6 +4,8 @@ import numpy as np
 
 import npgen
 
+SIZES = [(12, 9), (5, 30), (16, 16), (3, 2), (20, 7), (11, 14)]
+
 
 def _blobs(n, size, channels, seed):
     random = np.random.default_rng(seed)
@@ -54,3 +56,20 @@ def random_images(count, height=28, width=28, channels=1, seed=0):
 def random_masks(count, height=28, width=28, seed=0):
     """Return known masks: of each, three fifths of the pixels."""
     return np.random.default_rng(seed).random((count, height, width)) < 0.6
+
+
+def pictures(given=SIZES, channels=3, seed=0):
+    """Return waves of several colours, so that windows of different images are near to each other but not equal."""
+    random = np.random.default_rng(seed)
+    made = []
+    for height, width in given:
+        y, x = np.indices((height, width))
+        phase = random.random((3, channels))
+        waves = [np.sin(y / (1 + 2 * a) + x / (1 + 3 * b) + 6 * c) for a, b, c in phase.T]
+        made.append((127 + 90 * np.stack(waves, -1) + random.integers(-20, 20, (height, width, 1))).astype(np.uint8))
+    return made
+
+
+def textures(**options):
+    """Return six pictures of six sizes."""
+    return npgen.Corpus.from_arrays(pictures(), keep_sizes=True, name="textures", **options)

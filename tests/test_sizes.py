@@ -12,43 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import corpora
 import npgen
 import reference
+from corpora import SIZES, pictures, textures
 from npgen import sizes
-from npgen.autoencoder_training import train_autoencoder
-from npgen.classifier import load_classifier
 from npgen.data import BuildOptions, build_corpus
-from npgen.denoising import resized
-from npgen.diffusion_training import train_diffusion
-from npgen.els_compare import els_compare
-from npgen.evaluate import evaluate
 from npgen.files import sha256_file
-from npgen.neighbours import knn_accuracy
-from npgen.scores import score_generate
-from npgen.simclr import train_encoder
-from npgen.study import Workbench
-from npgen.twin_comparison import compare_twins
 from npgen.verify import verify_corpus
 
-SIZES = [(12, 9), (5, 30), (16, 16), (3, 2), (20, 7), (11, 14)]
 TEXTURE = npgen.Config(window=5, seed_size=4, size=(13, 18))
-
-
-def pictures(given=SIZES, channels=3, seed=0):
-    """Waves of several colours, so that windows of different images are near to each other but not equal."""
-    random = np.random.default_rng(seed)
-    made = []
-    for height, width in given:
-        y, x = np.indices((height, width))
-        phase = random.random((3, channels))
-        waves = [np.sin(y / (1 + 2 * a) + x / (1 + 3 * b) + 6 * c) for a, b, c in phase.T]
-        made.append((127 + 90 * np.stack(waves, -1) + random.integers(-20, 20, (height, width, 1))).astype(np.uint8))
-    return made
-
-
-def textures(**options):
-    return npgen.Corpus.from_arrays(pictures(), keep_sizes=True, name="textures", **options)
 
 
 @pytest.fixture(scope="module")
@@ -399,70 +371,3 @@ def test_what_shows_samples_shows_them(corpus, tmp_path):
     shown = {image.get_array().shape[:2] for name, part in axes.items() if "source" in name for image in part.images}
     assert shown <= set(SIZES)
     npgen.entropy(samples, corpus)
-
-
-# What needs images of one size
-
-
-def test_what_needs_one_size_says_so(corpus, tmp_path):
-    def refused(what):
-        message = rf"corpus must be of images of one size for {what}.*, got 'textures' of 3x2 to 20x30. Build one with"
-        return pytest.raises(ValueError, match=message)
-
-    labelled = textures(labels=[0, 1] * 3)
-    for model in ("full", "local", "semantic", "class"):
-        with refused("a model with locality"):
-            npgen.generate(labelled, 1, model, TEXTURE, encoder="pixels", progress=False)
-    with pytest.raises(ValueError, match=r"size must be \(height, width\) where images are of several sizes"):
-        run(corpus, config=npgen.Config(window=5, seed_size=4))
-    with refused("an encoder"):
-        npgen.load_encoder("pixels", corpus)
-    encoder = npgen.load_encoder("pixels", npgen.Corpus.from_arrays(np.zeros((2, 20, 30, 3), np.uint8)))
-    with refused("an encoder"):
-        npgen.embed(corpus, encoder)
-    with refused("an encoder"):
-        train_encoder(corpus, tmp_path / "e.safetensors")
-    with refused("an encoder"):
-        knn_accuracy(encoder, labelled, labelled.images, labelled.labels)
-    with refused("a classifier"):
-        load_classifier(labelled)
-    with refused("scores"):
-        evaluate(run(corpus, 4), corpus)
-    with refused("a study"):
-        Workbench(corpus, 0)
-    with refused("a score machine, unless it is given a size"):
-        score_generate(corpus, 1)
-    assert resized(corpus, (20, 30)).images.shape == (6, 20, 30, 3)
-    np.testing.assert_array_equal(resized(corpus, (12, 9)).images[0], pictures()[0])
-
-
-def test_tokens_and_diffusion_need_one_size(corpus, tmp_path):
-    def refused(what):
-        message = rf"corpus must be of images of one size for {what}, got 'textures' of 3x2 to 20x30. Build one with"
-        return pytest.raises(ValueError, match=message)
-
-    model = corpora.autoencoder(3)
-    flat = npgen.Corpus.from_arrays(np.zeros((6, 20, 30, 3), np.uint8))
-    with refused("an autoencoder"):
-        train_autoencoder(corpus, tmp_path / "a.safetensors", progress=False)
-    with refused("an autoencoder"):
-        npgen.load_autoencoder(model, corpus)
-    with refused("an autoencoder"):
-        npgen.encode_tokens(corpus, model, tmp_path / "tokens", progress=False)
-    with refused("tokens"):
-        npgen.load_tokens(npgen.encode_tokens(flat, model, progress=False), corpus)
-    with refused("tokens"):
-        compare_twins(corpus, tmp_path / "c", quiet=True)
-    with refused("tokens"):
-        compare_twins(flat, tmp_path / "c", contexts=2, heldout=corpus, tokens="none", quiet=True)
-    with refused("a study"):
-        npgen.gamma_study(corpus, tmp_path / "g", [1], kinds=["pixels"], quiet=True)
-    with refused("a diffusion network"):
-        train_diffusion(corpus, tmp_path / "n.safetensors", progress=False)
-    machine = "a score machine, unless it is given a size"
-    one = {"machine": "local", "window": 3, "signal": 0.5, "noise": 0.5, "ids": np.zeros(1, np.int32)}
-    with refused(machine):
-        npgen.denoise(corpus, np.zeros((1, 20, 30, 3), np.float32), **one)
-    with refused(machine):
-        els_compare(corpus, tmp_path / "e", 2, ["local"], [3, 3, 3], steps=3, progress=False)
-    assert list(tmp_path.iterdir()) == []

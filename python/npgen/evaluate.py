@@ -217,6 +217,7 @@ def check_scorable(samples: AnySamples, corpus: Corpus, heldout: Corpus | None, 
             f"corpus must be one with held-out images, got {corpus!r}. Build it with `npgen corpus build … "
             "--holdout 0.1`, or pass real images that are not in it: evaluate(…, heldout=Corpus)"
         )
+    check_one_size(heldout, "scores")
     if heldout.images.shape[1:] != shape:
         raise invalid("heldout", f"images of shape {shape}, as the corpus has", heldout.images.shape[1:])
     if heldout.hash == corpus.hash:

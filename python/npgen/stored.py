@@ -40,24 +40,7 @@ A = TypeVar("A", bound=Shape)
 
 
 class StoredNetwork(Generic[A]):
-    """A trained network: an architecture and its tensors.
-
-    Parameters
-    ----------
-    architecture
-        Shapes of the network.
-    tensors
-        One float16 array for each name in `architecture.shapes()`.
-    metadata
-        JSON-able facts about the training. No part of `id`.
-    device
-        Torch device to run on; "auto" takes an accelerator if there is one.
-
-    Raises
-    ------
-    ValueError
-        If tensors are missing, unexpected, of a wrong shape or type, or not finite.
-    """
+    """A trained network: an architecture and its tensors. What these are, each kind says."""
 
     kind: ClassVar[str]  # as messages and a corpus folder's file name it
     shape_type: ClassVar[type[Any]]  # of `architecture`

@@ -96,6 +96,8 @@ class Workbench:
         check_type("corpus", self.corpus, Corpus)
         check_one_size(self.corpus, "a study")
         check_type("heldout", self.heldout, Corpus, type(None))
+        if self.heldout is not None:
+            check_one_size(self.heldout, "a study")
         check_type("network", self.network, str)
         whole("seed", self.seed, 0)
         whole("batch_size", self.batch_size, 1)
