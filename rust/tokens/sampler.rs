@@ -61,7 +61,8 @@ fn update<const C: usize>(
     kernel: Kernel,
     scans: &[Scan],
     (canvas, first): (usize, usize),
-) {
+    cancel: &AtomicBool,
+) -> Result<()> {
     let end = (first + BLOCK).min(views[0].distances.sums.len());
     let sums = views.each_mut().map(|view| &mut view.distances.sums[first..end]);
     let mut least = scans[0].run(kernel, (canvas, first), sums);
@@ -71,6 +72,7 @@ fn update<const C: usize>(
         }
         let mut others = [[0; BLOCK]; C];
         for (place, scan) in (1..).zip(&scans[1..]) {
+            check(cancel)?;
             let found =
                 scan.run(kernel, (canvas, first), others.each_mut().map(|sums| &mut sums[..end - first]));
             for (least, found) in least.iter_mut().zip(found) {
@@ -84,6 +86,7 @@ fn update<const C: usize>(
     for (view, least) in views.iter_mut().zip(least) {
         view.distances.settle(first, least);
     }
+    Ok(())
 }
 
 impl View {
@@ -142,10 +145,10 @@ impl Sampler<'_> {
         for first in (0..self.tokens.count()).step_by(BLOCK) {
             check(cancel)?;
             for (index, views) in abreast.iter_mut().enumerate() {
-                update(views, self.kernel, &scans, (index * ABREAST, first));
+                update(views, self.kernel, &scans, (index * ABREAST, first), cancel)?;
             }
             for (index, view) in others.iter_mut().enumerate() {
-                update(array::from_mut(view), self.kernel, &scans, (following + index, first));
+                update(array::from_mut(view), self.kernel, &scans, (following + index, first), cancel)?;
             }
         }
         Ok(())
