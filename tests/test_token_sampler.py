@@ -411,6 +411,7 @@ def test_ctrl_c_stops_a_run_of_tokens_at_once():
         "run = TokenRun(corpus, 'texture', npgen.Config(order='raster'), 0, 1, tokens); "
         "samples = Samples.empty((8, 32, 32, 1), model='texture', config=run.config, seed=0, first=0, corpus=corpus, "
         "**run.facts); "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs ignore it
         "threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start(); start = time.time()\n"
         "try: run.fill(samples, tqdm(disable=True))\n"
         "except KeyboardInterrupt: print('stopped', time.time() - start)"
