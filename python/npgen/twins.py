@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -262,7 +263,7 @@ def codes_of(numbers: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
     return ((numbers[..., None] >> shifts) & 0xFF).astype(np.uint8)
 
 
-class _Network(nn.Module):
+class _Network(nn.Module, ABC):
     """What both kinds share: places, the answer's layers, and tokens as signs."""
 
     table: Tensor  # (2^b, b): the signs of each token
@@ -287,13 +288,13 @@ class _Network(nn.Module):
         latents = np.unpackbits(codes, axis=-1, count=self.bits, bitorder="little")
         return torch.from_numpy(latents.transpose(0, 3, 1, 2)).float() * 2 - 1
 
+    @abstractmethod
     def forward(self, z: Tensor) -> Tensor:
         """Predict every token of grids (B, b, h, w): logits (B, h·w, 2^b)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def at(self, z: Tensor, y: int, x: int) -> Tensor:
         """Predict one cell of grids (B, b, h, w), whatever they hold from there on: logits (B, 2^b)."""
-        raise NotImplementedError
 
 
 def _network(recipe: TwinRecipe, bits: int, grid: tuple[int, int]) -> _Network:
