@@ -164,7 +164,7 @@ proptest! {
                 prop_assert!(found.skipped <= tolerance);
                 for (a, b) in found.mean.iter().zip(&exact.mean) {
                     // What is skipped, and what has its share, may differ by all of −1…1.
-                    prop_assert!((a - b).abs() <= 2.0 * found.skipped + 1e-4, "{path:?} {a} {b}");
+                    prop_assert!((a - b).abs() <= 2.0 * found.skipped + 2.0 * SINGLE, "{path:?} {a} {b}");
                 }
             }
         }

@@ -140,14 +140,12 @@ impl<'a> Scan<'a> {
     fn portable<const C: usize>(
         &self,
         (canvas, first): (usize, usize),
-        groups: [&mut [[u16; LANES]]; C],
+        mut groups: [&mut [[u16; LANES]]; C],
     ) -> [u16; C] {
-        let mut canvas = canvas..;
-        groups.map(|groups| {
-            let canvas = canvas.next().expect("there is no last number");
+        std::array::from_fn(|at| {
             let mut least = [u16::MAX; LANES];
-            for (index, sums) in groups.iter_mut().enumerate() {
-                self.group((canvas, first + index * LANES), LANES, sums);
+            for (index, sums) in groups[at].iter_mut().enumerate() {
+                self.group((canvas + at, first + index * LANES), LANES, sums);
                 for (least, &sum) in least.iter_mut().zip(sums.iter()) {
                     *least = sum.min(*least);
                 }
@@ -197,7 +195,7 @@ mod x86 {
         at: (usize, usize),
         groups: [&mut [[u16; LANES]]; C],
     ) -> [u16; C] {
-        // Counts, and what they are added to, are kept in registers: a third of these for each group and canvas.
+        // Each group takes three registers a canvas, for its counts and for the two halves of its sums: there are 32.
         if C == 1 {
             avx512_abreast::<C, 4>(scan, at, groups)
         } else {
