@@ -284,10 +284,8 @@ impl<'a> Plan<'a> {
         cancel: &AtomicBool,
     ) -> Result<Vec<Totals>> {
         let open: Vec<&State> = states.iter().filter(|state| !state.done).collect();
-        let mut sums: Vec<Sums> = open
-            .iter()
-            .map(|state| Sums::new(self.gain as f32, self.channels(), &state.totals.references, self.nearest))
-            .collect();
+        let mut sums: Vec<Sums> =
+            open.iter().map(|state| Sums::after(&state.totals, self.gain as f32)).collect();
         let mut tile = self.tile();
         let mut scratch = Scratch::default();
         let mut plain = vec![0.0; self.frame.extent.area()];

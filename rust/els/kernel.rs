@@ -26,7 +26,7 @@ pub struct View<'a> {
     /// Side of a window.
     pub side: usize,
     pub regions: &'a [Region],
-    /// `(C, H + border, W + border)`: the canvas.
+    /// `(H + border, W + border, C)`: the canvas.
     pub ours: &'a [f32],
     pub tile: &'a Tile,
     /// `(H, W)`: distances beyond don't count.
@@ -126,15 +126,14 @@ unsafe fn scan_regions<V: Vector, S: Sliding<V>, const C: usize>(
     mut scales: Scales<V>,
 ) {
     let View { extent, bordered, side, tile, .. } = view;
-    let (border, plane) = (side - 1, bordered.area());
+    let (border, ids) = (side - 1, &tile.ids[..]);
     let mut sliding = S::new(side, extent.width, scratch);
-    let (kept, listed) = (scratch.near.as_mut_ptr(), scratch.listed.as_mut_ptr());
+    let within = |range: &Range<usize>, alive: &Range<usize>, shift: isize| {
+        let start = range.start.max(alive.start.saturating_add_signed(-shift));
+        start..range.end.min(alive.end.saturating_add_signed(-shift))
+    };
     for region in view.regions {
         // 1. Pixels whose partners in this tile are more than background.
-        let within = |range: &Range<usize>, alive: &Range<usize>, shift: isize| {
-            let start = range.start.max(alive.start.saturating_add_signed(-shift));
-            start..range.end.min(alive.end.saturating_add_signed(-shift))
-        };
         let rows = within(&region.rows, &tile.bounds.0, region.dy);
         let columns = within(&region.columns, &tile.bounds.1, region.dx);
         if rows.is_empty() || columns.is_empty() {
@@ -148,40 +147,42 @@ unsafe fn scan_regions<V: Vector, S: Sliding<V>, const C: usize>(
             // 2. Squared differences of pixels, along one row; a window's top left corner is at its pixel's coordinates.
             let at = row * bordered.width + columns.start;
             let there = at.wrapping_add_signed(shift);
-            let (ours, theirs) = (view.ours.as_ptr().add(at), tile.blocks.as_ptr().add(there));
+            let (ours, theirs) = (view.ours.as_ptr().add(at * C), tile.blocks.as_ptr().add(there * C));
             // 3. Their sums over `side` columns, and over as many rows: squared distances.
             for x in 0..border {
-                sliding.across(squares::<V, C>(theirs.add(x), ours.add(x), plane));
+                sliding.across(squares::<V, C>(theirs.add(x * C), ours.add(x * C)));
             }
+            let (ours, theirs) = (ours.add(border * C), theirs.add(border * C));
             if row < rows.start + border {
                 for x in 0..count {
-                    let sum =
-                        sliding.across(squares::<V, C>(theirs.add(x + border), ours.add(x + border), plane));
+                    let sum = sliding.across(squares::<V, C>(theirs.add(x * C), ours.add(x * C)));
                     sliding.down(x, sum);
                 }
             } else {
                 let first = (row - border) * extent.width + columns.start;
                 let limits = view.limits.as_ptr().add(first);
                 let alive = tile.alive.as_ptr().add(first).offset(step);
-                // Whether one counts is hard to foretell, so nothing waits for the answer: those that do are listed,
-                // and weighed afterwards.
-                let mut found = 0;
-                for x in 0..count {
-                    let sum =
-                        sliding.across(squares::<V, C>(theirs.add(x + border), ours.add(x + border), plane));
-                    let distances = sliding.down(x, sum);
-                    distances.store(kept.add(x));
-                    *listed.add(found) = x as u32;
-                    let near = distances.below(V::splat(*limits.add(x)));
-                    found += usize::from(near & *alive.add(x) != 0);
-                }
-                // 4. Those that count are weighed.
                 let centre = there - (border / 2) * (bordered.width - 1);
-                for &x in std::slice::from_raw_parts(listed, found) {
-                    let x = x as usize;
-                    let places = (first + x, (first + x).wrapping_add_signed(step));
-                    let middle = (tile.blocks.as_ptr().add(centre + x), plane);
-                    scales.take::<C>(places, V::load(kept.add(x)), *alive.add(x), middle, &tile.ids);
+                let middle = tile.blocks.as_ptr().add(centre * C);
+                for start in (0..count).step_by(WORD) {
+                    // Whether one counts is hard to foretell, so nothing waits for the answer: those that do are
+                    // marked, and weighed afterwards.
+                    let mut marks = 0_u64;
+                    for x in start..count.min(start + WORD) {
+                        let sum = sliding.across(squares::<V, C>(theirs.add(x * C), ours.add(x * C)));
+                        let distances = sliding.down(x, sum);
+                        let near = distances.below(V::splat(*limits.add(x))) & *alive.add(x);
+                        marks |= u64::from(near != 0) << (x - start);
+                    }
+                    // 4. Those that count are weighed.
+                    scales.count(marks.count_ones());
+                    while marks != 0 {
+                        let x = start + marks.trailing_zeros() as usize;
+                        marks &= marks - 1;
+                        let places = (first + x, (first + x).wrapping_add_signed(step));
+                        let patches = (sliding.last(x), *alive.add(x), middle.add(x * C));
+                        scales.take::<C>(places, patches, ids);
+                    }
                 }
             }
             sliding.end_row();
@@ -189,14 +190,16 @@ unsafe fn scan_regions<V: Vector, S: Sliding<V>, const C: usize>(
     }
 }
 
-/// Squared differences of one pixel, all channels, which are `plane` numbers apart.
+/// Marks in a word.
+const WORD: usize = u64::BITS as usize;
+
+/// Squared differences of one pixel, all channels.
 #[inline(always)]
-unsafe fn squares<V: Vector, const C: usize>(theirs: *const Block, ours: *const f32, plane: usize) -> V {
+unsafe fn squares<V: Vector, const C: usize>(theirs: *const Block, ours: *const f32) -> V {
     let first = V::load(theirs).sub(V::splat(*ours));
     let mut sum = first.mul(first);
     for channel in 1..C {
-        let at = channel * plane;
-        let next = V::load(theirs.add(at)).sub(V::splat(*ours.add(at)));
+        let next = V::load(theirs.add(channel)).sub(V::splat(*ours.add(channel)));
         sum = next.mul_add(next, sum);
     }
     sum

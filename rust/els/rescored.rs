@@ -51,7 +51,7 @@ fn distance(
             for channel in 0..channels {
                 let level =
                     theirs.map_or(0.0, |(y, x)| plan.level(image[(y * width + x) * channels + channel]));
-                sum += (f64::from(canvas[channel * bordered.area() + ours]) - level).powi(2);
+                sum += (f64::from(canvas[ours * channels + channel]) - level).powi(2);
             }
         }
     }

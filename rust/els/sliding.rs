@@ -10,8 +10,7 @@ pub struct Scratch {
     pub across: Vec<Block>,
     pub down: Vec<Block>,
     pub prefix: Vec<Block>,
-    pub near: Vec<Block>,
-    pub listed: Vec<u32>,
+    pub last: Vec<Block>,
 }
 
 impl Scratch {
@@ -23,8 +22,7 @@ impl Scratch {
         self.down.resize((side + 1) * width, Block::ZERO);
         self.prefix.clear();
         self.prefix.resize(width, Block::ZERO);
-        self.near.resize(width, Block::ZERO);
-        self.listed.resize(width, 0);
+        self.last.resize(width, Block::ZERO);
     }
 }
 
@@ -41,25 +39,26 @@ pub trait Sliding<V: Vector> {
     unsafe fn across(&mut self, next: V) -> V;
     /// Takes the next row's number in one column; the sum is whole from the `side`th row on.
     unsafe fn down(&mut self, column: usize, next: V) -> V;
+    /// What `down` last gave for a column.
+    unsafe fn last(&self, column: usize) -> V;
     unsafe fn end_row(&mut self);
 }
 
 /// Sums of so few numbers that adding them all is the fastest.
 pub struct Few<V, const SIDE: usize> {
     recent: [V; SIDE],
-    /// The `SIDE − 1` rows before this one, in no order.
+    /// `(width, SIDE)`: the `SIDE − 1` rows before this one, in no order, and the last sum.
     rows: *mut Block,
-    width: usize,
     oldest: usize,
 }
 
 impl<V: Vector, const SIDE: usize> Sliding<V> for Few<V, SIDE> {
     #[inline(always)]
-    fn new(side: usize, width: usize, scratch: &mut Scratch) -> Self {
+    fn new(side: usize, _: usize, scratch: &mut Scratch) -> Self {
         assert_eq!(side, SIDE);
         // SAFETY: a zero is as good as any; the instructions are the caller's word, as all methods'.
         let zero = unsafe { V::zero() };
-        Self { recent: [zero; SIDE], rows: scratch.down.as_mut_ptr(), width, oldest: 0 }
+        Self { recent: [zero; SIDE], rows: scratch.down.as_mut_ptr(), oldest: 0 }
     }
 
     #[inline(always)]
@@ -79,13 +78,19 @@ impl<V: Vector, const SIDE: usize> Sliding<V> for Few<V, SIDE> {
 
     #[inline(always)]
     unsafe fn down(&mut self, column: usize, next: V) -> V {
-        let rows = self.rows.add(column);
+        let rows = self.rows.add(column * SIDE);
         let mut sum = next;
         for row in 0..SIDE - 1 {
-            sum = sum.add(V::load(rows.add(row * self.width)));
+            sum = sum.add(V::load(rows.add(row)));
         }
-        next.store(rows.add(self.oldest * self.width));
+        next.store(rows.add(self.oldest));
+        sum.store(rows.add(SIDE - 1));
         sum
+    }
+
+    #[inline(always)]
+    unsafe fn last(&self, column: usize) -> V {
+        V::load(self.rows.add(column * SIDE + SIDE - 1))
     }
 
     #[inline(always)]
@@ -110,6 +115,7 @@ pub struct Stacks<V> {
     down: *mut Block,
     down_at: usize,
     down_prefix: *mut Block,
+    last: *mut Block,
     vector: PhantomData<V>,
 }
 
@@ -127,6 +133,7 @@ impl<V: Vector> Sliding<V> for Stacks<V> {
             down: scratch.down.as_mut_ptr(),
             down_at: 0,
             down_prefix: scratch.prefix.as_mut_ptr(),
+            last: scratch.last.as_mut_ptr(),
             vector: PhantomData,
         }
     }
@@ -167,7 +174,14 @@ impl<V: Vector> Sliding<V> for Stacks<V> {
         let prefix = V::load(self.down_prefix.add(column)).add(next);
         prefix.store(self.down_prefix.add(column));
         next.store(slot);
-        prefix.add(V::load(slot.add(self.width)))
+        let sum = prefix.add(V::load(slot.add(self.width)));
+        sum.store(self.last.add(column));
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn last(&self, column: usize) -> V {
+        V::load(self.last.add(column))
     }
 
     #[inline(always)]

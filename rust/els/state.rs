@@ -9,7 +9,7 @@ use crate::geometry::Pixel;
 
 /// One canvas on its way.
 pub struct State {
-    /// `(C, H + border, W + border)`.
+    /// `(H + border, W + border, C)`.
     pub canvas: Vec<f32>,
     /// `(H, W)`: squared distance of each window to background.
     pub background: Vec<f64>,
@@ -29,7 +29,7 @@ impl State {
     pub fn new(plan: &Plan, canvas: &[f32]) -> Self {
         let (frame, channels, area) = (plan.frame, plan.channels(), plan.frame.extent.area());
         let (extent, bordered) = (frame.extent, frame.bordered());
-        let mut planes = vec![0.0; channels * bordered.area()];
+        let mut framed = vec![0.0; channels * bordered.area()];
         let mut apart = vec![0.0; bordered.area()];
         let mut at = 0;
         for y in frame.shown(extent.height) {
@@ -37,7 +37,7 @@ impl State {
                 if let (Some(y), Some(x)) = (y, x) {
                     for channel in 0..channels {
                         let value = canvas[(y * extent.width + x) * channels + channel];
-                        planes[channel * bordered.area() + at] = value;
+                        framed[at * channels + channel] = value;
                         apart[at] += (f64::from(value) - plan.level(plan.background[channel])).powi(2);
                     }
                 }
@@ -49,7 +49,7 @@ impl State {
             rows.map(|row| row[pixel.x..][..frame.window()].iter().sum::<f64>()).sum()
         };
         Self {
-            canvas: planes,
+            canvas: framed,
             background: extent.pixels().map(window).collect(),
             totals: Totals::new(channels, area, plan.nearest),
             limits: vec![f32::INFINITY; area],

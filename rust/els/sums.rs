@@ -79,16 +79,23 @@ pub struct Sums {
     gain: f32,
     /// `(H·W, 2 + C)`: sums of weights, of weights · exponents and of weights · centre pixels, lane by lane.
     lanes: Vec<Block>,
+    /// `(H·W)`: a patch nearer than this is more than another term: it is among the nearest, or raises the reference.
+    heed: Vec<f32>,
     terms: usize,
     totals: Totals,
 }
 
 impl Sums {
-    /// Starts from the references that others came to.
-    pub fn new(gain: f32, channels: usize, references: &[f32], nearest: usize) -> Self {
-        let mut totals = Totals::new(channels, references.len(), nearest);
-        totals.references.copy_from_slice(references);
-        Self { gain, lanes: vec![Block::ZERO; references.len() * (2 + channels)], terms: 0, totals }
+    /// Starts from what others came to: their references, and how near a patch must be to be of interest still.
+    pub fn after(others: &Totals, gain: f32) -> Self {
+        let (channels, pixels) = (others.width - 2, others.references.len());
+        let mut totals = Totals::new(channels, pixels, others.nearest.most);
+        totals.references.copy_from_slice(&others.references);
+        totals.nearest.limits.copy_from_slice(&others.nearest.limits);
+        let lanes = vec![Block::ZERO; pixels * (2 + channels)];
+        let mut sums = Self { gain, lanes, heed: vec![0.0; pixels], terms: 0, totals };
+        (0..pixels).for_each(|pixel| sums.heed[pixel] = sums.heed_below(pixel));
+        sums
     }
 
     pub fn pixels(&self) -> usize {
@@ -97,32 +104,43 @@ impl Sums {
 
     /// What the inner loop needs of this canvas.
     pub fn scales<V: Vector>(&mut self) -> Scales<'_, V> {
-        // SAFETY: the instructions are the caller's word, as for all methods of `V`.
-        let (fall, headroom) = unsafe { (V::splat(-self.gain), V::splat(HEADROOM)) };
         Scales {
-            fall,
-            headroom,
+            // SAFETY: the instructions are the caller's word, as for all methods of `V`.
+            fall: unsafe { V::splat(-self.gain) },
             lanes: self.lanes.as_mut_ptr(),
             references: self.totals.references.as_ptr(),
-            near: self.totals.nearest.limits.as_ptr(),
+            heed: self.heed.as_ptr(),
             taken: 0,
             sums: self,
         }
     }
 
-    #[cold]
-    fn offer(&mut self, pixel: usize, at: usize, distances: &Block, near: Mask, ids: &[ImageId]) {
-        for lane in (0..LANES).filter(|lane| near >> lane & 1 == 1) {
-            let source = Source { distance: distances.0[lane], image: ids[lane], at: at as u32 };
-            self.totals.nearest.offer(pixel, source);
-        }
+    fn raise_below(&self, pixel: usize) -> f32 {
+        -(self.totals.references[pixel] + HEADROOM) / self.gain
     }
 
+    fn heed_below(&self, pixel: usize) -> f32 {
+        self.raise_below(pixel).max(self.totals.nearest.limits[pixel])
+    }
+
+    /// Raises the reference and notes the nearest, as the patches of lanes `alive` may ask for.
     #[cold]
-    fn raise(&mut self, pixel: usize, distances: &Block, alive: Mask) {
-        let lanes = (0..LANES).filter(|lane| alive >> lane & 1 == 1);
-        let nearest = lanes.map(|lane| distances.0[lane]).fold(f32::INFINITY, f32::min);
-        let reference = (-self.gain * nearest).ceil();
+    fn attend(&mut self, (pixel, at): (usize, usize), distances: &Block, alive: Mask, ids: &[ImageId]) {
+        let lanes = || (0..LANES).filter(|lane| alive >> lane & 1 == 1);
+        let nearest = lanes().map(|lane| distances.0[lane]).fold(f32::INFINITY, f32::min);
+        if nearest < self.raise_below(pixel) {
+            self.raise(pixel, (-self.gain * nearest).ceil());
+        }
+        for lane in lanes() {
+            if distances.0[lane] < self.totals.nearest.limits[pixel] {
+                let source = Source { distance: distances.0[lane], image: ids[lane], at: at as u32 };
+                self.totals.nearest.offer(pixel, source);
+            }
+        }
+        self.heed[pixel] = self.heed_below(pixel);
+    }
+
+    fn raise(&mut self, pixel: usize, reference: f32) {
         let by = reference - self.totals.references[pixel];
         let scale = (-by).exp2();
         let width = self.totals.width;
@@ -162,17 +180,15 @@ impl Sums {
 /// The sums of one canvas, in the hands of the inner loop: constants in registers, and where things are.
 pub struct Scales<'a, V> {
     fall: V,
-    headroom: V,
     lanes: *mut Block,
     references: *const f32,
-    near: *const f32,
+    heed: *const f32,
     taken: u64,
     sums: &'a mut Sums,
 }
 
 impl<V: Vector> Scales<'_, V> {
-    /// Adds one patch of each image of `alive` to a pixel. `centre` is the first channel of its middle, `plane` the
-    /// number of blocks of a channel.
+    /// Adds one patch of each image of `alive` to a pixel. `centre` is its middle, channel by channel.
     ///
     /// # Safety
     /// The CPU must have the instructions of `V`; `pixel` and `source` must be of the frame; `C` must be the channels;
@@ -181,30 +197,27 @@ impl<V: Vector> Scales<'_, V> {
     pub unsafe fn take<const C: usize>(
         &mut self,
         (pixel, source): (usize, usize),
-        distances: V,
-        alive: Mask,
-        (centre, plane): (*const Block, usize),
+        (distances, alive, centre): (V, Mask, *const Block),
         ids: &[ImageId],
     ) {
-        let exponents = |of: &Self| distances.mul_add(of.fall, V::splat(-*of.references.add(pixel)));
-        let mut z = exponents(self);
-        if self.headroom.below(z) & alive != 0 {
-            self.sums.raise(pixel, &in_memory(distances), alive);
-            z = exponents(self);
+        if distances.below(V::splat(*self.heed.add(pixel))) & alive != 0 {
+            self.sums.attend((pixel, source), &in_memory(distances), alive, ids);
         }
+        let z = distances.mul_add(self.fall, V::splat(-*self.references.add(pixel)));
         let weights = z.exp2(alive);
         let cell = self.lanes.add(pixel * (2 + C));
         V::load(cell).add(weights).store(cell);
         weights.mul_add(z, V::load(cell.add(1))).store(cell.add(1));
         for channel in 0..C {
             let values = cell.add(2 + channel);
-            weights.mul_add(V::load(centre.add(channel * plane)), V::load(values)).store(values);
+            weights.mul_add(V::load(centre.add(channel)), V::load(values)).store(values);
         }
-        self.taken += 1;
-        let near = distances.below(V::splat(*self.near.add(pixel))) & alive;
-        if near != 0 {
-            self.sums.offer(pixel, source, &in_memory(distances), near, ids);
-        }
+    }
+
+    /// Counts vectors of patches that were taken.
+    #[inline(always)]
+    pub fn count(&mut self, taken: u32) {
+        self.taken += u64::from(taken);
     }
 }
 

@@ -18,7 +18,7 @@ pub fn unit(byte: u8) -> f32 {
 /// for all: on corpora of glyphs, that is most patches.
 pub struct Tile {
     frame: Frame,
-    /// `(C, H + border, W + border)`: signal · pixel.
+    /// `(H + border, W + border, C)`: signal · pixel.
     pub blocks: Vec<Block>,
     /// `(H, W)`: images whose patch at a position is more than background.
     pub alive: Vec<Mask>,
@@ -58,7 +58,7 @@ impl Tile {
         // Lanes past the last image repeat it, and are never alive.
         let images: [&[u8]; LANES] = std::array::from_fn(|lane| corpus.image(ids[lane.min(ids.len() - 1)]));
         let present = Mask::MAX >> (LANES - ids.len());
-        let (extent, bordered, channels) = (self.frame.extent, self.frame.bordered(), corpus.channels());
+        let (extent, channels) = (self.frame.extent, corpus.channels());
         let mut at = 0;
         for y in self.frame.shown(extent.height) {
             for x in self.frame.shown(extent.width) {
@@ -67,7 +67,7 @@ impl Tile {
                     let mut ink = 0;
                     for (channel, &background) in self.background.iter().enumerate() {
                         let bytes: [u8; LANES] = std::array::from_fn(|lane| images[lane][pixel + channel]);
-                        self.blocks[channel * bordered.area() + at].0 =
+                        self.blocks[at * channels + channel].0 =
                             bytes.map(|byte| self.values[usize::from(byte)]);
                         for (lane, byte) in bytes.into_iter().enumerate() {
                             ink |= Mask::from(byte != background) << lane;
