@@ -4,8 +4,6 @@ Needs Chromium and Playwright: `pip install "npgen[browser]"`, then `pytest --br
 adds the report.html of a run folder.
 """
 
-import json
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,8 @@ import npgen
 from npgen import figures
 from npgen.explain import explain
 from npgen.report import report
+from test_report import EVIL, payload_of, unpacked
 
-EVIL = "</script><img src=x onerror=alert(1)>"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -61,8 +59,7 @@ def case(request, digits, tmp_path_factory):
     else:
         corpus, path = None, request.param / "report.html"
         samples = npgen.load_samples(request.param)
-    data = re.search(r'id="data">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)[1]
-    return Case(path, samples, corpus, json.loads(data))
+    return Case(path, samples, corpus, payload_of(path))
 
 
 @pytest.fixture
@@ -154,9 +151,17 @@ def text(page, selector):
     return page.locator(selector).inner_text().strip()
 
 
+def source_sizes(case):
+    """Return height and width of each source by its id."""
+    sources = case.payload["sources"]
+    ids = unpacked(sources["id"]).tolist()
+    if sources["size"] is None:
+        return dict.fromkeys(ids, case.payload["source_shape"][:2])
+    return dict(zip(ids, unpacked(sources["size"]).reshape(-1, 2).tolist(), strict=True))
+
+
 def test_pointing_at_a_pixel_shows_its_traced_source(page, case):
-    trace = case.samples.trace
-    height, width = case.payload["source_shape"][:2]
+    trace, sizes = case.samples.trace, source_sizes(case)
     for k in (0, case.payload["shown"] - 1):
         page.locator(f'.thumb[data-sample="{k}"]').click()
         for y, x in some_pixels(case, 8, k):
@@ -167,6 +172,7 @@ def test_pointing_at_a_pixel_shows_its_traced_source(page, case):
             assert text(page, "#fact-place").startswith(f"{sy}, {sx} ")
             assert text(page, "#source-caption").startswith(f"Source {i}")
             value = case.samples.images[k, y, x]
+            height, width = sizes[i]
             assert text(page, "#fact-value") == ", ".join(map(str, value))
             assert colour_at(page, "source", (sx + 0.5) / width, (sy + 0.5) / height)[:3] == rgb(value)
             drawn = trace.pool_size[k, y, x] > 0
@@ -191,7 +197,9 @@ def test_every_map_can_be_shown(page, case):
     if case.corpus is not None:
         expected["class"] = figures.class_map(samples, case.corpus)
     shown = [radio.get_attribute("value") for radio in page.locator("#maps input").all()]
-    assert shown == ["image", "id", "class", "id-entropy", "class-entropy", "distance", "pool", "step"]
+    every = ["image", "id", "class", "id-entropy", "class-entropy", "distance", "pool", "step"]
+    labelled = case.payload["classes"] is not None
+    assert shown == [key for key in every if labelled or not key.startswith("class")]
     legends, looks = set(), set()
     for key in shown:
         show(page, key)
