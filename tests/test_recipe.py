@@ -28,7 +28,7 @@ class TestRecipe:
         assert Recipe().crop == 1 and Recipe().hue == 0
         photographs = Recipe.for_corpus(rgb, epochs=2)
         assert (photographs.flip, photographs.crop, photographs.hue, photographs.epochs) == (0.5, 0.25, 0.1, 2)
-        assert (photographs.full, photographs.least_motion, photographs.whitened) == (1, 1, True)
+        assert (photographs.full, photographs.least_motion, photographs.whitened) == (0.5, 1, True)
         assert photographs.masked_epochs > 0
         shapes = photographs.architecture(3).shapes().values()
         assert sum(math.prod(shape) for shape in shapes) < 2_000_000

@@ -22,8 +22,8 @@ class Recipe(JsonRecipe):
     epochs
         Passes over the corpus in which views are told apart, of which the share `full` is known in full.
     masked_epochs
-        Passes after those in which only the share `masked_full` is known in full. Small patches of photographs share
-        colours and textures more than meaning: there it is better to learn from whole views first.
+        Passes after those, in which the learning rate rises and falls once more, and the share `masked_full` is known
+        in full.
     masked_rate
         As `learning_rate`, in these passes.
     masked_full
@@ -181,20 +181,25 @@ class Recipe(JsonRecipe):
             return cls(**changes)
         # Mirroring, crops and other light leave a photograph what it is; it is seldom tilted, as glyphs are.
         photographs = cls(
-            epochs=50,
-            masked_epochs=15,
-            full=1.0,
+            epochs=40,
+            masked_epochs=50,
+            masked_rate=3e-3,
+            masked_full=0.5,
+            # Detail counts: the first layers see every pixel, and are narrow to pay for it.
             layers=(
-                (48, 5, 2),
-                (48, 3, 1),
-                (48, 3, 1, 2),
+                (32, 3, 1),
+                (32, 3, 1),
+                (32, 3, 1, 2),
+                (64, 3, 2),
+                (64, 3, 1, 2),
                 (128, 3, 2),
+                (128, 3, 1, 2),
                 (128, 3, 1),
                 (128, 3, 1, 2),
                 (256, 3, 2),
-                (256, 3, 1),
                 (256, 3, 1, 2),
             ),
+            dim=512,
             pool=1,
             whitened=True,
             rotation=5.0,

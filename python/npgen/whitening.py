@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MOST_IMAGES = 20_000
 # Directions of less than this share of the greatest moment are stretched no further. More stretching helps the nearest
 # 20 of a whole image, and harms the hundredth and those of a partial one.
-FLOOR = 0.05
+FLOOR = 0.01
 CHUNK = 1024
 
 
