@@ -174,7 +174,9 @@ def test_pointing_at_a_pixel_shows_its_traced_source(page, case):
             value = case.samples.images[k, y, x]
             height, width = sizes[i]
             assert text(page, "#fact-value") == ", ".join(map(str, value))
-            assert colour_at(page, "source", (sx + 0.5) / width, (sy + 0.5) / height)[:3] == rgb(value)
+            # The frame around a pixel of a large source, shown small, covers it.
+            if page.evaluate("() => document.getElementById('source').width") >= 5 * width:
+                assert colour_at(page, "source", (sx + 0.5) / width, (sy + 0.5) / height)[:3] == rgb(value)
             drawn = trace.pool_size[k, y, x] > 0
             assert text(page, "#fact-pool") == (f"{trace.pool_size[k, y, x]:,}" if drawn else "–")
             assert page.locator(".pair").is_visible() == drawn
