@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Images that are looked at, spread evenly over the corpus; moments of so many are steady.
 MOST_IMAGES = 20_000
 # Directions of less than this share of the greatest moment are stretched no further. More stretching helps the nearest
-# 20 of a whole image, and harms the hundredth and those of a partial one.
+# 20 of an image, and harms the hundredth.
 FLOOR = 0.01
 CHUNK = 1024
 
