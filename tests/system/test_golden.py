@@ -1,0 +1,132 @@
+"""Golden test: the bytes of small runs of every kind, pinned.
+
+Only the public interface and the command line are used, so that no move or renaming inside the package touches this
+file. `python tests/system/test_golden.py` prints the dictionary of all digests, for a change that is meant.
+
+Integers and copied pixels are hashed as they are. Numbers that a mathematical library had a part in (entropies, scores)
+are rounded to five digits before, and timings, prose and column headings are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_runs import FOUND, GENERATED, SAME, SCORED, Stage, of_scores
+
+EXPECTED: dict[str, str] = {
+    "full": "0910eaaba686fa76d848cdf8e6d3c81e973d2cade1d473ea16613cf31722451a",
+    "local": "d13906a7e2fb2894d79fee458e9cc389f5f4c5f2a994a79c085e8c835db384e0",
+    "texture": "de92052cfcf72cc9a7d1c9a3702f8886b1f5cd0be3f1d9e5431655ec3fd7b533",
+    "semantic": "8df9670638c2ec432bcf3c235eb1785b636e7af861e5bbdf685587485db2fdcf",
+    "class": "47d63a9e1091a9af6d6fd49903b66e59d68a55f089728e81f7547c558fc90dc9",
+    "full of colours": "982c604d69752617054462875710cb52f8e32a874dd5adabf09b295c2b0de026",
+    "local of colours": "b34cde11ec2f7baeab3261428af9e6b508b75f596991705cb2f8b2438ed91536",
+    "texture of colours": "f129e11c723989c69a4d16e2c1b2f770503eac443334a06013821ff894990d8e",
+    "semantic of colours": "ba23bd6e319eceeebf36c4aaf40dc8487f55b2f5db626158d2362d7fff15e852",
+    "class of colours": "57beac2620b6c7f0abaa602e515c4d8c2a13ff6acafe178cfdb1b91b6b0d4e1c",
+    "sweeps": "19dc262c8555200f1cfdfbe6419abe78f0c7c02358acbf356be978b1ef396778",
+    "sweeps without semantics": "cbd239465ad1b5369f7250da01bbaa03f01243f27b87f25e2b2680dc7d508538",
+    "sweeps of texture": "cf49b66b0f00a85c4ce066b2ddcfd6379e62a75f38fd9cc497fc9e579e6c9f8e",
+    "size": "2469af3dd5c5446c680de4a3e89ca6f3e6970e7c86aff89d1c7acaf02664e1a0",
+    "several sizes": "f3ff3a63bbff80cd9aef4c526df74e61e368bbcc25c252b25edcf20db541e692",
+    "several sizes, all candidates": "272919c619382d3fe34f7bb75faecaa684d51b886329aed64d62d0b273020d34",
+    "threshold": "7dc5d4fbe2871a95626541035f3ea6487aa2631b00e99a257a8736185923045c",
+    "threshold of semantic": "9521e21706e038d5ef36e23e42cf5a395a6fe16611d95e291e07a0528e870380",
+    "tolerance": "70037bd3afcdc558ba1c64e07f9cedbe6570d3fb8c9d77d14c8b712dcb9f4444",
+    "tolerance of colours": "0a7d5ab4426748ad10b82b7e8e50d1102fe4e9cccb645b15c81bb1b84dd033fa",
+    "literal": "7e0a1c0cbe6e52f05dbbc193a90151585b11052e85edeec03732c6f40ad2fdf8",
+    "all candidates": "f09d4734eb8daa56cd163d38f1bb374bf4c6ec1747e7ac29e9511ed0a775b3c0",
+    "quota": "d0383e3326a7bf15ae57526d86f48a6e2cf0857d1c277a4f5fb65569e4e848f0",
+    "the anchor alone": "e3e37f2f2d5b4fc2450206f7225c5e699f873455eb8d6d5f963d1cbd7d85e3aa",
+    "the canvas alone": "59163c6aab50c5ea000271c094a3f267b6512fa999e1670394ea8ce6ac09bff2",
+    "with the seed's image": "d2c6a2372e335a4af9c916257bd1e2ea15253267917f3e889a149202374136a1",
+    "tokens": "287a053230a4ca2d10c062d2f2f8b5a9a9e52f92415ae7c68a577dc29d916424",
+    "tokens, range 2": "bff8545a57dee81a6c0d9e2be8f7a19e8ecd2ae2517394ad9070f9e9b3a373c7",
+    "tokens by histogram": "4873e0d699b9791f06e229c4b9978ba554fbb134a9196686078ad3c92a02b222",
+    "tokens in raster order": "4d942eec852564975f5579e4a7ad83ef5939f762376b3454dd8dba4af4b80a94",
+    "tokens in raster order by histogram": "de64b47f6bebb115bb1c6299d57d4af10761a4fccada8d79669f93bdc59cb921",
+    "tokens with sweeps": "a876a1a47400c6a50bd1b1660ff012f56cb836af81310eb563239537972ad4e8",
+    "tokens of colours": "76c00dc27a41f90a462e2d47f7f0add70ed432d212ba096327bfccca019bf976",
+    "tokens of a class": "c48318f12bac0a3198dd10104d345651fb47851bd15ea0ac0491affdb30d0628",
+    "tokens as a texture": "54034b2798c4939eba70c189f03bc081a412ba02e8358f7f4ecd4fabd79a2b61",
+    "fill order": "29b97763a592fedb035b36b7406d7704fae91b898db6e27d7d3f7a979dd64600",
+    "candidate pool": "2f2f16ac244e3afd5aef45be2d961fd59cc55b832f955b9f463bc9aef4185b27",
+    "keys": "a016a52f801389c00105199043be8e77b0299d1be5d3c88a54407b7c70928d2c",
+    "corpora": "587788b5fc5bc158589ff02c42602947d4c68d000aef86a001d12dcccb69ffa7",
+    "token store": "4d548a22dc529b5226ce361050c3dee3b56692ff4e7fa6a5c4e91bb702ac3977",
+    "run folder": "db2bcd120b4cfdcb342648dd462bf0ab998b25907e87d67d59eb0012798a0cfd",
+    "entropy": "3f045d35f88d52398c89f43fb0487b1cfd39775566deb1d27c2b2c4501c91551",
+    "part-whole": "18941661d49643427f0539e30b385dc37f31293704caae78e3247d73e98675b7",
+    "explain": "900007dcfe5160303f74f460408a13e306976c0531d446abdb2021750ebe3a9b",
+    "verify": "c0028babff6cbcfa9612419eee8911bd0e62a61fe0cb7f46e086cd94b7bc4070",
+    "evaluate": "70e51950dd30a66ea5f1eb7f0bf9813a97290d1bc64c9c007c6a4b7cc3212e40",
+    "ablate": "c56790b4df255d165ab5eab329e440d23e061deb8f5de6e7f2bca7d76370365a",
+    "sweep": "ee5bf98656f7b7a3de5ee2128c301bb20809f0bde3761619aeed91f992ff2f90",
+    "gamma study": "e841056c87df68426b496ef31b19742564e1498d4b7476e7ebcb017db16797f7",
+    "report": "59530380669254d60bc02cdb475de0a94902b1f852fa4846ee442923eb24fa16",
+    "command line": "8e130aa7e718276b45e0c1e08d49e61eed1f960f8622d0bf1e4aad51020043c8",
+    "command line, its files": "a15672f306134df3de18f9936ef6a2604741d19b83881113670191a4338377b0",
+}
+# Means of the score machines' arrays, plain and weighted: single precision is not the same on every machine.
+EXPECTED_SCORES: dict[str, list[float]] = {
+    "ideal": [-0.784957, -11.6076, 0.246634, 3.69569, 0.329109, 4.90881, 5.33333, 77.0444],
+    "local": [-0.615577, -9.00925, 0.15699, 2.32522, 1.8563, 27.8959, 5.2987, 76.4326],
+    "equivariant": [-0.135714, -2.45034, 0.0709067, 1.05586, 4.72426, 71.0496, 5.28176, 76.2456],
+    "equivariant-borders": [-0.54629, -7.99861, 0.0597221, 0.893282, 4.60245, 69.3587, 5.33398, 76.8535],
+    "equivariant-borders of colours": [-0.589041, -8.56962, 0.148587, 2.23066, 2.72582, 40.4839, 6.06174, 87.4993],
+    "denoise": [-0.456404, 0.673403, -4.38631, 6.44592],
+    "els": [-0.770611, -10.9071, 0.0816515, 1.32911, 3.37244, 48.5409, 15.2635, 122.366],
+}
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("golden")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NPGEN_HOME", str(folder / "home"))
+        yield Stage(folder)
+
+
+@pytest.mark.parametrize("name", GENERATED)
+@pytest.mark.parametrize("path", ["fastest", "portable"])
+def test_generate(stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str, path: str) -> None:
+    if path == "portable":
+        monkeypatch.setenv("NPGEN_SIMD", path)
+    assert GENERATED[name](stage, threads=2 if path == "fastest" else 1) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_found(stage: Stage, name: str) -> None:
+    assert FOUND[name](stage) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_other_ways_to_the_same_run(stage: Stage, name: str) -> None:
+    assert SAME[name](stage) == EXPECTED["command line"]
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_scores(name: str) -> None:
+    np.testing.assert_allclose(of_scores(name), EXPECTED_SCORES[name], rtol=1e-4, atol=1e-7)
+
+
+def test_every_pinned_kind_is_run() -> None:
+    assert [*EXPECTED] == [*GENERATED, *FOUND]
+    assert [*EXPECTED_SCORES] == [*SCORED]
+    assert len(set(EXPECTED.values())) == len(EXPECTED)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["NPGEN_HOME"] = f"{place}/home"
+        here = Stage(Path(place))
+        for kinds in (GENERATED, FOUND):
+            for name, run in kinds.items():
+                print(f'    "{name}": "{run(here)}",', flush=True)
+        for name in SCORED:
+            print(f'    "{name}": {[float(f"{value:.6g}") for value in of_scores(name)]},', flush=True)
