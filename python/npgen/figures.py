@@ -6,7 +6,9 @@ import colorsys
 import io
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,15 +56,6 @@ def grid(images: NDArray[np.uint8], columns: int | None = None, scale: int = 1) 
         large = image.repeat(scale, 0).repeat(scale, 1)  # (H·scale, W·scale, C)
         sheet[y : y + height * scale, x : x + width * scale] = np.broadcast_to(large, (*large.shape[:2], 3))
     return Image.fromarray(sheet)
-
-
-def distances_to_show(samples: Samples) -> tuple[NDArray[np.float64], str]:
-    """Return distances (n, H, W) on a scale that says something, and its unit.
-
-    Of pixels that is the root of the trace's: the weighted root mean square difference of the windows' known pixels.
-    """
-    distances = samples.trace.distance.astype(np.float64)
-    return (np.sqrt(distances), "grey levels") if samples.codes is None else (distances, "of the bits compared")
 
 
 def image_id_map(samples: Samples) -> NDArray[np.uint8]:
@@ -195,25 +188,25 @@ def overview(samples: Samples, corpus: Corpus, columns: int | None = None, scale
     return sheet
 
 
-def save_png(picture: Image.Image, path: str | os.PathLike[str], samples: Samples) -> None:
-    """Write a picture as PNG, all or nothing, with the run's full configuration in its `npgen` text chunk.
+def save_png(picture: Image.Image, path: str | os.PathLike[str], provenance: Mapping[str, Any]) -> None:
+    """Write a picture as a PNG file, whole or not at all, with its provenance in the `npgen` text chunk.
 
     Parameters
     ----------
     picture
-        What to write.
+        The picture.
     path
         The file.
-    samples
-        What it shows; `samples.provenance()` goes into the file.
+    provenance
+        What made the picture, JSON-able: `Samples.provenance()` of the samples it shows.
     """
-    write_bytes(path, png_bytes(picture, samples))
+    write_bytes(path, png_bytes(picture, provenance))
 
 
-def png_bytes(picture: Image.Image, samples: Samples) -> bytes:
+def png_bytes(picture: Image.Image, provenance: Mapping[str, Any]) -> bytes:
     """Return a picture as `save_png` writes it."""
     info = PngInfo()
-    info.add_text(KEY, provenance_text(samples.provenance()))
+    info.add_text(KEY, provenance_text(provenance))
     data = io.BytesIO()
     picture.save(data, format="PNG", pnginfo=info, optimize=True)
     return data.getvalue()
@@ -248,7 +241,7 @@ def save_pictures(
         pictures["class-map"] = grid(class_map(samples, corpus), columns, scale)
     pictures["overview"] = overview(samples, corpus, columns, scale)
     for name, picture in pictures.items():
-        save_png(picture, folder / f"{name}.png", samples)
+        save_png(picture, folder / f"{name}.png", samples.provenance())
     return [folder / f"{name}.png" for name in pictures]
 
 

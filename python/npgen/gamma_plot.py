@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -18,9 +19,6 @@ from npgen.plots import COLOURS, GREY, MARKERS, STYLE, WIDTH, save_figure, sprea
 from npgen.provenance import KEY, provenance_text
 from npgen.tables import Row
 
-if TYPE_CHECKING:
-    from npgen.gamma_study import GammaStudy
-
 # Panels: title and key. Of a sampler of tokens, nearness is to the images as decoded, where that was measured.
 PANELS = (
     ("copies, 25 dB", "copies"),
@@ -30,20 +28,22 @@ PANELS = (
 )
 
 
-def save_plot(result: GammaStudy, folder: Path) -> None:
-    """Draw a study: four measurements over the range in pixels, a line a sampler.
+def save_plot(rows: Sequence[Row], facts: Mapping[str, Any], folder: Path) -> None:
+    """Draw a study: four measurements over the range in pixels, one line per sampler.
 
     Parameters
     ----------
-    result
-        The study.
+    rows, facts
+        As `npgen.GammaStudy` has them.
     folder
         Where `gamma.png` and `gamma.svg` go.
     """
-    kinds = list(dict.fromkeys(row["kind"] for row in result.rows if row.get("gamma") is not None))
-    lines = {kind: sorted(_rows(result, kind), key=lambda row: int(row["range"])) for kind in kinds}
-    real = next((row for row in result.rows if row.get("gamma") is None), None)
-    panels = [(title, key) for title, key in PANELS if any(row.get(key) is not None for row in result.rows)]
+    kinds = list(dict.fromkeys(row["kind"] for row in rows if row.get("gamma") is not None))
+    lines = {
+        kind: sorted((row for row in rows if row["kind"] == kind), key=lambda row: int(row["range"])) for kind in kinds
+    }
+    real = next((row for row in rows if row.get("gamma") is None), None)
+    panels = [(title, key) for title, key in PANELS if any(row.get(key) is not None for row in rows)]
     with matplotlib.rc_context(STYLE):
         height = 1.4 * -(-len(panels) // 2) + 0.2
         figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03))
@@ -56,7 +56,7 @@ def save_plot(result: GammaStudy, folder: Path) -> None:
                 axes.axhline(level, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
             for number, kind in enumerate(kinds):
                 _line(axes, lines[kind], key, number)
-            _scale(axes, sorted({int(row["range"]) for rows in lines.values() for row in rows}))
+            _scale(axes, sorted({int(row["range"]) for line in lines.values() for row in line}))
             if key == "copies":
                 axes.set_ylim(-0.04, 1.04)
                 axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0%}"))
@@ -68,13 +68,9 @@ def save_plot(result: GammaStudy, folder: Path) -> None:
             handles.append(Line2D([], [], color=GREY, linestyle=":"))
             names.append("real held-out")
         figure.legend(handles, names, loc="outside upper left", ncols=4, handlelength=1.6, columnspacing=1)
-        facts = {"npgen": version("npgen"), "study": result.facts}
-        save_figure(figure, folder / "gamma.png", {"Software": None, KEY: provenance_text(facts)})
+        provenance = provenance_text({"npgen": version("npgen"), "study": dict(facts)})
+        save_figure(figure, folder / "gamma.png", {"Software": None, KEY: provenance})
         save_figure(figure, folder / "gamma.svg", {"Date": None})
-
-
-def _rows(result: GammaStudy, kind: str) -> list[Row]:
-    return [row for row in result.rows if row["kind"] == kind]
 
 
 def _value(row: Row, key: str) -> float | None:

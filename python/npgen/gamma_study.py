@@ -179,7 +179,7 @@ def gamma_study(
             _save(result, folder)
     from npgen.gamma_plot import save_plot
 
-    save_plot(result, folder)
+    save_plot(result.rows, result.facts, folder)
     return result
 
 

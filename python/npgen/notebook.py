@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from npgen.config import Config
-from npgen.figures import distances_to_show, grid, image_id_map, png_bytes
-from npgen.trace import Samples
+from npgen.figures import grid, image_colours, png_bytes
 
 # A run shows so many samples at most.
 SHOWN = 64
@@ -26,33 +25,45 @@ FIGURE = """<figure style="margin:0"><img alt="{name}" src="data:image/png;base6
 <figcaption style="font-size:smaller;opacity:.75">{name}</figcaption></figure>"""
 
 
-def samples_png(samples: Samples) -> bytes | None:
-    """Picture samples: one large beside its maps, or several as a grid.
+def samples_png(pictures: Mapping[str, Image.Image], provenance: Mapping[str, Any]) -> bytes | None:
+    """Join pictures of one height side by side.
 
     Parameters
     ----------
-    samples
-        n samples, of which the first 64 are shown.
+    pictures
+        Pictures by name, as `sample_maps` and `sample_sheets` return them.
+    provenance
+        What made the samples, JSON-able.
 
     Returns
     -------
     bytes or None
-        A PNG that carries `samples.provenance()`; None if there are no samples.
+        A PNG file that carries the provenance; None if there are no pictures.
     """
-    pictures = _pictures(samples)
     if not pictures:
         return None
-    sheet = np.concatenate([np.asarray(picture) for picture in pictures.values()], axis=1)  # all of one height
-    return png_bytes(Image.fromarray(sheet), samples)
+    sheet = np.concatenate([np.asarray(picture) for picture in pictures.values()], axis=1)
+    return png_bytes(Image.fromarray(sheet), provenance)
 
 
-def samples_html(samples: Samples) -> str:
+def samples_html(
+    pictures: Mapping[str, Image.Image],
+    run: Mapping[str, object],
+    settings: Mapping[str, object],
+    provenance: Mapping[str, Any],
+) -> str:
     """Describe samples in HTML: their pictures, embedded, and tables of the run and its settings.
 
     Parameters
     ----------
-    samples
-        n samples, of which the first 64 are shown.
+    pictures
+        Pictures by name, as `sample_maps` and `sample_sheets` return them.
+    run
+        What the run is, for a table of two columns.
+    settings
+        All settings, for a table that opens on demand.
+    provenance
+        What made the samples, JSON-able: goes into the pictures.
 
     Returns
     -------
@@ -60,22 +71,74 @@ def samples_html(samples: Samples) -> str:
         A fragment that refers to nothing outside itself.
     """
     figures = [
-        FIGURE.format(name=escape(name), data=base64.b64encode(png_bytes(picture, samples)).decode("ascii"))
-        for name, picture in _pictures(samples).items()
+        FIGURE.format(name=escape(name), data=base64.b64encode(png_bytes(picture, provenance)).decode("ascii"))
+        for name, picture in pictures.items()
     ]
-    defaults, settings = Config().to_json(), samples.config.to_json()
-    changed = {name: value for name, value in settings.items() if value != defaults[name]}
-    height, width, channels = samples.images.shape[1:]
-    run = {
-        "samples": f"{len(samples):,} of {height}×{width}×{channels}, the first is number {samples.first}",
-        "model": samples.model,
-        "seed": samples.seed,
-        "corpus": f"{samples.corpus_name} ({samples.corpus_hash[:16]})",
-        "encoder": "none" if samples.encoder_id is None else samples.encoder_id[:16],
-        "settings": ", ".join(f"{name} {value}" for name, value in changed.items()) or "the defaults",
-    }
     details = f"<details><summary>all settings</summary>{_table(settings)}</details>"
     return f"<div>{PARTS.format(''.join(figures))}{_table(run)}{details}</div>"
+
+
+def sample_maps(
+    number: int,
+    images: NDArray[np.uint8],
+    image_ids: NDArray[np.int32],
+    pool_sizes: NDArray[np.int32],
+    distances: NDArray[np.float64],
+    unit: str,
+) -> dict[str, Image.Image]:
+    """Show one sample large beside its maps.
+
+    Parameters
+    ----------
+    number
+        The sample's index in its run.
+    images
+        (1, H, W, C) uint8.
+    image_ids, pool_sizes, distances
+        (1, H, W): source image, pool size and distance of each pixel.
+    unit
+        Unit of the distances, as a caption names it.
+
+    Returns
+    -------
+    dict
+        Pictures of one size by their captions.
+    """
+    scale = max(1, LARGE // max(images.shape[1:3]))
+    drawn = pool_sizes > 0
+    maps = {
+        f"sample {number}": images,
+        "image-ID map": image_colours(image_ids),
+        f"pool size, 1 to {pool_sizes.max():,}, logarithmic": _scaled(np.log(np.maximum(pool_sizes, 1)), drawn),
+        f"distance, 0 to {distances.max():.3g} {unit}": _scaled(distances, drawn),
+    }
+    return {name: grid(picture, 1, scale) for name, picture in maps.items()}
+
+
+def sample_sheets(images: NDArray[np.uint8], image_ids: NDArray[np.int32]) -> dict[str, Image.Image]:
+    """Show several samples, and the source image of each of their pixels.
+
+    Parameters
+    ----------
+    images
+        (n, H, W, C) uint8, of which the first 64 are shown.
+    image_ids
+        (n, H, W) source image of each pixel.
+
+    Returns
+    -------
+    dict
+        Pictures of one size by their captions.
+    """
+    n, (height, width) = len(images), images.shape[1:3]
+    shown = images[:SHOWN]
+    columns = int(np.ceil(np.sqrt(len(shown))))
+    scale = max(1, SHEET // (columns * max(height, width)))
+    name = "samples" if n <= SHOWN else f"the first {SHOWN} of {n:,} samples"
+    return {
+        name: grid(shown, columns, scale),
+        "image-ID maps": grid(image_colours(image_ids[:SHOWN]), columns, scale),
+    }
 
 
 def _table(rows: Mapping[str, object]) -> str:
@@ -84,31 +147,6 @@ def _table(rows: Mapping[str, object]) -> str:
         for name, value in rows.items()
     )
     return f"<table>{''.join(cells)}</table>"
-
-
-def _pictures(samples: Samples) -> dict[str, Image.Image]:
-    if len(samples) == 0:
-        return {}
-    height, width = samples.images.shape[1:3]
-    if len(samples) == 1:
-        scale = max(1, LARGE // max(height, width))
-        pools, (distances, unit) = samples.trace.pool_size, distances_to_show(samples)
-        drawn = pools > 0
-        maps = {
-            f"sample {samples.first}": samples.images,
-            "image-ID map": image_id_map(samples),
-            f"pool size, 1 to {pools.max():,}, logarithmic": _scaled(np.log(np.maximum(pools, 1)), drawn),
-            f"distance, 0 to {distances.max():.3g} {unit}": _scaled(distances, drawn),
-        }
-        return {name: grid(picture, 1, scale) for name, picture in maps.items()}
-    shown = samples[:SHOWN]
-    columns = int(np.ceil(np.sqrt(len(shown))))
-    scale = max(1, SHEET // (columns * max(height, width)))
-    which = "samples" if len(shown) == len(samples) else f"the first {SHOWN} of {len(samples):,} samples"
-    return {
-        which: grid(shown.images, columns, scale),
-        "image-ID maps": grid(image_id_map(shown), columns, scale),
-    }
 
 
 def _scaled(values: NDArray[np.floating], drawn: NDArray[np.bool_]) -> NDArray[np.uint8]:

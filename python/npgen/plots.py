@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -21,9 +21,6 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from npgen.files import write_bytes
 from npgen.provenance import KEY, provenance_text
 from npgen.tables import Row
-
-if TYPE_CHECKING:
-    from npgen.sweep import Sweep
 
 # Okabe and Ito's colours that stay apart for colour-blind eyes; yellow and light blue are left out, too pale for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
@@ -68,29 +65,30 @@ NAMES = {
 Group = tuple[str, list[Row]]
 
 
-def save_plots(result: Sweep, folder: Path) -> None:
+def save_plots(axes: Sequence[str], rows: Sequence[Row], base: Row, facts: Mapping[str, Any], folder: Path) -> None:
     """Draw a sweep: what each axis changes, and the frontier of quality and recombination.
 
     Parameters
     ----------
-    result
-        The sweep.
+    axes, rows, base, facts
+        As `npgen.Sweep` has them.
     folder
         Where the files go: `<axis>.png` and `.svg` for each axis with two or more values, `frontier.png` and `.svg`
         if there are scores. Those of an earlier grid are removed.
     """
     figures: dict[str, Figure] = {}
     with matplotlib.rc_context(STYLE):
-        for axis in result.axes:
-            groups = _groups(result, axis)
+        for axis in axes:
+            groups = _groups(axes, rows, axis)
             if groups:
-                figures[axis] = _axis_figure(axis, groups, result.base[axis])
-        if len(result.rows) > 1 and all(row.get("inception_score_over_heldout") is not None for row in result.rows):
-            figures["frontier"] = _frontier(result)
+                figures[axis] = _axis_figure(axis, groups, base[axis])
+        if len(rows) > 1 and all(row.get("inception_score_over_heldout") is not None for row in rows):
+            figures["frontier"] = _frontier(axes, rows, base, facts["product"])
+        provenance = provenance_text(_provenance(axes, rows, facts))
         for name, figure in figures.items():
-            save_figure(figure, folder / f"{name}.png", {"Software": None, KEY: provenance_text(_provenance(result))})
+            save_figure(figure, folder / f"{name}.png", {"Software": None, KEY: provenance})
             save_figure(figure, folder / f"{name}.svg", {"Date": None})
-    for name in {*NAMES, *result.facts["config"], "frontier"} - set(figures):  # plots of an earlier grid
+    for name in {*NAMES, *facts["config"], "frontier"} - set(figures):  # plots of an earlier grid
         (folder / f"{name}.png").unlink(missing_ok=True)
         (folder / f"{name}.svg").unlink(missing_ok=True)
 
@@ -102,24 +100,24 @@ def save_figure(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
     write_bytes(path, data.getvalue())
 
 
-def _provenance(result: Sweep) -> dict[str, Any]:
+def _provenance(axes: Sequence[str], rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a plot was made of, under the names that pictures of runs use, and the grid."""
-    facts = {key: result.facts[key] for key in ("model", "config", "seed", "n", "encoder")}
-    corpus = {"name": result.facts["corpus_name"], "hash": result.facts["corpus"]}
-    grid = {axis: list(dict.fromkeys(row[axis] for row in result.rows)) for axis in result.axes}
-    return {"npgen": version("npgen"), **facts, "corpus": corpus, "grid": grid}
+    run = {key: facts[key] for key in ("model", "config", "seed", "n", "encoder")}
+    corpus = {"name": facts["corpus_name"], "hash": facts["corpus"]}
+    grid = {axis: list(dict.fromkeys(row[axis] for row in rows)) for axis in axes}
+    return {"npgen": version("npgen"), **run, "corpus": corpus, "grid": grid}
 
 
-def _groups(result: Sweep, axis: str) -> list[Group]:
+def _groups(axes: Sequence[str], rows: Sequence[Row], axis: str) -> list[Group]:
     """Group rows by all axes but one; groups of a single row show nothing and are left out."""
-    others = [other for other in result.axes if other != axis]
+    others = [other for other in axes if other != axis]
     groups: dict[str, list[Row]] = {}
-    for row in result.rows:
+    for row in rows:
         groups.setdefault(", ".join(f"{other} {_text(row[other])}" for other in others), []).append(row)
-    if all(_is_number(row[axis]) for row in result.rows):
-        for rows in groups.values():
-            rows.sort(key=lambda row: float(row[axis]))
-    return [(name, rows) for name, rows in groups.items() if len(rows) > 1]
+    if all(_is_number(row[axis]) for row in rows):
+        for group in groups.values():
+            group.sort(key=lambda row: float(row[axis]))
+    return [(name, group) for name, group in groups.items() if len(group) > 1]
 
 
 def _axis_figure(axis: str, groups: list[Group], base: Any) -> Figure:
@@ -266,7 +264,7 @@ def _draw_seconds(panel: _Panel) -> None:
     panel.from_zero()
 
 
-def _frontier(result: Sweep) -> Figure:
+def _frontier(names: Sequence[str], rows: Sequence[Row], base: Row, product: bool) -> Figure:
     """Draw quality against recombination; rows of a group are joined, and labelled by what changes along them."""
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -274,33 +272,33 @@ def _frontier(result: Sweep) -> Figure:
     axes.set_xlabel("image-ID entropy, nats")
     axes.set_ylabel("Inception Score / held-out")
     placed: list[tuple[Row, str, str]] = []
-    series = _series(result)
-    base = next((row for row in result.rows if all(row[axis] == result.base[axis] for axis in result.axes)), None)
-    for k, (name, axis, rows) in enumerate(series):
+    series = _series(names, rows, product)
+    centre = next((row for row in rows if all(row[axis] == base[axis] for axis in names)), None)
+    for k, (name, axis, line) in enumerate(series):
         colour = _colour(k, len(series))
-        x, y = ([row[key] for row in rows] for key in ("image_id_entropy", "inception_score_over_heldout"))
+        x, y = ([row[key] for row in line] for key in ("image_id_entropy", "inception_score_over_heldout"))
         axes.plot(x, y, color=colour, marker=_marker(k), linewidth=0.7, label=name)
-        placed += [(row, _text(row[axis]), colour) for row in rows if row is not base or len(series) == 1]
-    if base is not None:
-        point = base["image_id_entropy"], base["inception_score_over_heldout"]
+        placed += [(row, _text(row[axis]), colour) for row in line if row is not centre or len(series) == 1]
+    if centre is not None:
+        point = centre["image_id_entropy"], centre["inception_score_over_heldout"]
         axes.plot(*point, "*", color="black", markersize=7, linestyle="none", label="base, 95 % interval", zorder=3)
-        bars = spread([base], "inception_score_over_heldout"), spread([base], "image_id_entropy")
+        bars = spread([centre], "inception_score_over_heldout"), spread([centre], "image_id_entropy")
         axes.errorbar(*point, *bars, color=GREY, elinewidth=0.7, capsize=1.5, zorder=0)
     axes.margins(0.1)
-    title = f"along the lines: {NAMES.get(series[0][1], series[0][1])}" if result.facts["product"] else None
+    title = f"along the lines: {NAMES.get(series[0][1], series[0][1])}" if product else None
     figure.legend(loc="outside upper left", ncols=2, handlelength=1.6, columnspacing=1, title=title)
     figure.draw_without_rendering()
     _place_labels(axes, placed)
     return figure
 
 
-def _series(result: Sweep) -> list[tuple[str, str, list[Row]]]:
+def _series(axes: Sequence[str], rows: Sequence[Row], product: bool) -> list[tuple[str, str, list[Row]]]:
     """List the frontier's lines: name, the axis that changes along it, rows."""
-    if not result.facts["product"]:
-        return [(NAMES.get(axis, axis), axis, rows) for axis in result.axes for _, rows in _groups(result, axis)]
-    axis = max(result.axes, key=lambda axis: len({_text(row[axis]) for row in result.rows}))
-    groups = _groups(result, axis) or [("", list(result.rows))]
-    return [(name or NAMES.get(axis, axis), axis, rows) for name, rows in groups]
+    if not product:
+        return [(NAMES.get(axis, axis), axis, group) for axis in axes for _, group in _groups(axes, rows, axis)]
+    axis = max(axes, key=lambda axis: len({_text(row[axis]) for row in rows}))
+    groups = _groups(axes, rows, axis) or [("", list(rows))]
+    return [(name or NAMES.get(axis, axis), axis, group) for name, group in groups]
 
 
 def _place_labels(axes: Axes, labels: list[tuple[Row, str, str]]) -> None:

@@ -183,7 +183,7 @@ def sweep(
             _save_tables(result, folder)
     from npgen.plots import save_plots
 
-    save_plots(result, folder)
+    save_plots(result.axes, result.rows, result.base, result.facts, folder)
     return result
 
 

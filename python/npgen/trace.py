@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from npgen.errors import check_type, check_whole, invalid
 from npgen.files import new_folder
 from npgen.shards import FORMAT, TOKEN_VERSION, VERSION, ArrayForm, read_arrays, read_manifest, write_shards
 from npgen.validate import check_name
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # Samples in one shard of a run folder.
 SHARD = 1024
@@ -200,12 +203,36 @@ class Samples:
     def _repr_png_(self) -> bytes | None:
         from npgen.notebook import samples_png
 
-        return samples_png(self)
+        return samples_png(self._pictures(), self.provenance())
 
     def _repr_html_(self) -> str:
         from npgen.notebook import samples_html
 
-        return samples_html(self)
+        return samples_html(self._pictures(), self._run_table(), self.config.to_json(), self.provenance())
+
+    def _pictures(self) -> dict[str, Image.Image]:
+        from npgen.notebook import sample_maps, sample_sheets
+
+        if len(self) == 0:
+            return {}
+        if len(self) > 1:
+            return sample_sheets(self.images, self.trace.image_id)
+        distances, unit = distances_to_show(self)
+        return sample_maps(self.first, self.images, self.trace.image_id, self.trace.pool_size, distances, unit)
+
+    def _run_table(self) -> dict[str, str]:
+        """Describe the run in words, for a table of two columns."""
+        defaults = Config().to_json()
+        changed = {name: value for name, value in self.config.to_json().items() if value != defaults[name]}
+        height, width, channels = self.images.shape[1:]
+        return {
+            "samples": f"{len(self):,} of {height}×{width}×{channels}, the first is number {self.first}",
+            "model": self.model,
+            "seed": str(self.seed),
+            "corpus": f"{self.corpus_name} ({self.corpus_hash[:16]})",
+            "encoder": "none" if self.encoder_id is None else self.encoder_id[:16],
+            "settings": ", ".join(f"{name} {value}" for name, value in changed.items()) or "the defaults",
+        }
 
     def __getitem__(self, part: slice) -> Samples:
         """Return consecutive samples as views: writing to them writes to these."""
@@ -329,6 +356,16 @@ class Samples:
         """
         with new_folder(path) as folder:
             write_run(self, folder)
+
+
+def distances_to_show(samples: Samples) -> tuple[NDArray[np.float64], str]:
+    """Return distances (n, H, W) in a unit that people can read, and its name.
+
+    For pixels: the square root of the trace's distance, the weighted root mean square difference of two windows in
+    grey levels. For tokens: the share of the compared bits that differ, 0 to 1.
+    """
+    distances = samples.trace.distance.astype(np.float64)
+    return (np.sqrt(distances), "grey levels") if samples.codes is None else (distances, "of the bits compared")
 
 
 def check_samples(samples: Samples, corpus: Corpus) -> None:

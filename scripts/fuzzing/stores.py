@@ -78,7 +78,7 @@ def make_stores(folder: Path) -> Files:
         for name, suffix in (("a", "png"), ("b", "bmp"), ("c", "gif"), ("d", "jpg"), ("e", "tif"), ("f", "webp")):
             Path(f"photos/{name}").mkdir(parents=True)
             Image.fromarray(images[0, :, :, 0]).save(f"photos/{name}/0.{suffix}")
-        Path("picture.png").write_bytes(png_bytes(Image.fromarray(images[0, :, :, 0]), samples))
+        Path("picture.png").write_bytes(png_bytes(Image.fromarray(images[0, :, :, 0]), samples.provenance()))
         return {str(path): path.read_bytes() for path in sorted(Path().rglob("*")) if path.is_file()}
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
 from npgen.entropy import WINDOW, entropy_map
-from npgen.figures import distances_to_show, image_colours
+from npgen.figures import image_colours
 from npgen.order import drawn_order
-from npgen.trace import Samples
+from npgen.trace import Samples, distances_to_show
 from npgen.tracing.canvas import (
     LEGEND,
     NOTHING,
