@@ -173,12 +173,12 @@ def compare_twins(
         for gamma in bar:
             losses = [_losses(_sampled(store, gamma, codes[fit], cells[fit], flip), truth[fit]) for flip in FLIPS]
             best = FLIPS[int(np.argmin([loss.mean() for loss in losses]))]
-            twins = [
+            networks = [
                 _twin(store, dataclasses.replace(recipe or TwinRecipe(), kind=kind, gamma=gamma), device)
                 for kind in kinds
             ]
-            trained += [twin.facts for twin in twins]
-            answers = [twin.probabilities(codes[test], cells[test]) for twin in twins]
+            trained += [twin.facts for twin in networks]
+            answers = [twin.probabilities(codes[test], cells[test]) for twin in networks]
             for flip in dict.fromkeys((Config().flip, best)):
                 looked_up = _sampled(store, gamma, codes[test], cells[test], flip)
                 for kind, answer in zip(kinds, answers, strict=True):
