@@ -183,12 +183,12 @@ def train_autoencoder(
     def begin() -> _Training:
         return _Training(corpus, recipe, resolve_device(device))
 
-    def finish(training: _Training) -> Autoencoder:
-        autoencoder = training.autoencoder(device)
+    def finish(trained: _Training) -> Autoencoder:
+        autoencoder = trained.autoencoder(device)
         if corpus.heldout is not None:
             autoencoder.metadata["psnr"] = reconstruction_psnr(autoencoder, corpus.heldout.images)
         autoencoder.save(out)
-        write_story(out, autoencoder.id, training, autoencoder.metadata)
+        write_story(out, autoencoder.id, trained, autoencoder.metadata)
         return autoencoder
 
     return train_to_file(out, reopen, begin, finish, resume=resume, progress=progress)

@@ -84,8 +84,8 @@ def train_diffusion(
     def begin() -> _Training:
         return _Training(corpus, recipe, resolve_device(device))
 
-    def finish(training: _Training) -> DiffusionNetwork:
-        training.network_kept().save(out)
+    def finish(trained: _Training) -> DiffusionNetwork:
+        trained.network_kept().save(out)
         return DiffusionNetwork.load(out)  # whose layout in memory, and so the last bits of what it says, are a file's
 
     return train_to_file(out, reopen, begin, finish, resume=resume, progress=progress)

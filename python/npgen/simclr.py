@@ -172,13 +172,13 @@ def train_encoder(
     def begin() -> _Training:
         return _Training(corpus, recipe, resolve_device(device))
 
-    def finish(training: _Training) -> Encoder:
-        encoder = training.encoder(device, progress)
+    def finish(trained: _Training) -> Encoder:
+        encoder = trained.encoder(device, progress)
         if corpus.labels is not None and corpus.heldout is not None and corpus.heldout.labels is not None:
             accuracy = knn_accuracy(encoder, corpus, corpus.heldout.images, corpus.heldout.labels)
             encoder.metadata["accuracy"] = {str(side): share for side, share in accuracy.items()}
         encoder.save(out)
-        write_story(out, encoder.id, training, encoder.metadata)
+        write_story(out, encoder.id, trained, encoder.metadata)
         return encoder
 
     return train_to_file(out, reopen, begin, finish, resume=resume, progress=progress)
