@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 import npgen
-from npgen.bench_task import Task
-from npgen.bench_worker import measure_model
 from npgen.config import find_model
-from npgen.encoder import load_encoder
-from npgen.stages import Run
+from npgen.encoders.encoder import load_encoder
+from npgen.sampling.pixel_run import Run
+from npgen_bench.task import Task
+from npgen_bench.worker import measure_model
 
 
 def work(corpus: npgen.Corpus, model: str, config: npgen.Config, width: int) -> dict[str, float]:

@@ -32,9 +32,10 @@ import numpy as np
 from PIL import Image
 from safetensors import safe_open
 
-from npgen.corpus import Corpus, load_corpus
+from npgen.corpus.names import load_corpus
+from npgen.corpus.store import Corpus
 from npgen.errors import invalid
-from npgen.files import read_json, sha256_file
+from npgen.storage.files import read_json, sha256_file
 
 COMMANDS = ("generate", "train", "embed", "evaluate")
 CALLERS = ("python", "notebook")

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from npgen import npy
-from npgen.corpus import Corpus, load_corpus, seal_corpus
+from npgen.corpus.names import load_corpus
+from npgen.corpus.store import Corpus, seal_corpus
 from npgen.errors import invalid
-from npgen.files import new_folder
+from npgen.storage import npy
+from npgen.storage.files import new_folder
 
 CHUNK = 1024
 # Shortest side of a crop, as a share of the image's; and how far brightness goes from 1.

@@ -31,8 +31,8 @@ def work(arguments: argparse.Namespace) -> None:
     import torch.distributed  # noqa: F401 (seconds that say nothing of a run)
 
     import npgen
-    from npgen.library import SharedLibrary
-    from npgen.ranks import TorchRanks
+    from npgen.runtime.ranks import TorchRanks
+    from npgen.sampling.library import SharedLibrary
 
     spent = {"seconds": 0.0, "bytes": 0, "exchanges": 0, "searches": 0}
     exchange, nearest = TorchRanks.exchange, SharedLibrary.nearest

@@ -30,9 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from npgen.errors import invalid
-from npgen.files import sha256_file
-from npgen.runs import LOCK
-from npgen.shards import MANIFEST
+from npgen.runs.folder import LOCK
+from npgen.runs.shards import MANIFEST
+from npgen.storage.files import sha256_file
 
 # How often the folder is looked at, in seconds.
 LOOK = 0.002

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import corpora
 import pytest
 
-import corpora
 import npgen
 
 

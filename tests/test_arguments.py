@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import npgen
+from npgen.encoders.recipe import Recipe
 from npgen.errors import check_type, check_whole
-from npgen.recipe import Recipe
 
 CONFIG = npgen.Config(window=5, shortlist=5)
 SAMPLES = "samples must be of type Samples, got str"

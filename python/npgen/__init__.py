@@ -8,31 +8,29 @@ been chosen, and corpus and trace give the image back byte for byte.
 
 from importlib.metadata import version
 
-from npgen.ablate import Ablation, ablate
-from npgen.autoencoder import Autoencoder, load_autoencoder
 from npgen.config import Config
-from npgen.corpus import Corpus, load_corpus
-from npgen.data import BuildOptions, build_corpus
-from npgen.denoising import Denoised, denoise
-from npgen.embed import embed
-from npgen.encoder import Encoder, load_encoder
-from npgen.entropy import Entropies, entropy, entropy_map
-from npgen.evaluate import Evaluation, evaluate
-from npgen.explain import Explainer, Explanation, explain
-from npgen.filling import FillOrder, Pool, candidate_pool, fill_order
-from npgen.gamma_study import GammaStudy, gamma_study
-from npgen.generate import generate
-from npgen.networks import Network, NetworkRequest, register_network
-from npgen.partwhole import PartWhole, part_whole
-from npgen.pixels import PixelEncoder
-from npgen.provenance import read_provenance
-from npgen.report import ReportFile, report
-from npgen.score_runs import ScoreSamples, load_score_samples
-from npgen.scores import score_generate
-from npgen.sweep import Sweep, sweep
-from npgen.tokens import Tokens, encode_tokens, load_tokens
-from npgen.trace import Samples, Trace, load_samples
-from npgen.verification import Difference, RunReport, verify_run
+from npgen.corpus import BuildOptions, Corpus, build_corpus, load_corpus
+from npgen.els import Denoised, ScoreSamples, denoise, load_score_samples, score_generate
+from npgen.encoders import Encoder, PixelEncoder, embed, load_encoder
+from npgen.evaluation import (
+    Entropies,
+    Evaluation,
+    Network,
+    NetworkRequest,
+    PartWhole,
+    entropy,
+    entropy_map,
+    evaluate,
+    part_whole,
+    register_network,
+)
+from npgen.inspection import Difference, Explainer, Explanation, RunReport, explain, verify_run
+from npgen.output import read_provenance
+from npgen.reports import ReportFile, report
+from npgen.runs import Samples, Trace, load_samples
+from npgen.sampling import FillOrder, Pool, candidate_pool, fill_order, generate
+from npgen.studies import Ablation, GammaStudy, Sweep, ablate, gamma_study, sweep
+from npgen.tokens import Autoencoder, Tokens, encode_tokens, load_autoencoder, load_tokens
 
 __version__ = version("npgen")
 

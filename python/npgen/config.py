@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from npgen.errors import invalid
+from npgen.errors import _is_whole, invalid
 
 Candidates = Literal["best", "all"]
 Semantic = Literal["topk", "threshold"]
@@ -338,18 +337,6 @@ class Config:
             if name not in names:
                 raise invalid("config", "made of " + ", ".join(names), name)
         return cls(**values)
-
-
-def known_rect(shape: tuple[int, int], rect: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-    """Make the mask (H, W) of which just the rectangle (y, x, height, width) is true."""
-    y, x, height, width = rect
-    known = np.zeros(shape, np.bool_)
-    known[y : y + height, x : x + width] = True
-    return known
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _pair(name: str, meaning: str, value: Any) -> tuple[int, int]:

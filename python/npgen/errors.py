@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 
+import numpy as np
+
 # More than machines have; a number that was meant for something else must not exhaust one.
 MOST_THREADS = 1024
 
@@ -103,3 +105,30 @@ def check_type(parameter: str, got: object, *kinds: type) -> None:
     if not isinstance(got, kinds):
         names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
         raise TypeError(f"{parameter} must be of type {names}, got {type(got).__name__}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def check_name(name: str) -> None:
+    """Check that a corpus can go by a name.
+
+    Parameters
+    ----------
+    name
+        Must be one path component: named corpora are folders.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    check_type("name", name, str)
+    if not name or name in (".", "..") or any(sign in name for sign in "/\\\0") or not _is_text(name):
+        raise invalid("name", "one path component", name)
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a string can be written: half of a surrogate pair can't."""
+    return name.encode("utf-8", "ignore").decode("utf-8") == name

@@ -17,11 +17,12 @@ from fuzzing.core_calls import core_functions
 from fuzzing.mutations import NUMBERS, TEXTS
 from fuzzing.stores import CONFIG, MODELS, NETWORK, command, make_autoencoder, make_encoder
 from fuzzing.valid import Function, canvas_arguments, denoise_arguments, make_corpus, make_tokens, plain
-from npgen.architecture import Architecture
-from npgen.autoencoder import TokenArchitecture
-from npgen.autoencoder_training import AutoencoderRecipe
-from npgen.recipe import Recipe
-from npgen.twins import TwinRecipe
+from npgen.encoders.recipe import Recipe
+from npgen.nn.architecture import Architecture
+from npgen.runs import TRACE_DTYPES
+from npgen.tokens.autoencoder import TokenArchitecture
+from npgen.tokens.autoencoder_training import AutoencoderRecipe
+from npgen.tokens.twins import TwinRecipe
 
 # What is asked for is done: these numbers decide how long it takes, and how many threads wait for it.
 WORK = {"n": 6, "repeats": 6, "sweeps": 6, "count": 6, "threads": 2}
@@ -104,7 +105,7 @@ def _saved(path: Any) -> None:
     npgen.load_samples(path).replay(make_corpus())
 
 
-_FIELDS = ("images", "anchor", "fallbacks", "queries", "config", "seed", "first", "model", *npgen.trace.TRACE_DTYPES)
+_FIELDS = ("images", "anchor", "fallbacks", "queries", "config", "seed", "first", "model", *TRACE_DTYPES)
 _USES: tuple[Callable[..., Any], ...] = (npgen.entropy, npgen.part_whole, npgen.Samples.replay, npgen.Explainer)
 
 
@@ -113,7 +114,7 @@ def _altered(field: str) -> Function:
 
     def use(function: Callable[..., Any], value: Any) -> None:
         samples = _samples("full")
-        if field in npgen.trace.TRACE_DTYPES:
+        if field in TRACE_DTYPES:
             value, name = dataclasses.replace(samples.trace, **{field: value}), "trace"
         else:
             name = field
@@ -121,7 +122,7 @@ def _altered(field: str) -> Function:
 
     def valid() -> Any:
         samples = _samples("full")
-        value = getattr(samples.trace if field in npgen.trace.TRACE_DTYPES else samples, field)
+        value = getattr(samples.trace if field in TRACE_DTYPES else samples, field)
         return value.copy() if isinstance(value, np.ndarray) else value
 
     return 2, lambda random: functools.partial(use, random.choice(_USES)), lambda random: {"value": valid()}

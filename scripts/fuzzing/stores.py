@@ -23,17 +23,20 @@ from typer.testing import CliRunner
 
 import npgen
 from fuzzing.mutations import Files, Odd, mutated
-from npgen import files, runs, simclr, verify
-from npgen.architecture import Architecture
-from npgen.autoencoder import TokenArchitecture
-from npgen.classifier import ClassifierRecipe, load_classifier
 from npgen.cli import app
-from npgen.embed import kept_keys
-from npgen.features import corpus_outputs
-from npgen.figures import png_bytes
-from npgen.imported import import_encoder
-from npgen.manifest import corpus_hash
-from npgen.recipe import Recipe
+from npgen.corpus import verify
+from npgen.corpus.manifest import corpus_hash
+from npgen.encoders import simclr
+from npgen.encoders.imported import import_encoder
+from npgen.encoders.keys import kept_keys
+from npgen.encoders.recipe import Recipe
+from npgen.evaluation.classifier import ClassifierRecipe, load_classifier
+from npgen.evaluation.features import corpus_outputs
+from npgen.nn.architecture import Architecture
+from npgen.output.pictures import png_bytes
+from npgen.runs import folder as runs
+from npgen.storage import files
+from npgen.tokens.autoencoder import TokenArchitecture
 
 CONFIG = npgen.Config(window=3, locality=1, shortlist=4, seed_size=2, k_min=2, quota=4)
 MODELS = {"full": CONFIG, "class": dataclasses.replace(CONFIG, sweeps=1), "texture": CONFIG}

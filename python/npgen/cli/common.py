@@ -12,7 +12,7 @@ import typer
 
 from npgen.config import Config
 from npgen.errors import invalid
-from npgen.files import parse_json, read_json
+from npgen.storage import parse_json, read_json
 
 app = typer.Typer(
     help="White-box image generation: every pixel is a copy of a known pixel of a known image.",

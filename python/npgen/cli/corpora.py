@@ -33,7 +33,7 @@ def corpus_build(
     quiet: Quiet = False,
 ) -> None:
     """Make a corpus of images."""
-    from npgen.data import BuildOptions, build_corpus
+    from npgen.corpus import BuildOptions, build_corpus
 
     options = BuildOptions(
         root=root,
@@ -54,8 +54,7 @@ def corpus_build(
 @complain
 def corpus_info(corpus: CorpusName) -> None:
     """Describe a corpus, and verify it byte by byte."""
-    from npgen.corpus import load_corpus
-    from npgen.verify import CorpusReport, verify_corpus
+    from npgen.corpus import CorpusReport, load_corpus, verify_corpus
 
     opened = load_corpus(corpus)
     assert opened.path is not None

@@ -24,8 +24,8 @@ from npgen.cli.common import (
     recipe_from,
 )
 from npgen.cli.making import PICTURED
+from npgen.els import RELEASED
 from npgen.errors import invalid
-from npgen.schedules import RELEASED
 
 # What `npgen els CORPUS` does.
 DEFAULT = "generate"
@@ -93,12 +93,10 @@ def els(
     """
     import numpy as np
 
-    from npgen import npy
-    from npgen.corpus import load_corpus
-    from npgen.denoising import resized
-    from npgen.figures import grid
-    from npgen.files import write_bytes
-    from npgen.scores import score_generate
+    from npgen.corpus import load_corpus, resized
+    from npgen.els import score_generate
+    from npgen.output import grid
+    from npgen.storage import npy, write_bytes
 
     source = load_corpus(corpus)
     if size is not None:
@@ -169,10 +167,9 @@ def compare(
 
     Trains the network first, unless one is given. Everything is kept: the same command goes on after an interruption.
     """
-    from npgen.corpus import load_corpus
-    from npgen.denoising import MACHINES, resized
-    from npgen.diffusion import DiffusionRecipe
-    from npgen.els_compare import els_compare
+    from npgen.corpus import load_corpus, resized
+    from npgen.els import MACHINES, diffusion
+    from npgen.studies import els_compare
 
     source = load_corpus(corpus)
     if size is not None:
@@ -187,7 +184,7 @@ def compare(
         MACHINES if machines is None else machines.split(","),
         _sides(windows),
         network=network,
-        recipe=None if network is not None else DiffusionRecipe.from_json(values),
+        recipe=None if network is not None else diffusion.DiffusionRecipe.from_json(values),
         steps=steps,
         network_steps=network_steps,
         seed=seed,
@@ -218,8 +215,7 @@ def table(
 ) -> None:
     """Score several runs of one corpus beside real images, in one table: as many samples of each as the fewest have."""
     from npgen.cli.measuring import run_and_corpora
-    from npgen.evaluate import evaluate
-    from npgen.evaluation import novelty_table
+    from npgen.evaluation import evaluate, novelty_table
 
     loaded = [run_and_corpora(run, corpus, heldout) for run in runs]
     fewest = min(len(samples) for samples, _, _ in loaded)
@@ -256,16 +252,14 @@ def calibrate(
     quiet: Quiet = False,
 ) -> None:
     """Choose a machine's windows by a network: those whose scores are most like its own. For --windows."""
-    from npgen.corpus import load_corpus
-    from npgen.denoising import resized
-    from npgen.diffusion import DiffusionNetwork
-    from npgen.els_calibrate import calibrate_windows
+    from npgen.corpus import load_corpus, resized
+    from npgen.els import calibrate_windows, diffusion
 
     source = load_corpus(corpus)
     if size is not None:
         source = resized(source, size)
     calibration = calibrate_windows(
-        DiffusionNetwork.load(network),
+        diffusion.DiffusionNetwork.load(network),
         source,
         n,
         machine,

@@ -38,15 +38,14 @@ def encoder_train(
 ) -> None:
     """Train a SimCLR encoder on a corpus; the corpus uses it from then on."""
     from npgen.corpus import load_corpus
-    from npgen.recipe import Recipe
-    from npgen.simclr import train_encoder
+    from npgen.encoders import Recipe, simclr
 
     source = load_corpus(corpus)
     assert source.path is not None
     values = recipe_from(recipe, Recipe.for_corpus(source).to_json(), {"batch_size": batch_size, "seed": seed})
     chosen = Recipe.from_json(values).lasting(epochs, masked_epochs)
     target = out or source.path / "encoder.safetensors"
-    encoder = train_encoder(source, target, chosen, device, resume, progress=not quiet)
+    encoder = simclr.train_encoder(source, target, chosen, device, resume, progress=not quiet)
     typer.echo(f"{encoder!r}")
     for square, accuracy in (encoder.metadata.get("accuracy") or {}).items():
         typer.echo(f"20-NN accuracy, known square {square}: {accuracy:.4f}")
@@ -75,8 +74,8 @@ def encoder_import(
 ) -> None:
     """Make an encoder of a public SimCLR checkpoint. To it, unknown pixels are of the normalisation's mean."""
     from npgen.corpus import load_corpus
-    from npgen.files import refuse_existing
-    from npgen.imported import Normalisation, import_encoder
+    from npgen.encoders import Normalisation, import_encoder
+    from npgen.storage import refuse_existing
 
     source = load_corpus(corpus) if corpus is not None else None
     target = out or (source.path / "encoder.safetensors" if source is not None and source.path is not None else None)
@@ -123,8 +122,7 @@ def encoder_check(
 ) -> None:
     """Measure how often the 20 nearest images of a partial canvas vote for its class."""
     from npgen.corpus import load_corpus
-    from npgen.encoder import load_encoder
-    from npgen.neighbours import knn_accuracy
+    from npgen.encoders import knn_accuracy, load_encoder
 
     source = load_corpus(corpus)
     apart = load_corpus(heldout) if heldout is not None else source.heldout

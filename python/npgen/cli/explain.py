@@ -21,9 +21,9 @@ def explain(
 ) -> None:
     """Show what could have been copied to a pixel, as things stood when it was drawn."""
     from npgen.corpus import load_corpus
-    from npgen.explain import explain as open_pool
-    from npgen.tables import Column, markdown_table, number
-    from npgen.trace import load_samples
+    from npgen.inspection import explain as open_pool
+    from npgen.output import Column, markdown_table, number
+    from npgen.runs import load_samples
 
     samples = load_samples(run)
     source = load_corpus(corpus or samples.corpus_name)

@@ -27,7 +27,7 @@ def figures(
     if find_spec("matplotlib") is None:
         raise ModuleNotFoundError('figures need the extra `figures`: pip install "npgen[figures]"')
     from npgen.corpus import load_corpus
-    from npgen.trace import load_samples
+    from npgen.runs import load_samples
     from npgen.tracing import save_figures
 
     samples = load_samples(run)

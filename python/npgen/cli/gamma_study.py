@@ -47,8 +47,8 @@ def gamma_study(
 ) -> None:
     """Measure the turn from generating to memorising as samplers see more, in a table and a plot."""
     from npgen.corpus import load_corpus
-    from npgen.gamma_study import gamma_study as run
-    from npgen.gamma_study import parse_gammas
+    from npgen.studies import gamma_study as run
+    from npgen.studies import parse_gammas
 
     study = run(
         load_corpus(corpus),

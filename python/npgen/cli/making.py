@@ -89,11 +89,10 @@ def generate(
     Samples are written as they are made: the same command goes on with a run that was interrupted.
     """
     from npgen.corpus import load_corpus
-    from npgen.entropy import WINDOW, entropy
-    from npgen.figures import save_pictures
-    from npgen.files import write_json
-    from npgen.generate import generate as run
-    from npgen.runs import part_of
+    from npgen.evaluation import WINDOW, entropy
+    from npgen.runs import part_of, save_pictures
+    from npgen.sampling import generate as run
+    from npgen.storage import write_json
 
     settings = settings_from(config, locals())
     if split is None and "WORLD_SIZE" in os.environ:
@@ -162,9 +161,8 @@ def embed(
 ) -> None:
     """Make the keys of a corpus; `generate` does so on demand."""
     from npgen.corpus import load_corpus
-    from npgen.embed import embed as make
-    from npgen.embed import keys_path
-    from npgen.encoder import load_encoder
+    from npgen.encoders import embed as make
+    from npgen.encoders import keys_path, load_encoder
 
     source = load_corpus(corpus)
     phi = load_encoder(encoder, source, device)

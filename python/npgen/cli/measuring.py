@@ -42,8 +42,8 @@ def evaluate(
 
     In another network than the corpus's, the files are called evaluation-NETWORK.
     """
-    from npgen.evaluate import evaluate as score
-    from npgen.files import write_bytes
+    from npgen.evaluation import evaluate as score
+    from npgen.storage import write_bytes
 
     samples, source, apart = run_and_corpora(run, corpus, heldout)
     evaluation = score(
@@ -57,10 +57,9 @@ def evaluate(
 
 def run_and_corpora(run: Path, corpus: str | None, heldout: str | None) -> tuple[Any, Any, Any]:
     """Load samples of either kind, their corpus and real images, both at the size of the samples."""
-    from npgen.corpus import load_corpus
-    from npgen.denoising import resized
-    from npgen.score_runs import is_score_run, load_score_samples
-    from npgen.trace import load_samples
+    from npgen.corpus import load_corpus, resized
+    from npgen.els import is_score_run, load_score_samples
+    from npgen.runs import load_samples
 
     if not is_score_run(run):
         samples = load_samples(run)
@@ -93,8 +92,8 @@ def ablate(
     quiet: Quiet = False,
 ) -> None:
     """Compare all models on the same seeds: a table (Tables 1 and 2 of the paper) and a picture (Figure 2)."""
-    from npgen.ablate import ablate as run
     from npgen.corpus import load_corpus
+    from npgen.studies import ablate as run
 
     ablation = run(
         load_corpus(corpus),
@@ -146,8 +145,8 @@ def sweep(
 ) -> None:
     """Measure what settings do: quality, entropies, pools and time over a grid, in tables and plots."""
     from npgen.corpus import load_corpus
-    from npgen.sweep import parse_grid
-    from npgen.sweep import sweep as run
+    from npgen.studies import parse_grid
+    from npgen.studies import sweep as run
 
     axes = list(sets or ()) + ([f"images={images}"] if images is not None else [])
     swept = run(
@@ -193,8 +192,8 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Measure this machine: models, scans and shortlists, beside NumPy, PyTorch and FAISS."""
-    from npgen.bench import run_bench
-    from npgen.files import write_json
+    from npgen.storage import write_json
+    from npgen_bench import run_bench
 
     measured = run_bench(
         corpus,

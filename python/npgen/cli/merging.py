@@ -18,7 +18,7 @@ def merge(
 ) -> None:
     """Make one run of the parts that several processes or machines made, byte for byte what one would have made."""
     from npgen.runs import merge as put_together
-    from npgen.shards import read_manifest
+    from npgen.runs import read_manifest
 
     put_together(parts, out)
     typer.echo(f"{read_manifest(out)['n']} samples of {len(parts)} parts: {out}")

@@ -24,10 +24,10 @@ def partwhole(
 ) -> None:
     """Find the coherent regions of samples: whether they are of one class each, and of several images."""
     from npgen.corpus import load_corpus
-    from npgen.files import write_bytes
-    from npgen.partwhole import part_whole
-    from npgen.tables import csv_table
-    from npgen.trace import load_samples
+    from npgen.evaluation import part_whole
+    from npgen.output import csv_table
+    from npgen.runs import load_samples
+    from npgen.storage import write_bytes
 
     samples = load_samples(run)
     found = part_whole(samples, load_corpus(corpus or samples.corpus_name), window)

@@ -29,8 +29,8 @@ def report(
 ) -> None:
     """Write one HTML file that shows where every pixel came from, for any browser, without a network."""
     from npgen.corpus import load_corpus
-    from npgen.report import report as write
-    from npgen.trace import load_samples
+    from npgen.reports import report as write
+    from npgen.runs import load_samples
 
     chosen = _indices(pools)
     made = load_samples(run)

@@ -42,16 +42,16 @@ def tokens_train(
     quiet: Quiet = False,
 ) -> None:
     """Train a binary-latent autoencoder on a corpus; the corpus uses it from then on."""
-    from npgen.autoencoder_training import AutoencoderRecipe, train_autoencoder
     from npgen.corpus import load_corpus
+    from npgen.tokens import autoencoder_training
 
     source = load_corpus(corpus)
     assert source.path is not None
     given = {"stride": stride, "bits": bits, "epochs": epochs, "settling_epochs": settling_epochs, "seed": seed}
-    values = recipe_from(recipe, AutoencoderRecipe.for_corpus(source).to_json(), given)
+    values = recipe_from(recipe, autoencoder_training.AutoencoderRecipe.for_corpus(source).to_json(), given)
     target = out or source.path / "autoencoder.safetensors"
-    autoencoder = train_autoencoder(
-        source, target, AutoencoderRecipe.from_json(values), device, resume, progress=not quiet
+    autoencoder = autoencoder_training.train_autoencoder(
+        source, target, autoencoder_training.AutoencoderRecipe.from_json(values), device, resume, progress=not quiet
     )
     facts = autoencoder.metadata
     typer.echo(f"{autoencoder!r}, {facts['bits_per_image']} bits an image")
@@ -103,17 +103,16 @@ def tokens_compare(
 ) -> None:
     """Compare what the token sampler says comes next with what a convolution and a transformer say."""
     from npgen.corpus import load_corpus
-    from npgen.gamma_study import parse_gammas
-    from npgen.twin_comparison import compare_twins
-    from npgen.twins import TwinRecipe
+    from npgen.studies import parse_gammas, twin_comparison
+    from npgen.tokens import twins
 
-    comparison = compare_twins(
+    comparison = twin_comparison.compare_twins(
         load_corpus(corpus),
         out,
         parse_gammas(gammas),
         contexts,
         tokens=tokens,
-        recipe=TwinRecipe(steps=steps),
+        recipe=twins.TwinRecipe(steps=steps),
         heldout=load_corpus(heldout) if heldout is not None else None,
         seed=seed,
         device=device,

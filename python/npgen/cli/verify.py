@@ -18,7 +18,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Replay all traces of a run against its corpus, and name every pixel that differs."""
-    from npgen.verification import verify_run
+    from npgen.inspection import verify_run
 
     report = verify_run(run, corpus, tokens=tokens, progress=not quiet)
     typer.echo(str(report))

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.figures import class_colours, class_names, labels_of
-from npgen.order import drawn_order
-from npgen.plots import STYLE as PLOT_STYLE
-from npgen.plots import WIDTH
-from npgen.trace import Samples
+from npgen.output import STYLE as PLOT_STYLE
+from npgen.output import WIDTH, class_colours
+from npgen.runs import Samples, class_names, labels_of
+from npgen.sampling import drawn_order
 
 # Style of all figures of this package: that of the plots, and fonts that every publisher takes.
 STYLE: Any = {**PLOT_STYLE, "figure.constrained_layout.w_pad": 0.02, "pdf.fonttype": 42}

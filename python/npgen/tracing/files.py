@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.files import write_bytes
-from npgen.provenance import KEY, provenance_text
-from npgen.trace import Samples
+from npgen.output import KEY, provenance_text
+from npgen.runs import Samples
+from npgen.storage import write_bytes
 from npgen.tracing import layouts, maps, usage
 from npgen.tracing.canvas import STYLE, check_indices, map_height, plain_figure
 

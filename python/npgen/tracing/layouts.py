@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.figures import class_names, labels_of
-from npgen.plots import WIDTH
-from npgen.trace import Samples
+from npgen.output import WIDTH
+from npgen.runs import Samples, class_names, labels_of
 from npgen.tracing import maps as pixel_maps
 from npgen.tracing import usage
 from npgen.tracing.canvas import (

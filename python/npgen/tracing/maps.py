@@ -11,10 +11,10 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
-from npgen.entropy import WINDOW, entropy_map
-from npgen.figures import image_colours
-from npgen.order import drawn_order
-from npgen.trace import Samples, distances_to_show
+from npgen.evaluation import WINDOW, entropy_map
+from npgen.output import image_colours
+from npgen.runs import Samples, distances_to_show
+from npgen.sampling import drawn_order
 from npgen.tracing.canvas import (
     LEGEND,
     NOTHING,

@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.figures import image_colours
-from npgen.order import drawn_order
-from npgen.trace import Samples
+from npgen.output import image_colours
+from npgen.runs import Samples
+from npgen.sampling import drawn_order
 from npgen.tracing.canvas import (
     LEGEND,
     caption,

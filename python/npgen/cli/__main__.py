@@ -1,5 +1,0 @@
-"""`python -m npgen.cli`."""
-
-from npgen_command import main
-
-main()

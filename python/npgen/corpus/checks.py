@@ -1,0 +1,171 @@
+"""What may go into a corpus: pixels, labels, class names and a name, checked and brought to one form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npgen.errors import _is_text, check_type, invalid
+from npgen.storage import parse_json
+
+# Labels index tables of counts and colours: anything larger is an identifier, not a class.
+MAX_LABEL = 999_999
+
+
+def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """Bring images to the form of a corpus.
+
+    Parameters
+    ----------
+    images
+        (N, H, W), (N, H, W, 1) or (N, H, W, 3): whole numbers from 0 to 255 of any integer or float dtype.
+
+    Returns
+    -------
+    np.ndarray
+        (N, H, W, C) uint8 that nobody else writes to: a copy, unless read-only already.
+
+    Raises
+    ------
+    ValueError
+        If a value or a shape is not as above, or there is no pixel.
+    TypeError
+        If the dtype is not as above.
+    """
+    if isinstance(images, (list, tuple)) and images:
+        sizes = [np.shape(image) for image in images]
+        other = next((size for size in sizes if size != sizes[0]), sizes[0])
+        if other != sizes[0]:
+            hint = "; keep_sizes=True lets them differ"
+            raise ValueError(f"images must be all of one size, got {sizes[0]} and {other}{hint}")
+    array = np.asarray(images)
+    if array.dtype.kind not in "uif":
+        raise TypeError(f"images must be uint8, or another integer or float dtype, got {array.dtype}")
+    if array.ndim == 3:
+        array = array[..., np.newaxis]  # (N, H, W, 1)
+    if array.ndim != 4 or array.shape[3] not in (1, 3):
+        shape = np.shape(images)
+        hint = "; move the channels last" if len(shape) == 4 and shape[1] in (1, 3) else ""
+        raise ValueError(f"images must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), got shape {shape}{hint}")
+    if array.size == 0:
+        raise invalid("images", "at least one image of at least one pixel", array.shape)
+    if array.dtype != np.uint8:
+        array = _whole_numbers(array)
+    elif array.flags.writeable or not array.flags.c_contiguous:
+        array = np.array(array, order="C")
+    return array
+
+
+def checked_labels(labels: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
+    """Bring labels to the form of a corpus.
+
+    Parameters
+    ----------
+    labels
+        (N,) integers, 0 to `MAX_LABEL`.
+    count
+        N, the number of images.
+
+    Returns
+    -------
+    np.ndarray
+        A copy, (N,) int64.
+
+    Raises
+    ------
+    ValueError
+        If a value or the shape is not as above.
+    TypeError
+        If they are not integers.
+    """
+    array = np.asarray(labels)
+    if array.dtype.kind not in "ui":
+        raise TypeError(f"labels must be integers, got {array.dtype}")
+    if array.shape != (count,):
+        raise invalid("labels", f"one per image, of shape ({count},)", array.shape)
+    if array.min() < 0:
+        raise invalid("labels", "0 or more", int(array.min()))
+    if array.max() > MAX_LABEL:
+        raise invalid("labels", f"at most {MAX_LABEL}", int(array.max()))
+    return np.array(array, np.int64, order="C")
+
+
+def checked_classes(classes: Sequence[str], labels: npt.NDArray[np.int64] | None) -> tuple[str, ...]:
+    """Check class names against the labels they name.
+
+    Parameters
+    ----------
+    classes
+        One name per label value, all different.
+    labels
+        (N,) int64 from `checked_labels`, or None, for which there can be no names.
+
+    Returns
+    -------
+    tuple of str
+        The names.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, two names are equal, or a label has no name.
+    TypeError
+        If they are not strings.
+    """
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f"classes must be a list of strings, got {classes!r}")
+    names = tuple(str(name) for name in classes)
+    if not all(map(_is_text, names)):
+        raise invalid("classes", "Unicode text", names)
+    if labels is None:
+        raise invalid("classes", "None where there are no labels", names)
+    if len(set(names)) != len(names):
+        raise invalid("classes", "all different", names)
+    if labels.max() >= len(names):
+        raise invalid("labels", f"less than {len(names)}, the number of classes", int(labels.max()))
+    return names
+
+
+def checked_source(source: dict[str, Any]) -> dict[str, Any]:
+    """Copy what is said about where images came from, as a manifest would give it back.
+
+    Parameters
+    ----------
+    source
+        A JSON-able dict.
+
+    Returns
+    -------
+    dict
+        The copy.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, as not-a-number and circles are not, or nested too deep.
+    TypeError
+        If it is no dict, or holds values that are not JSON-able.
+    """
+    check_type("source", source, dict)
+    try:
+        copied: dict[str, Any] = parse_json(json.dumps(source, allow_nan=False))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"source must be a JSON-able dict, got one that can't be written: {error}") from error
+    return copied
+
+
+def _whole_numbers(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    low, high = array.min(), array.max()  # not-a-number if any value is
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"images must be finite, got values from {low} to {high}")
+    if low < 0 or high > 255:
+        raise ValueError(f"images must be from 0 to 255, got values from {low} to {high}")
+    pixels = array.astype(np.uint8, order="C")
+    if array.dtype.kind == "f" and not np.array_equal(pixels, array):
+        hint = "Multiply by 255 and round" if high <= 1 else "Round"
+        raise ValueError(f"images must be whole numbers, got fractions from {low} to {high}. {hint} first")
+    return pixels

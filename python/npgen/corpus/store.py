@@ -1,0 +1,339 @@
+"""The source corpus: the images every pixel comes from, memory-mapped, hashed, never changed once written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npgen.corpus.checks import checked_classes, checked_images, checked_labels, checked_source
+from npgen.corpus.manifest import Manifest, corpus_hash, read_manifest, write_manifest
+from npgen.corpus.sizes import checked_sizes, misfits, range_of, side_by_side
+from npgen.errors import check_name, check_type, invalid
+from npgen.storage import new_folder, npy, sha256_file
+
+# Images up to this size are hashed whenever they are opened: a second's work at most.
+HASHED_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Corpus:
+    """Source images with their labels. Made by `Corpus.from_arrays` and `load_corpus`.
+
+    Attributes
+    ----------
+    images
+        (N, H, W, C) uint8, read-only; C is 1 or 3. Where images are of several sizes, each fills the upper left and
+        goes on from there as its edges do; `image` returns it as it is.
+    labels
+        (N,) int64, read-only, or None.
+    classes
+        Class names, indexed by label, or None.
+    name
+        Short name, one path component.
+    path
+        Folder of the corpus; None while it is in memory only.
+    heldout
+        Real images that are kept apart for evaluation, or None.
+    source
+        Where the images came from, JSON-able.
+    stored_hashes
+        `array_hashes` as the manifest has them; None while the corpus is in memory only.
+    sizes
+        (N, 2) int32, height and width of each image, read-only; None where all fill the frame.
+    """
+
+    images: npt.NDArray[np.uint8]  # (N, H, W, C)
+    labels: npt.NDArray[np.int64] | None  # (N,)
+    classes: tuple[str, ...] | None
+    name: str
+    path: Path | None = None
+    heldout: Corpus | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    stored_hashes: dict[str, str] | None = None
+    sizes: npt.NDArray[np.int32] | None = None  # (N, 2)
+
+    def __post_init__(self) -> None:
+        for array in (self.images, self.labels, self.sizes):
+            if array is not None:
+                array.flags.writeable = False  # also after unpickling, which forgets it
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: npt.ArrayLike,
+        labels: npt.ArrayLike | None = None,
+        classes: Sequence[str] | None = None,
+        *,
+        name: str = "arrays",
+        heldout: Corpus | None = None,
+        source: dict[str, Any] | None = None,
+        keep_sizes: bool = False,
+    ) -> Corpus:
+        """Make a corpus in memory.
+
+        Parameters
+        ----------
+        images
+            (N, H, W), (N, H, W, 1) or (N, H, W, 3): uint8, or any other integer or float dtype whose values
+            are whole numbers from 0 to 255. Copied, unless read-only already.
+        labels
+            (N,) integers from 0 up, or None.
+        classes
+            One name per label value, or None.
+        name
+            Short name, one path component.
+        heldout
+            Real images of the same shape and classes, kept apart for evaluation.
+        source
+            Where the images came from, JSON-able.
+        keep_sizes
+            Whether `images` may be a list of images of several heights and widths, which then keep them. Only the model
+            "texture" takes such a corpus.
+
+        Returns
+        -------
+        Corpus
+            With `path` None; `save` writes it.
+
+        Raises
+        ------
+        ValueError
+            If a value or a shape is not as above.
+        TypeError
+            If a dtype is not as above.
+        """
+        pixels, sizes = side_by_side(images) if keep_sizes else (checked_images(images), None)
+        numbers = None if labels is None else checked_labels(labels, len(pixels))
+        names = None if classes is None else checked_classes(classes, numbers)
+        check_name(name)
+        if heldout is not None:
+            check_type("heldout", heldout, Corpus)
+            _check_heldout(heldout, _shape(pixels, sizes), numbers is not None, names)
+        origin = checked_source({} if source is None else source)
+        return cls(pixels, numbers, names, name, None, heldout, origin, sizes=sizes)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        count, height, width, channels = self.images.shape
+        size = f"{height}x{width}x{channels}" if self.sizes is None else f"{range_of(self.sizes)}, {channels} channels"
+        parts = [f"{self.name!r}", f"{count} images {size}"]
+        if self.classes is not None:
+            parts.append(f"{len(self.classes)} classes")
+        elif self.labels is not None:
+            parts.append("labelled")
+        if self.heldout is not None:
+            parts.append(f"{len(self.heldout)} held out")
+        parts.append("in memory" if self.path is None else str(self.path))
+        return f"Corpus({', '.join(parts)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A memory map pickles as all its bytes; a corpus on disk is opened again instead.
+        if self.path is not None:
+            return _reopen, (self.path, self.hash)
+        rest = (self.name, None, self.heldout, self.source, None, self.sizes)
+        return Corpus, (self.images, self.labels, self.classes, *rest)
+
+    @cached_property
+    def array_hashes(self) -> dict[str, str]:
+        """SHA-256 of each array's `.npy` file as `save` writes it: `images` and, if any, `labels` and `sizes`."""
+        if self.stored_hashes is not None:
+            return self.stored_hashes
+        arrays = {"images": self.images, "labels": self.labels, "sizes": self.sizes}
+        return {key: npy.sha256_array(array) for key, array in arrays.items() if array is not None}
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over format version, shape, array hashes and classes: what keys and runs refer to."""
+        return corpus_hash(self.images.shape, self.array_hashes, self.classes)
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return one image at its own size, (h, w, C)."""
+        image: npt.NDArray[np.uint8] = self.images[index]
+        if self.sizes is None:
+            return image
+        height, width = self.sizes[index]
+        return image[:height, :width]
+
+    def holds(
+        self, image_id: npt.NDArray[np.integer[Any]], y: npt.NDArray[np.integer[Any]], x: npt.NDArray[np.integer[Any]]
+    ) -> npt.NDArray[np.bool_]:
+        """Tell which addresses, in arrays of one shape, are those of a pixel."""
+        exists: npt.NDArray[np.bool_] = (image_id >= 0) & (image_id < len(self)) & (y >= 0) & (x >= 0)
+        if self.sizes is None:
+            height, width = self.images.shape[1:3]
+        else:
+            height, width = np.moveaxis(self.sizes[np.where(exists, image_id, 0)], -1, 0)
+        exists &= (y < height) & (x < width)
+        return exists
+
+    def class_of(self, image: int) -> str | None:
+        """Name the class of an image: by its label where classes have no names, None where there are no labels."""
+        if self.labels is None:
+            return None
+        label = int(self.labels[image])
+        return str(label) if self.classes is None else self.classes[label]
+
+    def save(self, path: str | os.PathLike[str]) -> Corpus:
+        """Write the corpus as a folder, atomically.
+
+        Parameters
+        ----------
+        path
+            Where the folder goes; nothing may be there.
+
+        Returns
+        -------
+        Corpus
+            The same, memory-mapped from the folder.
+
+        Raises
+        ------
+        FileExistsError
+            If something is at `path`.
+        OSError
+            If it cannot be written, for instance because the disk is full; nothing is kept then.
+        """
+        with new_folder(path) as folder:
+            _write(self, folder)
+        return open_corpus(path)
+
+
+def open_corpus(path: str | os.PathLike[str], *, verified: bool = True) -> Corpus:
+    """Open a corpus folder: its manifest, and its arrays memory-mapped read-only.
+
+    Parameters
+    ----------
+    path
+        The folder, never a name.
+    verified
+        Whether the arrays must have the manifest's hashes. If not, held-out images are left out, too.
+
+    Returns
+    -------
+    Corpus
+        As `load_corpus` returns it.
+
+    Raises
+    ------
+    ValueError
+        If the folder is not a corpus, is of a newer format, or its files do not fit its manifest.
+    """
+    folder = Path(path).absolute()
+    manifest = read_manifest(folder)
+    images = npy.open_array(folder / "images.npy", np.uint8, manifest.shape)
+    labels = None
+    if "labels" in manifest.sha256:
+        labels = npy.open_array(folder / "labels.npy", np.int64, manifest.shape[:1])
+    sizes = None
+    if "sizes" in manifest.sha256:
+        sizes = npy.open_array(folder / "sizes.npy", np.int32, (manifest.shape[0], 2))
+        try:
+            checked_sizes(sizes, manifest.shape)
+        except ValueError as error:
+            raise ValueError(f"{folder / 'sizes.npy'} must hold the sizes of its images: {error}") from error
+    if verified and images.nbytes <= HASHED_BYTES:
+        check_hashes(folder, manifest.sha256)
+        check_extension(folder, images, sizes)
+    if verified and labels is not None:
+        try:
+            checked_labels(labels, len(images))
+            if manifest.classes is not None:
+                checked_classes(manifest.classes, labels)
+        except ValueError as error:
+            raise ValueError(f"{folder / 'labels.npy'} must hold labels of its manifest's classes: {error}") from error
+    heldout = None
+    if verified and manifest.heldout is not None:
+        heldout = open_corpus(folder / "heldout")
+        _check_heldout(heldout, _shape(images, sizes), labels is not None, manifest.classes)
+        if heldout.hash != manifest.heldout:
+            raise ValueError(
+                f"{folder / 'heldout'} must be the corpus of hash {manifest.heldout}, got {heldout.hash}: "
+                "the held-out images were exchanged; build the corpus again"
+            )
+    rest = (folder, heldout, manifest.source, manifest.sha256, sizes)
+    return Corpus(images, labels, manifest.classes, manifest.name, *rest)
+
+
+def check_hashes(folder: Path, sha256: dict[str, str]) -> None:
+    """Raise ValueError unless the arrays of a corpus folder have these hashes."""
+    for key, expected in sha256.items():
+        file = folder / f"{key}.npy"
+        found = sha256_file(file)
+        if found != expected:
+            raise ValueError(f"{file} must have sha256 {expected}, got {found}: it was altered; build the corpus again")
+
+
+def check_extension(folder: Path, images: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int32] | None) -> None:
+    """Raise ValueError unless the images of a corpus folder go on beyond their own sizes as their edges do."""
+    if sizes is not None and (number := next(misfits(images, sizes), None)) is not None:
+        raise ValueError(
+            f"{folder / 'images.npy'} must repeat the edges of images beyond their sizes, got others at image "
+            f"{number}; build the corpus again"
+        )
+
+
+def check_one_size(corpus: Corpus, what: str) -> None:
+    """Raise ValueError unless all images of a corpus are of one size, as `what` needs."""
+    if corpus.sizes is not None:
+        raise ValueError(
+            f"corpus must be of images of one size for {what}, got {corpus.name!r} of {range_of(corpus.sizes)}. "
+            "Build one with: npgen corpus build … --size HEIGHT WIDTH"
+        )
+
+
+def seal_corpus(corpus: Corpus, folder: Path, sha256: dict[str, str]) -> None:
+    """Write the manifest of a folder that holds the arrays of a corpus, and its held-out images, already.
+
+    Parameters
+    ----------
+    corpus
+        What the folder holds.
+    folder
+        Folder from `files.new_folder` with `images.npy` and, where the corpus has them, `labels.npy` and `sizes.npy`.
+    sha256
+        Hashes of these files, by their names.
+    """
+    heldout = None if corpus.heldout is None else corpus.heldout.hash
+    manifest = Manifest(corpus.name, corpus.images.shape, corpus.classes, sha256, heldout, corpus.source)
+    write_manifest(folder, manifest)
+
+
+def _write(corpus: Corpus, folder: Path) -> None:
+    arrays = {"images": corpus.images, "labels": corpus.labels, "sizes": corpus.sizes}
+    sha256 = {key: npy.write_array(folder / f"{key}.npy", array) for key, array in arrays.items() if array is not None}
+    if corpus.heldout is not None:
+        (folder / "heldout").mkdir()
+        _write(corpus.heldout, folder / "heldout")
+    seal_corpus(corpus, folder, sha256)
+
+
+def _reopen(path: Path, expected: str) -> Corpus:
+    corpus = open_corpus(path)
+    if corpus.hash != expected:
+        raise ValueError(f"{path} must be the corpus of hash {expected}, got {corpus.hash}: it was exchanged")
+    return corpus
+
+
+def _shape(images: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int32] | None) -> tuple[int, ...]:
+    """Return what images of one corpus have in common: (H, W, C) or, where sizes differ, (C,)."""
+    return images.shape[1:] if sizes is None else images.shape[3:]
+
+
+def _check_heldout(heldout: Corpus, shape: tuple[int, ...], labelled: bool, classes: tuple[str, ...] | None) -> None:
+    if heldout.images.shape[-len(shape) :] != shape:
+        raise invalid("heldout", f"images of shape {shape}", heldout.images.shape[1:])
+    if (heldout.labels is not None) != labelled or heldout.classes != classes:
+        wanted = f"{'labelled' if labelled else 'unlabelled'}, with classes {classes}"
+        got = f"{'labelled' if heldout.labels is not None else 'unlabelled'}, with classes {heldout.classes}"
+        raise ValueError(f"heldout must be {wanted}, got {got}")
+    if heldout.heldout is not None:
+        raise invalid("heldout", "without held-out images of its own", repr(heldout.heldout))

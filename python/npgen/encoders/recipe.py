@@ -1,0 +1,268 @@
+"""The recipe of an encoder: every number that decides what training makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from npgen.errors import check_number, invalid
+from npgen.nn import Architecture, JsonRecipe, Layer, check_precision
+
+if TYPE_CHECKING:
+    from npgen.corpus import Corpus
+
+
+@dataclass(frozen=True)
+class Recipe(JsonRecipe):
+    """How to train an encoder. The defaults made the shipped MNIST encoder.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the corpus in which views are told apart, of which the share `full` is known in full.
+    masked_epochs
+        Passes after those, in which the learning rate rises and falls once more, and the share `masked_full` is known
+        in full.
+    masked_rate
+        As `learning_rate`, in these passes.
+    masked_full
+        As `full`, in these passes.
+    batch_size
+        Images per step; each has 2 batch_size - 1 rivals.
+    temperature
+        Of NT-Xent.
+    learning_rate
+        Peak of AdamW's learning rate; it rises linearly for `warmup_epochs`, then falls as a cosine to zero.
+    weight_decay
+        Of AdamW.
+    warmup_epochs
+        Length of the rise, in epochs.
+    layers, pool, dim
+        As in `npgen.encoder.Architecture`.
+    whitened
+        Whether the map to `dim` numbers is left behind with the rest of the head, and what it gets is whitened in its
+        place (`npgen.whitening`). Of photographs that tells far more, and takes more room.
+    projection
+        Width of the space that NT-Xent compares in.
+    rotation, shear
+        Largest angles of the random affine map, degrees.
+    zoom
+        Largest relative change of scale along each axis: 0.25 means from 1/1.25 to 1.25.
+    shift
+        Largest displacement along each axis, as a share of the image.
+    crop
+        Smallest share of the image's area that a view shows, at any place, in a box whose sides differ by up to
+        15 % (√4/3); 1 shows all of it.
+    least_motion
+        Share of these motions, of `elastic` and of `blur` that a view gets however little of it is known. A small patch
+        of a glyph says most by where it is, so that it should not move: 0. Patches of a photograph that did not move
+        would be told apart by their texture: 1.
+    elastic
+        Largest displacement of a random smooth field, as a share of the image.
+    blur
+        Share of views that are blurred, each to a random extent.
+    flip
+        Share of views that are mirrored left to right.
+    colour
+        Strength of random brightness, contrast and saturation, 0 to 1.
+    hue
+        Largest turn of the colours around the grey axis, as a share of a whole turn.
+    grey
+        Share of RGB views turned grey.
+    full
+        Share of views that are known in full, as keys are.
+    seed_size
+        Side of the square that a ring mask grows from, pixels.
+    jitter
+        Largest displacement of that square from the centre along each axis, as a share of the image.
+    precision
+        "bfloat16" or "float32": what convolutions compute in while training. A CPU without bfloat16
+        instructions takes float32.
+    seed
+        Decides initial weights, views, masks and order.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside its range.
+    """
+
+    epochs: int = 16
+    masked_epochs: int = 0
+    masked_rate: float = 2e-3
+    masked_full: float = 0.4
+    batch_size: int = 512
+    temperature: float = 0.2
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-3
+    warmup_epochs: float = 1.0
+    layers: tuple[Layer, ...] = (
+        (32, 5, 2),
+        (32, 3, 1),
+        (64, 3, 2),
+        (64, 3, 1),
+        (128, 3, 2),
+        (128, 3, 1),
+    )
+    pool: int = 2
+    dim: int = 128
+    whitened: bool = False
+    projection: int = 128
+    rotation: float = 20.0
+    shear: float = 15.0
+    zoom: float = 0.2
+    shift: float = 0.1
+    crop: float = 1.0
+    least_motion: float = 0.0
+    elastic: float = 0.1
+    blur: float = 0.3
+    flip: float = 0.0
+    colour: float = 0.0
+    hue: float = 0.0
+    grey: float = 0.0
+    full: float = 0.5
+    seed_size: int = 8
+    jitter: float = 0.05
+    precision: str = "bfloat16"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every number."""
+        for name, least in (
+            ("epochs", 1),
+            ("masked_epochs", 0),
+            ("batch_size", 2),
+            ("dim", 1),
+            ("projection", 1),
+            ("seed_size", 1),
+            ("seed", 0),
+        ):
+            number = getattr(self, name)
+            if type(number) is not int or number < least:
+                raise invalid(name, f"a whole number of at least {least}", number)
+        self.architecture(1)
+        for field in fields(self):
+            if field.type == "float":
+                check_number(field.name, getattr(self, field.name))
+        for name in ("blur", "flip", "colour", "grey", "full", "masked_full", "least_motion"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise invalid(name, "in 0..1", getattr(self, name))
+        for name in ("weight_decay", "warmup_epochs", "zoom", "shift", "elastic", "hue", "jitter"):
+            check_number(name, getattr(self, name), least=0)
+        if not 0 < self.crop <= 1:
+            raise invalid("crop", "above 0 and at most 1", self.crop)
+        for name in ("temperature", "learning_rate", "masked_rate"):
+            check_number(name, getattr(self, name), above=0)
+        for name, limit in (("rotation", 180), ("shear", 80)):
+            if not 0 <= getattr(self, name) <= limit:
+                raise invalid(name, f"degrees in 0..{limit}", getattr(self, name))
+        if type(self.whitened) is not bool:
+            raise invalid("whitened", "true or false", self.whitened)
+        check_precision(self.precision)
+
+    @classmethod
+    def for_corpus(cls, corpus: Corpus, **changes: Any) -> Recipe:
+        """Choose the defaults that suit a corpus: glyphs if it is grey, photographs if it is RGB.
+
+        Parameters
+        ----------
+        corpus
+            The corpus to train on.
+        **changes
+            Values to set otherwise.
+
+        Returns
+        -------
+        Recipe
+            The recipe.
+        """
+        if corpus.images.shape[3] == 1:
+            return cls(**changes)
+        # Mirroring, crops and other light leave a photograph what it is; it is seldom tilted, as glyphs are.
+        photographs = cls(
+            epochs=40,
+            masked_epochs=50,
+            masked_rate=3e-3,
+            masked_full=0.5,
+            # Detail counts: the first layers see every pixel, and are narrow to pay for it.
+            layers=(
+                (32, 3, 1),
+                (32, 3, 1),
+                (32, 3, 1, 2),
+                (64, 3, 2),
+                (64, 3, 1, 2),
+                (128, 3, 2),
+                (128, 3, 1, 2),
+                (128, 3, 1),
+                (128, 3, 1, 2),
+                (256, 3, 2),
+                (256, 3, 1, 2),
+            ),
+            dim=512,
+            pool=1,
+            whitened=True,
+            rotation=5.0,
+            shear=0.0,
+            zoom=0.1,
+            shift=0.05,
+            crop=0.25,
+            least_motion=1.0,
+            elastic=0.0,
+            blur=0.0,
+            flip=0.5,
+            colour=0.4,
+            hue=0.1,
+            grey=0.2,
+        )
+        return replace(photographs, **changes)
+
+    @classmethod
+    def from_json(cls, values: Any) -> Recipe:
+        """Read a recipe as `JsonRecipe.from_json` does; here all that is wrong is a ValueError."""
+        values = cls.checked_names(values)
+        try:
+            layers = values.get("layers", cls.layers)
+            return cls(**{**values, "layers": tuple(tuple(layer) for layer in layers)})
+        except TypeError as error:
+            raise invalid("recipe", "an object of numbers", values) from error
+
+    def lasting(self, epochs: int | None = None, masked_epochs: int | None = None) -> Recipe:
+        """Give the same recipe for another number of epochs.
+
+        Parameters
+        ----------
+        epochs
+            Passes over the corpus; None leaves them.
+        masked_epochs
+            Masked passes after those; None keeps their proportion to the others, rounded.
+
+        Returns
+        -------
+        Recipe
+            The recipe.
+
+        Raises
+        ------
+        ValueError
+            If a number is outside its range.
+        """
+        changed = self if epochs is None else replace(self, epochs=epochs)
+        if masked_epochs is None:
+            masked_epochs = round(self.masked_epochs * changed.epochs / self.epochs)
+        return replace(changed, masked_epochs=masked_epochs)
+
+    def architecture(self, channels: int) -> Architecture:
+        """Give the architecture of the encoder for images of C channels.
+
+        Parameters
+        ----------
+        channels
+            C: 1 or 3.
+
+        Returns
+        -------
+        Architecture
+            What `npgen.encoder.Encoder` will have.
+        """
+        features = Architecture(channels, self.layers, self.pool, None)
+        return replace(features, dim=features.width if self.whitened else self.dim)

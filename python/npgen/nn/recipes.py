@@ -1,0 +1,74 @@
+"""What recipes of trainings share: how they come from files, and what they may say of precision."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from npgen.errors import invalid
+from npgen.storage import read_json
+
+
+@dataclass(frozen=True)
+class JsonRecipe:
+    """A dataclass of settings that files hold as a JSON object."""
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Read a recipe from a JSON object, as `to_json` writes it; what is absent takes its default.
+
+        Parameters
+        ----------
+        values
+            The object.
+
+        Returns
+        -------
+        JsonRecipe
+            Of this class.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it holds unknown names or bad values.
+        """
+        return cls(**cls.checked_names(values))
+
+    @classmethod
+    def checked_names(cls, values: Any) -> dict[str, Any]:
+        """Return a JSON object, or complain of names in it that are no settings."""
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, dict) or not set(values) <= set(names):
+            got = sorted(set(values) - set(names)) if isinstance(values, dict) else values
+            raise invalid("recipe", f"an object of {', '.join(names)}", got)
+        return values
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a recipe from a JSON file.
+
+        Parameters
+        ----------
+        path
+            File to read.
+
+        Returns
+        -------
+        JsonRecipe
+            Of this class.
+        """
+        return cls.from_json(read_json(Path(path)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the recipe as a JSON object."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+
+def check_precision(got: object) -> None:
+    """Complain unless it is what trainings can compute in."""
+    if got not in ("bfloat16", "float32"):
+        raise invalid("precision", '"bfloat16" or "float32"', got)

@@ -1,0 +1,300 @@
+"""What a report shows: samples, statistics, sources and pools, as one JSON-able value."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npgen.config import find_model
+from npgen.corpus import Corpus
+from npgen.errors import check_number, invalid
+from npgen.evaluation import WINDOW, entropy, largest_shares, longest_runs
+from npgen.output import class_colours
+from npgen.reports.packing import Sheets, pack_images, packed
+from npgen.reports.pools import KeptPools, open_pools
+from npgen.runs import Samples, check_samples, image_id_map
+from npgen.sampling import drawn_order, filled_order
+from npgen.storage import npy
+
+MEGABYTE = 10**6
+# Samples whose pools are kept unless others are asked for, and images a pixel may look at for that: it takes time.
+POOLS = 4
+POOL_IMAGES = 2000
+# Bytes that the place of a source on its sheet takes, and all that isn't counted one by one.
+RECT = 24
+SLACK = 10_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to show.
+
+    Attributes
+    ----------
+    count
+        Number of samples, at most as many as there are.
+    pools
+        Samples whose pools are kept, ascending; None leaves the choice to the report.
+    megabytes
+        Largest size of the file, in 10⁶ bytes.
+    """
+
+    count: int
+    pools: tuple[int, ...] | None
+    megabytes: float
+
+    @classmethod
+    def checked(cls, samples: Samples, count: int, pools: Sequence[int] | None, megabytes: float) -> Options:
+        """Raise TypeError or ValueError unless all is in range."""
+        if not _is_whole(count):
+            raise TypeError(f"count must be a whole number, got {count!r}")
+        if count < 1:
+            raise invalid("count", "at least 1", count)
+        if len(samples) == 0:
+            raise invalid("samples", "at least 1", 0)
+        check_number("megabytes", megabytes)
+        if not (math.isfinite(megabytes) and megabytes > 0):
+            raise invalid("megabytes", "a positive number", megabytes)
+        count = min(int(count), len(samples))
+        for k in pools or ():
+            if not _is_whole(k):
+                raise TypeError(f"pools must be indices of samples, got {k!r}")
+            if not 0 <= k < count:
+                raise invalid("pools", f"indices of the samples shown, 0…{count - 1}", k)
+        return cls(count, None if pools is None else tuple(sorted({int(k) for k in pools})), float(megabytes))
+
+
+def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int, progress: bool) -> dict[str, Any]:
+    """Gather all that the page needs, in at most `room` bytes of JSON.
+
+    Parameters
+    ----------
+    samples, corpus
+        As for `npgen.report`.
+    options
+        What of them.
+    room
+        Bytes there are for it.
+    progress
+        Show a progress bar while pools are opened.
+
+    Returns
+    -------
+    dict
+        JSON-able. `notes` says what was left out.
+
+    Raises
+    ------
+    ValueError
+        If it is another corpus, or there is too little room for the traces.
+    """
+    shown = samples[: options.count]
+    _check_trace(shown, corpus)
+    notes = []
+    if len(shown) < len(samples):
+        notes.append(f"The first {len(shown):,} of {len(samples):,} samples are shown.")
+    if corpus.labels is None:
+        notes.append("The corpus has no labels, so there is no class map.")
+    whole = drawn_order(shown)
+    order, stages = whole.pixels, whole.stages
+    pools, note = _chosen_pools(shown, corpus, options.pools, order, progress)
+    notes += note
+    sources = _Sources(shown, corpus, pools)
+    payload = _run_facts(shown, corpus) | {
+        "order": packed(order[:, 0] * shown.images.shape[2] + order[:, 1]),
+        "stages": stages.tolist(),
+        "columns": _columns(shown, corpus),
+        "trace": _trace(shown, sources),
+        "anchor": packed(sources.index(shown.anchor)),
+        "sources": sources.facts(),
+        "pools": {str(k): pool.packed(sources.index) for k, pool in pools.items()},
+    }
+    length = len(json.dumps(payload)) + RECT * len(sources.ids) + SLACK
+    if length > room:
+        needed = math.ceil(10 * (options.megabytes + (length - room) / MEGABYTE)) / 10
+        fewer = int(len(shown) * room / length)
+        allowed = f"at least {needed:g} for {len(shown)} samples" + (f", or count at most {fewer}" if fewer > 0 else "")
+        raise invalid("megabytes", allowed, options.megabytes)
+    sheets = pack_images(npy.read_rows(corpus.images, sources.ids), sources.windows, room - length, sources.frames)
+    notes += _left_out(sheets, sources, options.megabytes)
+    payload["sheets"] = {
+        "uris": sheets.uris,
+        "columns": sheets.columns,
+        "cells": sheets.cells,
+        "rects": packed(sheets.rects),
+    }
+    return payload | {"notes": notes}
+
+
+def _check_trace(samples: Samples, corpus: Corpus) -> None:
+    """Raise ValueError unless every pixel is where its trace says: all that is shown rests on it."""
+    check_samples(samples, corpus)
+    if samples.codes is None and not np.array_equal(samples.replay(corpus), samples.images):
+        raise invalid("samples", "what corpus and trace give back (see npgen verify)", samples)
+
+
+def _run_facts(samples: Samples, corpus: Corpus) -> dict[str, Any]:
+    labels = corpus.labels
+    count = 0 if labels is None else int(labels.max()) + 1
+    names = corpus.classes or tuple(str(label) for label in range(count))
+    return {
+        "provenance": samples.provenance(),
+        "shown": len(samples),
+        "shape": list(samples.images.shape[1:]),
+        "source_shape": list(corpus.images.shape[1:]),
+        "corpus_size": len(corpus),
+        "classes": None if labels is None else list(names),
+        "class_colours": None if labels is None else class_colours(count).tolist(),
+        "window": samples.config.window,
+        "compared": find_model(samples.model).low_level and samples.codes is None,
+        "distance_unit": "squared grey levels" if samples.codes is None else "shares of the bits compared",
+        "sweeps": samples.config.sweeps,
+        "entropy_window": min(WINDOW, *samples.images.shape[1:3]),
+    }
+
+
+def _columns(samples: Samples, corpus: Corpus) -> list[dict[str, Any]]:
+    """One number a sample in each column of the table."""
+    trace = samples.trace
+    drawn = trace.pool_size > 0  # (n, H, W)
+    many = np.maximum(drawn.sum((1, 2)), 1)
+    entropies = entropy(samples, corpus, min(WINDOW, *samples.images.shape[1:3]))
+    order = None if samples.codes is None else filled_order(samples).pixels
+    columns: list[tuple[str, str, str, int, NDArray[Any] | None]] = [
+        ("seed_class", "seed's class", "", 0, None if corpus.labels is None else corpus.labels[samples.anchor]),
+        ("image_id_entropy", "image-ID entropy", "nats", 2, entropies.image_id),
+        ("class_entropy", "class entropy", "nats", 2, entropies.class_map),
+        ("sources", "source images", "", 0, np.array([len(np.unique(ids)) for ids in trace.image_id])),
+        ("largest_share", "largest share", "%", 1, 100 * largest_shares(trace)),
+        ("longest_run", "longest verbatim run", "px", 0, longest_runs(trace, samples.config.window, order)),
+        ("distance", "mean distance", "", 0, (trace.distance * drawn).sum((1, 2), dtype=np.float64) / many),
+        ("pool", "mean pool size", "", 1, (trace.pool_size * drawn).sum((1, 2)) / many),
+    ]
+    return [
+        {"key": key, "name": name, "unit": unit, "digits": digits, "values": values.tolist()}
+        for key, name, unit, digits, values in columns
+        if values is not None
+    ]
+
+
+def _trace(samples: Samples, sources: _Sources) -> dict[str, dict[str, str]]:
+    trace = samples.trace
+    arrays: dict[str, NDArray[Any]] = {
+        "image": samples.images,
+        "source": sources.index(trace.image_id),
+        "y": trace.y,
+        "x": trace.x,
+        "distance": trace.distance,
+        "pool": trace.pool_size,
+    }
+    return {name: packed(array) for name, array in arrays.items()}
+
+
+def _chosen_pools(
+    samples: Samples, corpus: Corpus, asked: tuple[int, ...] | None, order: NDArray[np.int32], progress: bool
+) -> tuple[dict[int, KeptPools], list[str]]:
+    """Open the pools that were asked for, or, if it is quick and possible, those of the first samples."""
+    if asked is not None:
+        return open_pools(samples, corpus, asked, order, progress), []
+    if samples.codes is not None:
+        return {}, ["Pools are of pixels: of tokens there are none."]
+    looked_at = _images_looked_at(samples, corpus)
+    if looked_at > POOL_IMAGES:
+        reason = f"every pixel looks at about {looked_at:,} images, which takes long"
+        return {}, [f"No pools are kept: {reason}. Name the samples whose pools you want (--pools)."]
+    try:
+        return open_pools(samples, corpus, range(min(POOLS, len(samples))), order, progress), []
+    except (ValueError, OSError) as error:
+        return {}, [f"No pools are kept: {error}."]
+
+
+def _images_looked_at(samples: Samples, corpus: Corpus) -> int:
+    semantics = find_model(samples.model).semantics
+    if semantics == "embedding":
+        return samples.config.shortlist
+    if semantics == "label" and corpus.labels is not None:
+        return int(np.bincount(corpus.labels).max())
+    return len(corpus)
+
+
+def _left_out(sheets: Sheets, sources: _Sources, megabytes: float) -> list[str]:
+    """Say which sources are not there as a whole, and how much of the samples comes from those."""
+    whole = (sheets.rects[:, 2:] == sources.frames).all(1)
+    absent = sheets.rects[:, 2] == 0
+    notes = []
+    for part, what in (
+        (~whole & ~absent, "only the surroundings of their pixels are there"),
+        (absent, "nothing is there but ids and places"),
+    ):
+        if part.any():
+            share = sources.uses[part].sum() / sources.uses.sum()
+            notes.append(
+                f"To keep the file within {megabytes:g} MB, of {int(part.sum()):,} of the {len(part):,} source images, "
+                f"which {share:.1%} of all pixels come from, {what}."
+            )
+    return notes
+
+
+class _Sources:
+    """The images that pixels and pools come from, the most used first.
+
+    Attributes
+    ----------
+    ids
+        (S,) int32 in the corpus.
+    uses
+        (S,) int64 pixels of the samples that come from each; 0 for those that are in pools only.
+    windows
+        (S, 4) int64: y, x, height, width of the part of each image that windows were compared with.
+    frames
+        (S, 2) int64, height and width of each image.
+    """
+
+    def __init__(self, samples: Samples, corpus: Corpus, pools: dict[int, KeptPools]) -> None:
+        trace, self.labels = samples.trace, corpus.labels
+        members = [pool.addresses for pool in pools.values()]
+        used = np.stack([trace.image_id, trace.y, trace.x], axis=-1).reshape(-1, 3)
+        ids, first, counts = np.unique(used[:, 0], return_index=True, return_counts=True)
+        every = np.unique(np.concatenate([ids, *(part[:, 0] for part in members)]))
+        uses = np.zeros(len(every), np.int64)
+        uses[np.searchsorted(every, ids)] = counts
+        by_use = np.argsort(-uses, kind="stable")
+        self.ids, self.uses = every[by_use], uses[by_use]
+        self._places = np.argsort(by_use)
+        self._sorted = every
+        self._of_one_size = corpus.sizes is None
+        frames = (
+            np.tile(corpus.images.shape[1:3], (len(self.ids), 1)) if corpus.sizes is None else corpus.sizes[self.ids]
+        )
+        self.frames = frames.astype(np.int64)
+        self.windows = self._bounds(np.concatenate([used, *members]), samples.config.window // 2)
+        self._colours = np.zeros((len(every), 3), np.uint8)
+        self._colours[self.index(ids)] = image_id_map(samples).reshape(-1, 3)[first]
+
+    def index(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Turn ids of the corpus into places on this list."""
+        return self._places[np.searchsorted(self._sorted, ids)]
+
+    def facts(self) -> dict[str, Any]:
+        """Pack ids, labels, the colours of the image-ID map, and sizes if they differ."""
+        labels = None if self.labels is None else packed(self.labels[self.ids])
+        size = None if self._of_one_size else packed(self.frames)
+        return {"id": packed(self.ids), "label": labels, "colour": packed(self._colours), "size": size}
+
+    def _bounds(self, used: NDArray[np.int32], half: int) -> NDArray[np.int64]:
+        """Bound all windows of each image, inside its frame."""
+        place = self.index(used[:, 0])
+        low, high = self.frames.copy(), np.zeros((len(self.ids), 2), np.int64)
+        np.minimum.at(low, place, np.maximum(used[:, 1:] - half, 0))
+        np.maximum.at(high, place, np.minimum(used[:, 1:] + half + 1, self.frames[place]))
+        return np.concatenate([low, np.maximum(high - low, 0)], axis=1)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

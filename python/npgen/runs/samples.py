@@ -1,0 +1,400 @@
+"""Samples and where each of their pixels came from: in memory, on disk, and back to pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npgen.config import Config, find_model
+from npgen.corpus import Corpus
+from npgen.errors import check_name, check_type, check_whole, invalid
+from npgen.runs.shards import FORMAT, TOKEN_VERSION, VERSION, write_shards
+from npgen.storage import new_folder, npy
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Samples in one shard of a run folder.
+SHARD = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The address of every pixel of n samples, (n, H, W) each.
+
+    Attributes
+    ----------
+    image_id, y, x
+        int32: the image in the corpus, and the pixel there, that was copied.
+    distance
+        float32: distance of the two windows when the pixel was drawn, in squared grey levels; 0 in the seed patch.
+    pool_size
+        int32: how many candidates it was drawn from; 0 in the seed patch, which was not drawn.
+    """
+
+    image_id: NDArray[np.int32]
+    y: NDArray[np.int32]
+    x: NDArray[np.int32]
+    distance: NDArray[np.float32]
+    pool_size: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        """Check types and shapes: all that is told of samples rests on them."""
+        shape = getattr(self.image_id, "shape", ())
+        for name, dtype in TRACE_DTYPES.items():
+            _check_array(f"trace.{name}", getattr(self, name), dtype, 3, shape)
+
+    def arrays(
+        self,
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
+        """Return the five arrays, in the order of the attributes."""
+        return self.image_id, self.y, self.x, self.distance, self.pool_size
+
+    def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Trace:
+        """Return a trace of what becomes of each array."""
+        return Trace(*map(change, self.arrays()))
+
+    def __getitem__(self, part: slice) -> Trace:
+        return self.mapped(lambda array: array[part])
+
+
+TRACE_DTYPES: dict[str, type[Any]] = {
+    "image_id": np.int32,
+    "y": np.int32,
+    "x": np.int32,
+    "distance": np.float32,
+    "pool_size": np.int32,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Generated images with all that is needed to account for them.
+
+    Attributes
+    ----------
+    images
+        (n, H, W, C) uint8.
+    trace
+        Where each pixel came from.
+    anchor
+        (n,) int32: the image each sample's seed patch comes from, and whose meaning guides it.
+    model, config, seed
+        As given to `npgen.generate`.
+    first
+        Index of the first of these samples in the run that the seed defines.
+    corpus_name, corpus_hash
+        The corpus.
+    encoder_id
+        The encoder, or None where the model has no use for one.
+    fallbacks
+        (n,) int32: draws for which no candidate was near enough; 0 unless tolerance is relative to the whole corpus.
+    queries
+        (n, S, D) float32: where each canvas looked for images of like meaning, stage by stage; S is 1 where the anchor
+        alone decides. None where meaning plays no part. With the corpus's keys they give the shortlists again.
+    codes
+        (n, h, w, Y) uint8: of a run of tokens, each sample as drawn, which `images` is the decoding of; else None. The
+        trace then says of each pixel where its cell's token came from, at the same place inside that cell; distances
+        are shares of the bits compared, 0 to 1.
+    tokens_id
+        `Tokens.id` of the run's token store, or None.
+    """
+
+    images: NDArray[np.uint8]
+    trace: Trace
+    anchor: NDArray[np.int32]
+    model: str
+    config: Config
+    seed: int
+    first: int
+    corpus_name: str
+    corpus_hash: str
+    encoder_id: str | None
+    fallbacks: NDArray[np.int32]
+    queries: NDArray[np.float32] | None
+    codes: NDArray[np.uint8] | None = None
+    tokens_id: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check types and shapes, as these may come from a file."""
+        check_type("trace", self.trace, Trace)
+        check_type("config", self.config, Config)
+        shape = self.trace.image_id.shape
+        _check_array("images", self.images, np.uint8, 4, shape)
+        _check_array("anchor", self.anchor, np.int32, 1, shape[:1])
+        _check_array("fallbacks", self.fallbacks, np.int32, 1, shape[:1])
+        if self.queries is not None:
+            _check_array("queries", self.queries, np.float32, 3, shape[:1])
+        if self.codes is not None:
+            _check_array("codes", self.codes, np.uint8, 4, shape[:1])
+            height, width = self.codes.shape[1:3]
+            stride = shape[1] // height if height else 0
+            if shape[1:] != (height * stride, width * stride):
+                raise invalid("codes", f"a grid of square cells of {shape[1]}×{shape[2]} pixels", (height, width))
+        if (self.codes is None) != (self.tokens_id is None):
+            raise ValueError("samples must have both codes and tokens_id, or neither")
+        check_type("tokens_id", self.tokens_id, str, type(None))
+        find_model(self.model)
+        for name in ("seed", "first"):
+            check_whole(name, getattr(self, name), 0, 2**64 - 1)
+        for name in ("corpus_name", "corpus_hash"):
+            check_type(name, getattr(self, name), str)
+        check_name(self.corpus_name)  # a name, by which the corpus is looked for: never a path
+        check_type("encoder_id", self.encoder_id, str, type(None))
+
+    @classmethod
+    def empty(
+        cls,
+        shape: tuple[int, ...],
+        *,
+        model: str,
+        config: Config,
+        seed: int,
+        first: int,
+        corpus: Corpus,
+        encoder_id: str | None,
+        queries: tuple[int, int] | None = None,
+        codes: tuple[int, int, int] | None = None,
+        tokens_id: str | None = None,
+    ) -> Samples:
+        """Make canvases (n, H, W, C) of which nothing is known yet, with room for queries (S, D), codes (h, w, Y)."""
+        trace = Trace(*(np.zeros(shape[:3], dtype) for dtype in TRACE_DTYPES.values()))
+        return cls(
+            images=np.zeros(shape, np.uint8),
+            trace=trace,
+            anchor=np.zeros(shape[0], np.int32),
+            model=model,
+            config=config,
+            seed=seed,
+            first=first,
+            corpus_name=corpus.name,
+            corpus_hash=corpus.hash,
+            encoder_id=encoder_id,
+            fallbacks=np.zeros(shape[0], np.int32),
+            queries=None if queries is None else np.zeros((shape[0], *queries), np.float32),
+            codes=None if codes is None else np.zeros((shape[0], *codes), np.uint8),
+            tokens_id=tokens_id,
+        )
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Extents of the grid of tokens (h, w), or None where the samples are of pixels."""
+        return None if self.codes is None else (self.codes.shape[1], self.codes.shape[2])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        height, width, channels = self.images.shape[1:]
+        return (
+            f"Samples(n={len(self)}, size={height}×{width}×{channels}, model={self.model!r}, "
+            f"seed={self.seed}, first={self.first}, corpus={self.corpus_name!r})"
+        )
+
+    def _repr_png_(self) -> bytes | None:
+        from npgen.output import samples_png
+
+        return samples_png(self._pictures(), self.provenance())
+
+    def _repr_html_(self) -> str:
+        from npgen.output import samples_html
+
+        return samples_html(self._pictures(), self._run_table(), self.config.to_json(), self.provenance())
+
+    def _pictures(self) -> dict[str, Image.Image]:
+        from npgen.output import sample_maps, sample_sheets
+
+        if len(self) == 0:
+            return {}
+        if len(self) > 1:
+            return sample_sheets(self.images, self.trace.image_id)
+        distances, unit = distances_to_show(self)
+        return sample_maps(self.first, self.images, self.trace.image_id, self.trace.pool_size, distances, unit)
+
+    def _run_table(self) -> dict[str, str]:
+        """Describe the run in words, for a table of two columns."""
+        defaults = Config().to_json()
+        changed = {name: value for name, value in self.config.to_json().items() if value != defaults[name]}
+        height, width, channels = self.images.shape[1:]
+        return {
+            "samples": f"{len(self):,} of {height}×{width}×{channels}, the first is number {self.first}",
+            "model": self.model,
+            "seed": str(self.seed),
+            "corpus": f"{self.corpus_name} ({self.corpus_hash[:16]})",
+            "encoder": "none" if self.encoder_id is None else self.encoder_id[:16],
+            "settings": ", ".join(f"{name} {value}" for name, value in changed.items()) or "the defaults",
+        }
+
+    def __getitem__(self, part: slice) -> Samples:
+        """Return consecutive samples as views: writing to them writes to these."""
+        check_type("part", part, slice)
+        start, _, step = part.indices(len(self))
+        if step != 1:
+            raise invalid("step of a slice of samples", "1", step)
+        return replace(
+            self,
+            images=self.images[part],
+            trace=self.trace[part],
+            anchor=self.anchor[part],
+            first=self.first + start,
+            fallbacks=self.fallbacks[part],
+            queries=None if self.queries is None else self.queries[part],
+            codes=None if self.codes is None else self.codes[part],
+        )
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return all arrays of a run, one row a sample each."""
+        others = [array for array in (self.queries, self.codes) if array is not None]
+        return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks, *others]
+
+    def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Samples:
+        """Return samples with each array replaced by what becomes of it, in the order of `arrays`."""
+        arrays = iter(list(map(change, self.arrays())))
+        return replace(
+            self,
+            images=next(arrays),
+            trace=Trace(*(next(arrays) for _ in TRACE_DTYPES)),
+            anchor=next(arrays),
+            fallbacks=next(arrays),
+            queries=None if self.queries is None else next(arrays),
+            codes=None if self.codes is None else next(arrays),
+        )
+
+    def place_seed(
+        self, anchors: NDArray[np.uint8], rect: tuple[int, int, int, int], corners: NDArray[np.int32] | None = None
+    ) -> None:
+        """Copy a patch of each anchor (n, …, C) to `rect`, (y, x, height, width); from a corner (n, 2) or the same."""
+        y, x, height, width = rect
+        if corners is None:
+            corners = np.tile(np.array([y, x], np.int32), (len(self), 1))
+        inside = (slice(None), slice(y, y + height), slice(x, x + width))
+        self.trace.image_id[inside] = self.anchor[:, None, None]
+        self.trace.y[inside] = corners[:, 0, None, None] + np.arange(height)[:, None]
+        self.trace.x[inside] = corners[:, 1, None, None] + np.arange(width)
+        each = np.arange(len(self))[:, None, None]
+        self.images[inside] = anchors[each, self.trace.y[inside], self.trace.x[inside]]
+
+    def replay(self, corpus: Corpus) -> NDArray[np.uint8]:
+        """Rebuild the images from the corpus and the trace alone.
+
+        Parameters
+        ----------
+        corpus
+            The corpus that the samples were made from.
+
+        Returns
+        -------
+        ndarray
+            (n, H, W, C) uint8, equal to `images`.
+
+        Raises
+        ------
+        ValueError
+            If it is another corpus, or the samples are of tokens, of which `Tokens.decode` makes pixels.
+        """
+        if self.codes is not None:
+            raise invalid("samples", "of pixels, each a copy of its source (of tokens, decode `codes`)", self)
+        self.check_corpus(corpus)
+        trace = self.trace
+        return np.asarray(corpus.images[trace.image_id, trace.y, trace.x])
+
+    def check_corpus(self, corpus: Corpus) -> None:
+        """Raise ValueError unless the samples were made from this corpus, and every address in them exists."""
+        check_type("corpus", corpus, Corpus)
+        if corpus.hash != self.corpus_hash:
+            expected = f"the one the samples were made from ({self.corpus_name!r}, {self.corpus_hash[:16]})"
+            raise invalid("corpus", expected, f"{corpus.name}, {corpus.hash[:16]}")
+        count, height, width = corpus.images.shape[:3]
+        named = {"anchor": (self.anchor, count), "trace.image_id": (self.trace.image_id, count)}
+        named |= {"trace.y": (self.trace.y, height), "trace.x": (self.trace.x, width)}
+        for name, (array, extent) in named.items():
+            if array.size and not 0 <= array.min() <= array.max() < extent:
+                raise invalid(name, f"in 0…{extent - 1} (see npgen verify)", f"{array.min()}…{array.max()}")
+        trace = self.trace
+        if not corpus.holds(trace.image_id, trace.y, trace.x).all():
+            raise invalid("trace", "of pixels inside their images (see npgen verify)", "some beyond")
+
+    def provenance(self) -> dict[str, Any]:
+        """Return, JSON-able, what it takes to make the samples again: the run's manifest, less its shards."""
+        return {
+            "format": FORMAT,
+            "version": VERSION if self.codes is None else TOKEN_VERSION,
+            "npgen": version("npgen"),
+            "model": self.model,
+            "config": self.config.to_json(),
+            "seed": self.seed,
+            "first": self.first,
+            "n": len(self),
+            "corpus": {"name": self.corpus_name, "hash": self.corpus_hash},
+            "encoder": self.encoder_id,
+            "tokens": self.tokens_id,
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the samples as a run folder: all of it, or nothing.
+
+        Parameters
+        ----------
+        path
+            Folder to make. It holds `manifest.json` and shards of whole samples, plain `.npy` files.
+
+        Raises
+        ------
+        FileExistsError
+            If there is something already.
+        OSError
+            If it can't be written.
+        """
+        with new_folder(path) as folder:
+            write_run(self, folder)
+
+
+def distances_to_show(samples: Samples) -> tuple[NDArray[np.float64], str]:
+    """Return distances (n, H, W) in a unit that people can read, and its name.
+
+    For pixels: the square root of the trace's distance, the weighted root mean square difference of two windows in
+    grey levels. For tokens: the share of the compared bits that differ, 0 to 1.
+    """
+    distances = samples.trace.distance.astype(np.float64)
+    return (np.sqrt(distances), "grey levels") if samples.codes is None else (distances, "of the bits compared")
+
+
+def check_samples(samples: Samples, corpus: Corpus) -> None:
+    """Raise TypeError or ValueError unless these are samples, made from this corpus."""
+    check_type("samples", samples, Samples)
+    samples.check_corpus(corpus)
+
+
+def _check_array(name: str, array: Any, dtype: type[Any], ndim: int, shape: tuple[int, ...]) -> None:
+    """Complain unless an array is of a type and a number of axes, the first of which are those of `shape`."""
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
+        got = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise TypeError(f"{name} must be a {ndim}-dimensional array of {np.dtype(dtype)}, got {got}")
+    if array.shape[: len(shape)] != shape:
+        raise invalid(name, f"of shape {shape}, as the others", array.shape)
+
+
+def write_run(samples: Samples, folder: Path) -> None:
+    """Write manifest and shards into a folder in the making."""
+    write_shards(samples, folder, SHARD, write_shard)
+
+
+def write_shard(samples: Samples, folder: Path) -> dict[str, Any]:
+    """Write samples into a folder, and return what the manifest says of it."""
+    arrays: dict[str, NDArray[Any]] = {
+        "images": samples.images,
+        "anchor": samples.anchor,
+        "fallbacks": samples.fallbacks,
+        **dict(zip(TRACE_DTYPES, samples.trace.arrays(), strict=True)),
+    }
+    others = {"queries": samples.queries, "codes": samples.codes}
+    arrays |= {key: array for key, array in others.items() if array is not None}
+    hashes = {key: npy.write_array(folder / f"{key}.npy", array) for key, array in arrays.items()}
+    return {"name": f"{samples.first:08d}", "n": len(samples), "sha256": hashes}

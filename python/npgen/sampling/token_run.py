@@ -1,0 +1,239 @@
+"""Runs of tokens: canvases of cells of a few bits, filled by Hamming distance and decoded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm.auto import tqdm
+
+import npgen._core as _core
+from npgen.config import Config, find_model
+from npgen.corpus import Corpus
+from npgen.errors import check_type, check_whole, invalid
+from npgen.runs import TRACE_DTYPES, Samples, Trace
+from npgen.sampling.order import cell_order, known_rect
+from npgen.sampling.seeds import members
+from npgen.tokens import Tokens
+
+
+class TokenRun:
+    """What all batches of a run of tokens share; see `npgen.stages.Run`.
+
+    Parameters
+    ----------
+    corpus
+        N images of H×W pixels.
+    model
+        "local": sources are the tokens of all images at the same place; "class": of those of the seed's label;
+        "texture": of all places.
+    config
+        Settings; those of pixels alone must have their defaults.
+    seed
+        Seed of all draws.
+    threads
+        CPU threads; None means one a core.
+    tokens
+        The corpus's tokens.
+
+    Raises
+    ------
+    ValueError
+        If model or settings are not for tokens, or do not fit these.
+    """
+
+    def __init__(
+        self, corpus: Corpus, model: str, config: Config, seed: int, threads: int | None, tokens: Tokens
+    ) -> None:
+        self.model = find_model(model)
+        if self.model.semantics == "embedding":
+            raise invalid("model", "'local', 'texture' or 'class' with tokens, which have no embeddings", model)
+        config.check_space(tokens=True)
+        self.corpus, self.config, self.tokens = corpus, config, tokens
+        self.seed, self.threads = seed, threads
+        self.shape: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
+        self.order = cell_order(config, tokens.grid, tokens.stride)
+        self.rect = config.seed_cells(tokens.grid, tokens.stride)
+        # Without a seed patch no image is favoured, and none need be barred.
+        self.bars = config.exclude_seed_image and config.order == "rings"
+        if len(corpus) - self.bars < 1:
+            raise invalid("corpus", "at least 2 images, as the seed's own is barred", len(corpus))
+        self.members = members(corpus) if self.model.semantics == "label" else {}
+        if self.bars and any(len(ids) == 1 for ids in self.members.values()):
+            raise invalid("corpus", "at least 2 images of each label, as the seed's own is barred", "1 of a label")
+        self._fillers: dict[int | None, tuple[NDArray[np.int32] | None, _core.TokenFiller]] = {}
+
+    @property
+    def drawn(self) -> int:
+        """Pixels of a sample that are drawn, in each sweep."""
+        return len(self.order.pixels) * self.tokens.stride**2
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What samples say of the run, beside its arguments."""
+        codes = (*self.tokens.grid, self.tokens.planes.shape[2])
+        return {"encoder_id": None, "codes": codes, "tokens_id": self.tokens.id}
+
+    def fill(self, batch: Samples, bar: tqdm) -> None:  # type: ignore[type-arg]
+        """Fill the canvases of one batch, in place, and decode them."""
+        assert batch.codes is not None
+        indices = np.arange(batch.first, batch.first + len(batch), dtype=np.uint64)
+        batch.anchor[:] = _core.draw_seed_images(self.seed, indices, len(self.corpus))
+        labels = np.zeros(len(batch), np.int64) if self.corpus.labels is None else self.corpus.labels[batch.anchor]
+        trace = Trace(*(np.zeros(batch.codes.shape[:3], dtype) for dtype in TRACE_DTYPES.values()))  # (B, h, w)
+        self._place_seed(batch.codes, trace, batch.anchor)
+        parts: list[int | None] = [*sorted(self.members)] or [None]
+        for label in parts:
+            which = np.arange(len(batch)) if label is None else np.flatnonzero(labels == label)
+            if len(which):
+                self._fill(label, which, indices[which], batch, trace)
+                bar.update(len(which) * self.drawn * (1 + self.config.sweeps))
+        for ours, theirs in zip(batch.trace.arrays(), pixel_trace(trace, self.tokens.stride).arrays(), strict=True):
+            ours[:] = theirs
+        if len(batch):
+            batch.images[:] = self.tokens.decode(batch.codes, threads=self.threads)
+
+    def _place_seed(self, codes: NDArray[np.uint8], trace: Trace, anchors: NDArray[np.int32]) -> None:
+        y, x, height, width = self.rect
+        inside = (slice(None), slice(y, y + height), slice(x, x + width))
+        if height:
+            codes[inside] = self.tokens.codes(anchors)[inside]
+        trace.image_id[inside] = anchors[:, None, None]
+        trace.y[inside] = np.arange(y, y + height)[:, None]
+        trace.x[inside] = np.arange(x, x + width)
+
+    def _fill(
+        self, label: int | None, which: NDArray[np.int64], indices: NDArray[np.uint64], batch: Samples, trace: Trace
+    ) -> None:
+        """Fill some canvases of the batch, with images of one label or of all."""
+        assert batch.codes is not None
+        ids, filler = self._filler(label)
+        anchors = batch.anchor[which]
+        barred = anchors if ids is None else np.searchsorted(ids, anchors).astype(np.int32)
+        codes = np.ascontiguousarray(batch.codes[which])
+        own = trace.mapped(lambda array: np.ascontiguousarray(array[which]))
+        known = known_rect(self.tokens.grid, self.rect)
+        for sweep in range(1 + self.config.sweeps):
+            cells = self.order.pixels if sweep == 0 else _core.sweep_order(self.order.pixels, self.seed, sweep)
+            filler.fill(
+                codes,
+                own.arrays(),
+                cells=cells,
+                known=known,
+                seed=self.seed,
+                sweep=sweep,
+                samples=indices,
+                barred=barred if self.bars else np.full_like(barred, -1),
+                epsilon=self.config.epsilon,
+                k_min=self.config.k_min,
+                flip=self.config.flip if self.config.draw == "histogram" else None,
+            )
+            known[:] = True
+        if ids is not None:
+            cells = self.order.pixels
+            drawn = (slice(None), cells[:, 0], cells[:, 1])
+            own.image_id[drawn] = ids[own.image_id[drawn]]
+        batch.codes[which] = codes
+        for whole, part in zip(trace.arrays(), own.arrays(), strict=True):
+            whole[which] = part
+
+    def _filler(self, label: int | None) -> tuple[NDArray[np.int32] | None, _core.TokenFiller]:
+        """Return ids of the images of a label, None for all, and what fills from these."""
+        if label not in self._fillers:
+            ids = None if label is None else self.members[label]
+            planes = self.tokens.planes if ids is None else np.ascontiguousarray(self.tokens.planes[..., ids])
+            radius = 0 if self.model.locality else max(self.tokens.grid)
+            self._fillers[label] = ids, _make_filler(planes, self.tokens.bits, self.config, radius, self.threads)
+        return self._fillers[label]
+
+
+def _make_filler(
+    planes: NDArray[np.uint8], bits: int, config: Config, radius: int, threads: int | None
+) -> _core.TokenFiller:
+    return _core.TokenFiller(
+        planes, bits=bits, gamma=config.gamma, disc=config.metric == "l2", radius=radius, threads=threads or 0
+    )
+
+
+def pixel_trace(cells: Trace, stride: int) -> Trace:
+    """Tell of each pixel where it came from: from the same place inside the cell that its token came from.
+
+    Parameters
+    ----------
+    cells
+        The trace of n canvases of tokens, (n, h, w).
+    stride
+        Side of a cell in pixels, s.
+
+    Returns
+    -------
+    Trace
+        (n, h·s, w·s).
+    """
+    pixels = cells.mapped(lambda array: array.repeat(stride, axis=1).repeat(stride, axis=2))
+    inside = np.arange(stride, dtype=np.int32)
+    y = pixels.y * np.int32(stride) + np.tile(inside, cells.y.shape[1])[:, None]
+    x = pixels.x * np.int32(stride) + np.tile(inside, cells.x.shape[2])
+    return replace(pixels, y=y, x=x)
+
+
+def token_distributions(
+    tokens: Tokens,
+    codes: NDArray[np.uint8],
+    cell: tuple[int, int],
+    config: Config | None = None,
+    *,
+    barred: ArrayLike | None = None,
+    threads: int | None = None,
+) -> NDArray[np.float64]:
+    """Say how likely each token is at one cell of some images, as the histogram sampler draws it.
+
+    ``p(x | context) ∝ Σ_n (P̄/P)^d_n · P̄^ham(x, z_n) · P^(b − ham(x, z_n))`` over all images n at the same place, d_n
+    the Hamming distance of their context from the image's, P = 1 − P̄ (local autoregression).
+
+    Parameters
+    ----------
+    tokens
+        N images of at most 16 bits a cell.
+    codes
+        (M, h, w, Y) uint8: the images; of each, what the order fills before the cell is its context.
+    cell
+        (y, x) of the cell.
+    config
+        Settings: `gamma`, `metric`, `order` and `flip` count. None means the defaults.
+    barred
+        (M,) ids of an image each that plays no part, as an image of the store itself should not in its own prediction;
+        −1 for none. None bars none.
+    threads
+        CPU threads; None means one a core.
+
+    Returns
+    -------
+    ndarray
+        (M, 2^b) float64: of each image, the probability of each token, bit k of its index being bit k of the token.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If types, shapes, ids or the cell don't fit, the seed patch holds the cell, or tokens have more bits.
+    """
+    check_type("tokens", tokens, Tokens)
+    check_type("config", config, Config, type(None))
+    config = config or Config()
+    config.check_space(tokens=True)
+    check_type("codes", codes, np.ndarray)
+    if codes.dtype != np.uint8 or codes.ndim != 4:
+        raise TypeError(f"codes must be a 4-dimensional array of uint8, got {codes.dtype} of shape {codes.shape}")
+    for at in cell:
+        check_whole("each of cell", at, -(2**31), 2**31 - 1)
+    order = cell_order(config, tokens.grid, tokens.stride).pixels
+    place = np.flatnonzero((order == np.array(cell)).all(1))
+    if len(place) != 1:
+        raise invalid("cell", f"one that is filled, of a grid of {tokens.grid[0]}×{tokens.grid[1]}", tuple(cell))
+    known = known_rect(tokens.grid, config.seed_cells(tokens.grid, tokens.stride))
+    known[tuple(order[: place[0]].T)] = True
+    nobody = np.full(len(codes), -1, np.int32) if barred is None else np.asarray(barred, np.int32)
+    filler = _make_filler(tokens.planes, tokens.bits, config, 0, threads)
+    return filler.distributions(np.ascontiguousarray(codes), known, order[place], config.flip, nobody)

@@ -1,0 +1,29 @@
+"""Bytes on disk: a file is there whole, or not at all."""
+
+from npgen.storage import npy
+from npgen.storage.files import (
+    new_folder,
+    open_regular,
+    parse_json,
+    read_json,
+    refuse_existing,
+    replacing,
+    sha256_file,
+    write_bytes,
+    write_json,
+)
+from npgen.storage.npy import open_array
+
+__all__ = [
+    "new_folder",
+    "npy",
+    "open_array",
+    "open_regular",
+    "parse_json",
+    "read_json",
+    "refuse_existing",
+    "replacing",
+    "sha256_file",
+    "write_bytes",
+    "write_json",
+]

@@ -1,0 +1,294 @@
+"""The paper's ablation: all models on the same seeds, in one table and one picture (Tables 1 and 2, Figure 2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+from tqdm.auto import tqdm
+
+from npgen.config import MODELS, Config, find_model
+from npgen.corpus import Corpus
+from npgen.errors import check_type, invalid
+from npgen.output import KEY, Column, Row, csv_table, markdown_table, number, provenance_text, quality_columns
+from npgen.runs import Samples
+from npgen.storage import read_json, replacing, sha256_file, write_bytes, write_json
+from npgen.studies.workbench import Setting, Workbench, claim_folder, quality_notes, whole
+
+FORMAT = "npgen-ablation"
+VERSION = 1
+# Rows of the panel: samples of each model.
+PANEL_ROWS = 10
+# Width in pixels that the panel's images are enlarged to, at least.
+PANEL_SIDE = 168
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What the paper (arXiv 2510.22196) calls a model, and its numbers on CIFAR-10: Tables 1 and 2."""
+
+    name: str
+    inception_score: float | None = None
+    fid: float | None = None
+    class_entropy: float | None = None
+    image_id_entropy: float | None = None
+
+
+PAPER = {
+    "full": Paper("NS + L + H", 5.903, 60.357, 1.075, 2.4962),
+    "local": Paper("NS + L", class_entropy=1.461, image_id_entropy=2.2046),
+    "texture": Paper("L"),
+    "semantic": Paper("NS + H", 4.081, 32.924),
+    "class": Paper("CC", class_entropy=0.0, image_id_entropy=1.550),
+}
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What `ablate` found.
+
+    Attributes
+    ----------
+    rows
+        A row a model, then real held-out and real training images at each number of samples; JSON-able values by name.
+    notes
+        What the table needs said below it.
+    facts
+        Corpus, settings, seed: what decides the rows.
+    """
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    facts: dict[str, Any]
+
+    def markdown(self) -> str:
+        """Lay the rows out as a Markdown table with its notes."""
+        columns = [
+            Column("", lambda row: row["name"]),
+            Column("paper's name", lambda row: row["paper_name"]),
+            number("images", "n", "d"),
+            *quality_columns(),
+            number("paper's IS¹", "paper_inception_score", ".3f"),
+            number("paper's FID¹", "paper_fid", ".2f"),
+            number("class entropy", "class_entropy", ".3f"),
+            number("paper's class entropy¹", "paper_class_entropy", ".3f"),
+            number("image-ID entropy", "image_id_entropy", ".3f"),
+            number("paper's image-ID entropy¹", "paper_image_id_entropy", ".3f"),
+            number("part–whole area", "part_whole", ".1%"),
+            number("pools of one", "pool_one", ".1%"),
+            number("fallbacks", "fallbacks", ".1%"),
+            number("s / sample", "seconds_per_sample", ".3g"),
+        ]
+        return "\n".join([markdown_table(columns, self.rows, 2), "", *(f"- {note}" for note in self.notes)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        return {"format": FORMAT, "version": VERSION, **self.facts, "rows": list(self.rows), "notes": list(self.notes)}
+
+
+def ablate(
+    corpus: Corpus,
+    out: str | os.PathLike[str],
+    n: int = 1000,
+    models: Sequence[str] | None = None,
+    config: Config | None = None,
+    seed: int = 0,
+    *,
+    counts: Mapping[str, int] | None = None,
+    heldout: Corpus | None = None,
+    network: str = "corpus",
+    weights: str | os.PathLike[str] | None = None,
+    encoder: Any = "auto",
+    batch_size: int = 64,
+    device: str = "auto",
+    threads: int | None = None,
+    quiet: bool = False,
+) -> Ablation:
+    """Run all models on the same seeds and compare them: Tables 1 and 2, and Figure 2 of the paper.
+
+    Each model's samples are kept as a run folder, `runs/<model>`, and their scores beside it. What is there already is
+    not made again, so that an interrupted study goes on where it stopped. `table.md`, `table.csv`, `results.json` and
+    the picture `panel.png` are written at the end; all but the timings are a function of the arguments.
+
+    Parameters
+    ----------
+    corpus
+        N source images. Scores need labels and held-out images; without them the table has entropies and timings only,
+        and says so.
+    out
+        Folder to make, or that of an earlier call with the same settings.
+    n
+        Samples of each model, at least 4; 2 if nothing is scored.
+    models
+        Names; None means all, less "class" if the corpus has no labels.
+    config
+        Settings of all models; None means the defaults.
+    seed
+        Seed of all draws. Sample k has the same seed patch in all models.
+    counts
+        Samples of single models, where n would take too long: at most n. None means 100 of "texture".
+    heldout
+        Real images to score beside the samples; None takes the corpus's own.
+    network, weights
+        What the scores live in, as for `npgen.evaluate`.
+    encoder, batch_size, device, threads
+        As for `npgen.generate`.
+    quiet
+        Show no progress.
+
+    Returns
+    -------
+    Ablation
+        The table.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or `out` holds something else: before anything is run.
+    """
+    bench = Workbench(corpus, seed, encoder, heldout, network, weights, batch_size, device, threads)
+    names = _chosen(models, corpus)
+    config = config or Config()
+    counts = {"texture": 100} if counts is None else counts
+    check_type("counts", counts, Mapping)
+    for name, count in counts.items():
+        find_model(name)
+        whole(f"counts[{name!r}]", count, 2)
+    settings = [Setting(name, config, min(whole("n", n, 2), counts.get(name, n)), len(corpus)) for name in names]
+    folder = Path(out)
+    for setting in settings:
+        bench.check(setting)
+        if (folder / "runs" / setting.model).exists():
+            bench.check_kept(setting, folder / "runs" / setting.model)
+    claim_folder(folder, FORMAT, VERSION)
+
+    found: list[dict[str, Any]] = []
+    shown: list[Samples] = []
+    with tqdm(settings, unit="model", disable=quiet) as bar:
+        for setting in bar:
+            bar.set_description(setting.model)
+            samples, seconds = bench.run(setting, folder / "runs" / setting.model)
+            measured = _measured(bench, samples, folder / "runs" / setting.model)
+            found.append({"setting": setting, "seconds": seconds, **measured})
+            shown.append(samples[: min(PANEL_ROWS, setting.n)])
+    facts = {**bench.identity, "corpus_name": corpus.name, "config": config.to_json(), "n": n, "models": names}
+    ablation = Ablation(
+        tuple(_rows(found, _is_cifar10(corpus))), tuple(_notes(bench, names, found[0]["network"])), facts
+    )
+    write_bytes(folder / "table.md", f"{ablation.markdown()}\n".encode())
+    write_bytes(folder / "table.csv", csv_table(ablation.rows))
+    _save_panel(_panel(shown, corpus), folder / "panel.png", shown)
+    write_json(folder / "results.json", ablation.to_json())
+    return ablation
+
+
+def _chosen(models: Sequence[str] | None, corpus: Corpus) -> list[str]:
+    if models is None:
+        return [name for name in MODELS if name != "class" or corpus.labels is not None]
+    for name in models:
+        find_model(name)
+    if not models or len(set(models)) < len(models):
+        raise invalid("models", "one or more models, each once", list(models))
+    if "class" in models and corpus.labels is None:
+        raise invalid("models", "without 'class', as the corpus has no labels", list(models))
+    return list(models)
+
+
+def _measured(bench: Workbench, samples: Samples, run: Path) -> dict[str, Any]:
+    """Measure a kept run, or read what was measured of the very same one before."""
+    file = run.with_name(f"{run.name}.json")
+    key = {"run": sha256_file(run / "manifest.json"), **bench.identity}
+    if file.exists():
+        kept = read_json(file)
+        if kept.get("key") == key:
+            try:
+                return {name: kept[name] for name in ("samples", "heldout", "training", "network")}
+            except KeyError as error:
+                raise ValueError(f"{file} must be as it was written (delete it), got one without {error}") from error
+    measured = bench.measure(samples)
+    write_json(file, {"key": key, **measured})
+    return measured
+
+
+def _rows(found: list[dict[str, Any]], with_paper: bool) -> list[Row]:
+    rows: list[Row] = []
+    for one in found:
+        setting: Setting = one["setting"]
+        paper = PAPER.get(setting.model, Paper(""))
+        row = {"name": f"`{setting.model}`", "paper_name": paper.name or None, **one["samples"]}
+        row |= {"n": row.get("n", setting.n), "seconds_per_sample": one["seconds"]}
+        if with_paper:
+            row |= {f"paper_{key}": value for key, value in dataclasses.asdict(paper).items() if key != "name"}
+        rows.append(row)
+    real: dict[int, list[Row]] = {}
+    for one in found:
+        if one["heldout"] is not None:
+            pair = (("real held-out", one["heldout"]), ("real training", one["training"]))
+            real[one["heldout"]["n"]] = [{"name": name, "paper_name": None, **scores} for name, scores in pair]
+    return rows + [row for _, pair in sorted(real.items(), reverse=True) for row in pair]
+
+
+def _notes(bench: Workbench, names: list[str], network: dict[str, Any] | None) -> list[str]:
+    notes = [
+        f"Corpus {bench.corpus.name} ({len(bench.corpus)} images), seed {bench.seed}: sample k has the same seed patch "
+        "in all models.",
+        *quality_notes(bench, network),
+    ]
+    if _is_cifar10(bench.corpus):
+        notes.append(
+            "¹ The paper's numbers (arXiv 2510.22196, Tables 1 and 2, CIFAR-10): Inception Score and FID in "
+            "Inception-v3, on another number of samples; not comparable with scores in another network."
+        )
+    if "class" not in names and bench.corpus.labels is None:
+        notes.append("`class` is left out: the corpus has no labels.")
+    return notes
+
+
+def _is_cifar10(corpus: Corpus) -> bool:
+    return corpus.name.lower().replace("-", "").startswith("cifar10") and not corpus.name.lower().startswith("cifar100")
+
+
+def _panel(shown: list[Samples], corpus: Corpus) -> Image.Image:
+    """Draw a column for the seed patches' images and one for each model, a row for each seed (Figure 2)."""
+    rows = min(len(samples) for samples in shown)
+    anchors = shown[0].anchor[:rows]
+    columns = [("source", "seed framed", np.asarray(corpus.images[anchors]))]
+    for samples in shown:
+        paper = PAPER.get(samples.model, Paper(""))
+        columns.append((samples.model, paper.name, samples.images[:rows]))
+    height, width = corpus.images.shape[1:3]
+    scale = max(1, math.ceil(PANEL_SIDE / width))
+    gap = PANEL_SIDE // 28
+    pitch_y, pitch_x = height * scale + gap, width * scale + gap
+    heads = [ImageFont.load_default(size=PANEL_SIDE / divisor) for divisor in (5.2, 6.4)]
+    head = round(PANEL_SIDE / 2.2)
+    sheet = Image.new("RGB", (len(columns) * pitch_x + 2 * gap, head + rows * pitch_y), "white")
+    draw = ImageDraw.Draw(sheet)
+    y0, x0, side_y, side_x = (scale * extent for extent in shown[0].config.seed_rect(height, width))
+    for k, (name, subtitle, images) in enumerate(columns):
+        x = k * pitch_x + (2 * gap if k else 0)  # the sources stand a little apart
+        for text, font, y in ((name, heads[0], 0.3), (subtitle, heads[1], 0.75)):
+            draw.text((x + width * scale / 2, y * head), text, "black", font, anchor="mm")
+        for row, image in enumerate(images):
+            large = image.repeat(scale, 0).repeat(scale, 1)  # (H·scale, W·scale, C)
+            y = head + row * pitch_y
+            sheet.paste(Image.fromarray(np.broadcast_to(large, (*large.shape[:2], 3)).copy()), (x, y))
+            if k == 0:
+                frame = (x + x0 - 1, y + y0 - 1, x + x0 + side_x, y + y0 + side_y)
+                draw.rectangle(frame, outline="#E69F00", width=max(2, scale // 2))
+    return sheet
+
+
+def _save_panel(picture: Image.Image, path: Path, shown: list[Samples]) -> None:
+    info = PngInfo()
+    info.add_text(KEY, provenance_text([samples.provenance() for samples in shown]))
+    with replacing(path) as file:
+        picture.save(file, format="PNG", pnginfo=info, optimize=True, dpi=(300, 300))
