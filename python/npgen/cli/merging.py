@@ -21,4 +21,4 @@ def merge(
     from npgen.runs import read_manifest
 
     put_together(parts, out)
-    typer.echo(f"{read_manifest(out)['n']} samples of {len(parts)} parts: {out}")
+    typer.echo(f"{read_manifest(out)[0].n} samples of {len(parts)} parts: {out}")
