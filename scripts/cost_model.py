@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import npgen
-from npgen.config import find_model
 from npgen.encoders.encoder import load_encoder
-from npgen.sampling.pixel_run import Run
+from npgen.sampling import PixelPlan
 from npgen_bench.task import Task
 from npgen_bench.worker import measure_model
 
@@ -26,17 +25,17 @@ from npgen_bench.worker import measure_model
 def work(corpus: npgen.Corpus, model: str, config: npgen.Config, width: int) -> dict[str, float]:
     """How much of each part a sample takes: the cost model of docs/scaling.md."""
     total, height, wide, channels = corpus.images.shape
-    run = Run(corpus, find_model(model), config, seed=0, threads=1)
+    plan = PixelPlan(corpus, model, config, seed=0)
     seen, known = 0, np.zeros((height, wide), np.bool_)
     y, x, side, _ = config.seed_rect(height, wide)
     known[y : y + side, x : x + side] = True
     half = config.window // 2
-    for y, x in run.order.pixels:
+    for y, x in plan.order.pixels:
         seen += int(known[max(0, y - half) : y + half + 1, max(0, x - half) : x + half + 1].sum())
         known[y, x] = True
-    pixels = len(run.order.pixels)
-    stages = sum(len(run.cuts(sweep)) - 1 for sweep in range(1 + config.sweeps))
-    meaning = find_model(model).semantics == "embedding"
+    pixels = len(plan.order.pixels)
+    stages = sum(1 for _ in plan.stages())
+    meaning = plan.model.semantics == "embedding"
     candidates = config.shortlist if meaning else total
     places = (2 * config.locality + 1) ** 2
     return {

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from corpora import with_facts
 
 import npgen
 from npgen.encoders.recipe import Recipe
@@ -106,8 +107,8 @@ CALLS = {
     ),
     "samples[]": (lambda s, c: s[0], "part must be of type slice, got int"),
     "samples, trace": (lambda s, c: dataclasses.replace(s, trace=1), "trace must be of type Trace, got int"),
-    "samples, config": (lambda s, c: dataclasses.replace(s, config={}), "config must be of type Config, got dict"),
-    "samples, seed": (lambda s, c: dataclasses.replace(s, seed="1"), "seed must be a whole number, got '1'"),
+    "samples, config": (lambda s, c: with_facts(s, config={}), "config must be of type Config, got dict"),
+    "samples, seed": (lambda s, c: with_facts(s, seed="1"), "seed must be a whole number, got '1'"),
     "samples, images": (
         lambda s, c: dataclasses.replace(s, images=s.images[0]),
         "images must be a 4-dimensional array of uint8, got uint8 of shape (16, 16, 1)",
@@ -152,13 +153,13 @@ VALUES = {
         lambda s, c: dataclasses.replace(s, anchor=s.anchor[:1]),
         "anchor must be of shape (2,), as the others, got (1,)",
     ),
-    "samples, model": (lambda s, c: dataclasses.replace(s, model="x"), "model must be one of 'full', "),
+    "samples, model": (lambda s, c: with_facts(s, model="x"), "model must be one of 'full', "),
     "samples, first": (
-        lambda s, c: dataclasses.replace(s, first=-1),
+        lambda s, c: with_facts(s, first=-1),
         "first must be in 0…18446744073709551615, got -1",
     ),
     "samples, corpus": (
-        lambda s, c: dataclasses.replace(s, corpus_name="../secret"),
+        lambda s, c: with_facts(s, corpus_name="../secret"),
         "name must be one path component, got '../secret'",
     ),
 }

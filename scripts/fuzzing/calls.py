@@ -105,7 +105,8 @@ def _saved(path: Any) -> None:
     npgen.load_samples(path).replay(make_corpus())
 
 
-_FIELDS = ("images", "anchor", "fallbacks", "queries", "config", "seed", "first", "model", *TRACE_DTYPES)
+_FACTS = ("config", "seed", "first", "model")
+_FIELDS = ("images", "anchor", "fallbacks", "queries", *_FACTS, *TRACE_DTYPES)
 _USES: tuple[Callable[..., Any], ...] = (npgen.entropy, npgen.part_whole, npgen.Samples.replay, npgen.Explainer)
 
 
@@ -116,6 +117,8 @@ def _altered(field: str) -> Function:
         samples = _samples("full")
         if field in TRACE_DTYPES:
             value, name = dataclasses.replace(samples.trace, **{field: value}), "trace"
+        elif field in _FACTS:
+            value, name = dataclasses.replace(samples.facts, **{field: value}), "facts"
         else:
             name = field
         function(dataclasses.replace(samples, **{name: value}), make_corpus())

@@ -15,7 +15,7 @@ from npgen.evaluation import novelty
 from npgen.evaluation.classifier import ClassifierRecipe
 from npgen.evaluation.evaluate import evaluate
 from npgen.evaluation.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
-from npgen.runs.samples import Samples, Trace
+from npgen.runs import RunFacts, Samples, Trace
 
 # --- Nearest training images --------------------------------------------------------------------------------------
 
@@ -215,15 +215,8 @@ def copies(corpus, ids, **changes):
     """Samples that are copies of whole images, whose 4×4 centre is the seed."""
     ids = np.asarray(ids, np.int32)
     config = Config(window=5, seed_size=4)
-    made = Samples.empty(
-        (len(ids), *corpus.images.shape[1:]),
-        model="full",
-        config=config,
-        seed=0,
-        first=0,
-        corpus=corpus,
-        encoder_id=None,
-    )
+    facts = RunFacts("full", config, 0, 0, len(ids), corpus.name, corpus.hash)
+    made = Samples.empty(facts, corpus.images.shape[1:])
     made.anchor[:] = ids
     made.place_seed(corpus.images[made.anchor], (0, 0, *corpus.images.shape[1:3]))
     made.trace.pool_size[:] = 1

@@ -17,7 +17,7 @@ from npgen.evaluation import features, networks
 from npgen.evaluation.evaluate import evaluate
 from npgen.evaluation.features import corpus_outputs, outputs_of
 from npgen.evaluation.networks import Network, NetworkRequest, load_network, register_network
-from npgen.runs.samples import Samples
+from npgen.runs import RunFacts, Samples
 
 
 def images_of(count, seed=0, channels=1):
@@ -52,8 +52,7 @@ class Counting:
 
 def copies(corpus, n):
     config = npgen.Config(window=5, seed_size=4)
-    shape = (n, *corpus.images.shape[1:])
-    made = Samples.empty(shape, model="full", config=config, seed=3, first=0, corpus=corpus, encoder_id=None)
+    made = Samples.empty(RunFacts("full", config, 3, 0, n, corpus.name, corpus.hash), corpus.images.shape[1:])
     made.anchor[:] = range(n)
     made.place_seed(corpus.images[made.anchor], (0, 0, 8, 8))
     return made

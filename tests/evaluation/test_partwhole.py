@@ -13,7 +13,7 @@ from npgen.corpus.store import Corpus
 from npgen.evaluation import partwhole
 from npgen.evaluation.partwhole import part_whole
 from npgen.evaluation.regions import connected_regions
-from npgen.runs.samples import Samples
+from npgen.runs import RunFacts, Samples
 
 LABELS = np.array([5, 5, 5, 9, 9, 2])
 
@@ -25,9 +25,8 @@ def corpus():
 
 def samples_of(ids, corpus):
     ids = np.asarray(ids, np.int32)
-    made = Samples.empty(
-        (*ids.shape, 1), model="full", config=Config(seed_size=1), seed=0, first=0, corpus=corpus, encoder_id=None
-    )
+    facts = RunFacts("full", Config(seed_size=1), 0, 0, len(ids), corpus.name, corpus.hash)
+    made = Samples.empty(facts, (*ids.shape[1:], 1))
     made.trace.image_id[:] = ids
     return made
 
@@ -135,7 +134,7 @@ def test_refusals(corpus):
     with pytest.raises(ValueError, match="corpus must be the one the samples were made from"):
         part_whole(made, bare)
     with pytest.raises(ValueError, match=r"corpus must be one with labels, got .*regions are of source classes"):
-        part_whole(dataclasses.replace(made, corpus_hash=bare.hash), bare)
+        part_whole(dataclasses.replace(made, facts=dataclasses.replace(made.facts, corpus_hash=bare.hash)), bare)
 
 
 def test_it_is_public_and_needs_no_torch():

@@ -261,7 +261,8 @@ def test_only_the_first_differences_are_named(stored):
 
 
 def test_shards_and_blocks_make_no_difference(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("npgen.runs.samples.SHARD", 3)
+    monkeypatch.setattr("npgen.runs.facts.SHARD", 3)
+    monkeypatch.setattr("npgen.runs.facts.SLOW_SHARD", 3)
     monkeypatch.setattr(module, "BLOCK_PIXELS", 2 * 256)
     digits.save(tmp_path / "corpus")
     make(npgen.load_corpus(tmp_path / "corpus"), tmp_path / "run", 8, "local")
@@ -274,7 +275,8 @@ def test_shards_and_blocks_make_no_difference(digits, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("damage", ["truncate", "remove"])
 def test_damaged_files_are_named_and_the_rest_is_replayed(digits, tmp_path, monkeypatch, damage):
-    monkeypatch.setattr("npgen.runs.samples.SHARD", 2)
+    monkeypatch.setattr("npgen.runs.facts.SHARD", 2)
+    monkeypatch.setattr("npgen.runs.facts.SLOW_SHARD", 2)
     digits.save(tmp_path / "corpus")
     make(npgen.load_corpus(tmp_path / "corpus"), tmp_path / "run", 4, "local")
     file = tmp_path / "run" / "00000003" / "y.npy"
@@ -312,22 +314,25 @@ def test_samples_that_cannot_be_grown_again_are_told(stored, digits):
     [
         (lambda m: m.update(format="zip"), "must be a folder of format 'npgen-run', got 'zip'"),
         (lambda m: m.update(version=99), r"\(a newer npgen may read it\), got 99"),
-        (lambda m: m.update(n=5), r"must be of 5 samples \(generate goes on with an interrupted run\), got 4"),
-        (lambda m: m.update(n="4"), "n in the run's manifest must be a whole number in 0…2⁶⁴ − 1, got '4'"),
-        (lambda m: m.update(seed=-1), "seed in the run's manifest must be a whole number in 0…2⁶⁴ − 1, got -1"),
-        (lambda m: m.pop("model"), "must have a whole manifest, got one without 'model'"),
+        (lambda m: m.update(n=5), r"must be of 5 samples \(generate resumes an interrupted run\), got 4"),
+        (lambda m: m.update(n="4"), "got one in which n must be a whole number, got '4'"),
+        (lambda m: m.update(seed=-1), "got one in which seed must be in 0…18446744073709551615, got -1"),
+        (lambda m: m.pop("model"), "must have a complete manifest, got one without 'model'"),
         (lambda m: m.update(model="huge"), "model must be one of"),
         (lambda m: m.update(model=["full"]), r"model must be one of 'full', .*, got \['full'\]"),
-        (lambda m: m["config"].update(window="9"), "a whole manifest, got one in which window must be a whole number"),
+        (
+            lambda m: m["config"].update(window="9"),
+            "a complete manifest, got one in which window must be a whole number",
+        ),
         (lambda m: m["corpus"].update(name="../secret"), "name must be one path component, got '../secret'"),
         (lambda m: m.update(encoder="\ud800"), "must be a JSON file, got one that cannot be read"),
-        (lambda m: m.update(shards=7), "must have a whole manifest"),
-        (lambda m: m.update(corpus=None), "must have a whole manifest"),
+        (lambda m: m.update(shards=7), "must be of a complete manifest, with shards of name, n and sha256, got 7"),
+        (lambda m: m.update(corpus=None), "must be of a corpus with name and hash, got None"),
         (lambda m: m["config"].update(window=4), "window must be odd, at least 3, got 4"),
         (lambda m: m["config"].update(window=17), "window must be odd, in 3..=16"),
         (lambda m: m["config"].update(seed_at=[9, 14]), "seed rectangle must be inside the 16×16 frame"),
         (lambda m: m["shards"][0].update(name=".."), "shard must be the name of a folder inside the run's, got '..'"),
-        (lambda m: m["shards"][0]["sha256"].pop("y"), "must have a whole manifest, got one without 'y'"),
+        (lambda m: m["shards"][0]["sha256"].pop("y"), "must have a complete manifest, got one without 'y'"),
     ],
 )
 def test_a_damaged_manifest_is_refused(stored, edit, message):

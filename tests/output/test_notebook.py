@@ -12,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from corpora import with_facts
 from PIL import Image
 
 import npgen
@@ -75,7 +76,7 @@ def test_a_run_is_shown_as_a_grid_with_its_settings(samples):
         ">anchor_weight</th>",
     ):
         assert cell in html
-    assert "the defaults" in dataclasses.replace(samples, config=npgen.Config())._repr_html_()
+    assert "the defaults" in with_facts(samples, config=npgen.Config())._repr_html_()
 
 
 def test_pictures_carry_their_provenance(samples):
@@ -97,6 +98,7 @@ def test_of_many_samples_the_first_are_shown(samples):
         trace=npgen.Trace(**parts),
         anchor=np.zeros(count, np.int32),
         fallbacks=np.zeros(count, np.int32),
+        facts=samples.facts.part(0, count),
     )
     shown = pictures(many._repr_html_())
     assert list(shown) == [f"the first {notebook.SHOWN} of {count} samples", "image-ID maps"]
@@ -111,7 +113,7 @@ def test_no_samples_have_no_picture(samples):
 
 def test_what_comes_from_data_is_escaped(samples):
     bad = "<script>alert('1')&\""
-    html = dataclasses.replace(samples, corpus_name=bad, encoder_id=bad)._repr_html_()
+    html = with_facts(samples, corpus_name=bad, encoder_id=bad)._repr_html_()
     assert "<script" not in html and "alert('1')" not in html
     assert html.count("&lt;script&gt;alert(&#x27;") == 2
 

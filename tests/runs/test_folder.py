@@ -16,15 +16,15 @@ from typer.testing import CliRunner
 import npgen
 from npgen.cli import app
 from npgen.runs.folder import RunFolder, merge, part_of
-from npgen.sampling.pixel_run import Run
+from npgen.sampling.pixel_run import PixelRun
 
 CONFIG = npgen.Config(window=5, shortlist=20, seed_size=4)
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr("npgen.runs.shards.SHARD", 4)
-    monkeypatch.setattr("npgen.runs.shards.SLOW_SHARD", 2)
+    monkeypatch.setattr("npgen.runs.facts.SHARD", 4)
+    monkeypatch.setattr("npgen.runs.facts.SLOW_SHARD", 2)
 
 
 def run(corpus, out, n=10, model="full", config=CONFIG, **options):
@@ -38,7 +38,7 @@ def files(folder):
 
 def stop_after(monkeypatch, batches, error=KeyboardInterrupt):
     """Have the process stopped when it begins the batch after so many."""
-    fill, calls = Run.fill, []
+    fill, calls = PixelRun.fill, []
 
     def stopping(self, batch, bar):
         calls.append(batch.first)
@@ -46,7 +46,7 @@ def stop_after(monkeypatch, batches, error=KeyboardInterrupt):
             raise error
         fill(self, batch, bar)
 
-    monkeypatch.setattr(Run, "fill", stopping)
+    monkeypatch.setattr(PixelRun, "fill", stopping)
     return calls
 
 
@@ -84,7 +84,7 @@ def test_an_interrupted_run_is_not_read(colours, tmp_path, monkeypatch):
     stop_after(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         run(colours, tmp_path / "run")
-    message = r"must be of 10 samples \(generate goes on with an interrupted run\), got 4"
+    message = r"must be of 10 samples \(generate resumes an interrupted run\), got 4"
     with pytest.raises(ValueError, match=message):
         npgen.load_samples(tmp_path / "run")
 
@@ -146,22 +146,22 @@ def test_a_damaged_list_of_shards_is_refused(colours, tmp_path):
     run(colours, tmp_path / "run")
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     (tmp_path / "run" / "manifest.json").write_text(json.dumps({**manifest, "shards": [{}]}))
-    with pytest.raises(ValueError, match=r"must be of a whole manifest, with shards of name, .*, got \[\{\}\]"):
+    with pytest.raises(ValueError, match=r"must be of a complete manifest, with shards of name, .*, got \[\{\}\]"):
         run(colours, tmp_path / "run")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such locks")
 def test_two_writers_of_one_run_are_one_too_many(colours, tmp_path, monkeypatch):
-    fill = Run.fill
+    fill = PixelRun.fill
 
     def filling(self, batch, bar):
         with monkeypatch.context() as patch:
-            patch.setattr(Run, "fill", fill)
+            patch.setattr(PixelRun, "fill", fill)
             with pytest.raises(FileExistsError, match="is being written by another process"):
                 run(colours, tmp_path / "run")
         fill(self, batch, bar)
 
-    monkeypatch.setattr(Run, "fill", filling)
+    monkeypatch.setattr(PixelRun, "fill", filling)
     assert len(run(colours, tmp_path / "run")) == 10
     assert not (tmp_path / "run" / ".lock").exists()
 
@@ -190,7 +190,7 @@ def test_a_full_disk_keeps_what_is_there(colours, tmp_path, monkeypatch):
 def test_a_killed_run_goes_on(digits, tmp_path):
     digits.save(tmp_path / "corpus")
     code = (
-        "import sys, npgen\nnpgen.runs.shards.SHARD = 4\n"
+        "import sys, npgen\nnpgen.runs.facts.SHARD = 4\n"
         "config = npgen.Config(window=5, shortlist=20, seed_size=4)\n"
         "npgen.generate(npgen.load_corpus(sys.argv[1]), 2000, 'full', config, 3, encoder='pixels', "
         "batch_size=4, out=sys.argv[2], progress=False)"

@@ -40,7 +40,8 @@ def test_saved_samples_come_back(samples, run, digits):
 
 
 def test_many_samples_lie_in_shards(samples, tmp_path, monkeypatch):
-    monkeypatch.setattr("npgen.runs.samples.SHARD", 2)
+    monkeypatch.setattr("npgen.runs.facts.SHARD", 2)
+    monkeypatch.setattr("npgen.runs.facts.SLOW_SHARD", 2)
     samples.save(tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "00000002", "00000004", "00000006", "manifest.json",
@@ -72,9 +73,9 @@ def test_slices_are_views_with_their_own_indices(samples):
     ("change", "message"),
     [
         (lambda m: m.update(format="zip"), "must be a folder of format 'npgen-run', got 'zip'"),
-        (lambda m: m.update(version=1), r"must be of format version 2 or 3 \(another npgen may read it\), got 1"),
-        (lambda m: m.update(n=6), r"must be of 6 samples \(generate goes on with an interrupted run\), got 5"),
-        (lambda m: m.pop("model"), "must have a whole manifest, got one without 'model'"),
+        (lambda m: m.update(version=4), r"must be of format version 1 to 3 \(a newer npgen may read it\), got 4"),
+        (lambda m: m.update(n=6), r"must be of 6 samples \(generate resumes an interrupted run\), got 5"),
+        (lambda m: m.pop("model"), "must have a complete manifest, got one without 'model'"),
         (lambda m: m.update(shards=[]), "must be of 5 samples .*, got 0"),
         (lambda m: m["config"].update(window=4), "window must be odd, at least 3, got 4"),
         (lambda m: m["shards"][0].update(name="../run"), "must be the name of a folder inside the run's"),
@@ -86,7 +87,7 @@ def test_slices_are_views_with_their_own_indices(samples):
         (lambda m: m["shards"].append({"name": "x", "n": -5, "sha256": {}}), "with shards of name, n and sha256"),
         (
             lambda m: m.update(model=["local"]),
-            r"a whole manifest, got one in which model must be one of .*, got \['local'\]",
+            r"a complete manifest, got one in which model must be one of .*, got \['local'\]",
         ),
         (lambda m: m.update(seed="1"), "got one in which seed must be a whole number, got '1'"),
         (
@@ -94,7 +95,7 @@ def test_slices_are_views_with_their_own_indices(samples):
             "got one in which first must be in 0…18446744073709551615, got 18446744073709551616",
         ),
         (lambda m: m.update(n=None), "got one in which n must be a whole number, got None"),
-        (lambda m: m.update(encoder=1), "got one in which encoder must be of type str or None, got int"),
+        (lambda m: m.update(encoder=1), "got one in which encoder_id must be of type str or None, got int"),
         (lambda m: m.update(config=[]), r"must be of a config, an object of settings, got \[\]"),
         (lambda m: m.update(corpus={"name": "x"}), "must be of a corpus with name and hash, got {'name': 'x'}"),
         (lambda m: m["corpus"].update(name="../x"), r"name must be one path component, got '\.\./x'"),

@@ -121,13 +121,11 @@ def test_keys_are_found_wherever_they_are(data):
     barred = random.integers(-1, total, len(queries)).astype(np.int32)
     wanted = data.draw(st.integers(1, total - 1))
     corpus = npgen.Corpus.from_arrays(np.zeros((total, 8, 8), np.uint8))
-    alone = Library(corpus, 1)
-    alone.keys = keys
+    alone = Library(corpus, keys, 1)
     expected = alone.nearest(queries, wanted, barred)
 
     def find(ranks):
-        library = SharedLibrary(corpus, ranks, 1)
-        library.keys = keys
+        library = SharedLibrary(corpus, ranks, keys, 1)
         start, end = ranks.share(len(queries))
         return start, library.nearest(queries[start:end], wanted, barred[start:end])
 
@@ -138,7 +136,7 @@ def test_keys_are_found_wherever_they_are(data):
 
 def test_images_come_from_their_owners(colours):
     def read(ranks):
-        library = SharedLibrary(colours, ranks, 1)
+        library = SharedLibrary(colours, ranks, threads=1)
         asked = [np.array([9, 2, 2, len(colours) - 1 - ranks.rank], np.int32), np.array([2, 30], np.int32)]
         return [(ids, library.images(ids)) for ids in asked]  # the second time some are held
 
@@ -218,17 +216,17 @@ SCRIPT = """
 import json, os, signal, sys
 import numpy as np
 import npgen, npgen.sampling.pixel_run
-from npgen.sampling.pixel_run import Run
+from npgen.sampling.pixel_run import PixelRun
 corpus, out, split, dies = sys.argv[1:]
-npgen.runs.shards.SHARD = 4
+npgen.runs.facts.SHARD = 4
 if dies == os.environ["RANK"]:
-    fill, calls = Run.fill, []
+    fill, calls = PixelRun.fill, []
     def dying(self, batch, bar):
         calls.append(batch)
         if len(calls) > 2:
             os.kill(os.getpid(), signal.SIGKILL)
         fill(self, batch, bar)
-    Run.fill = dying
+    PixelRun.fill = dying
 config = npgen.Config(window=5, shortlist=20, seed_size=4)
 options = {"encoder": "pixels", "batch_size": 1, "progress": False}
 npgen.generate(npgen.load_corpus(corpus), 13, config=config, seed=5, out=out, split=split, **options)
@@ -266,7 +264,7 @@ def files(folder):
 
 @pytest.mark.parametrize("split", ["samples", "corpus"])
 def test_a_rank_that_dies_ends_the_run_and_torchrun_goes_on_with_it(colours, tmp_path, monkeypatch, split):
-    monkeypatch.setattr("npgen.runs.shards.SHARD", 4)
+    monkeypatch.setattr("npgen.runs.facts.SHARD", 4)
     colours.save(tmp_path / "corpus")
     (tmp_path / "script.py").write_text(SCRIPT)
     stored = npgen.load_corpus(tmp_path / "corpus")

@@ -404,13 +404,12 @@ def test_bad_arrays_are_refused_by_the_core(digit_tokens):
 def test_ctrl_c_stops_a_run_of_tokens_at_once():
     code = (
         "import os, signal, threading, time, numpy as np, npgen; from npgen.sampling.token_run import TokenRun; "
-        "from npgen.tokens.store import Tokens; from npgen.runs.samples import Samples; from tqdm import tqdm; "
+        "from npgen.tokens.store import Tokens; from tqdm import tqdm; "
         "images = np.zeros((20000, 32, 32, 1), np.uint8); corpus = npgen.Corpus.from_arrays(images); "
         "codes = np.random.default_rng(0).integers(0, 256, (20000, 32, 32, 1), dtype=np.uint8); "
         "tokens = Tokens.from_codes(codes, 8); "
         "run = TokenRun(corpus, 'texture', npgen.Config(order='raster'), 0, 1, tokens); "
-        "samples = Samples.empty((8, 32, 32, 1), model='texture', config=run.config, seed=0, first=0, corpus=corpus, "
-        "**run.facts); "
+        "samples = run.blank(run.facts(0, 8)); "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "  # a shell's background jobs ignore it
         "threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start(); start = time.time()\n"
         "try: run.fill(samples, tqdm(disable=True))\n"

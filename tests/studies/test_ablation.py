@@ -190,7 +190,7 @@ def test_a_run_of_other_settings_is_refused(done, digits, change, message):
 def test_another_corpus_or_encoder_is_refused(done, digits):
     _, out = done
     part = npgen.Corpus.from_arrays(digits.images[:50], digits.labels[:50])
-    with pytest.raises(ValueError, match=f"must be of corpus '{part.hash}', got corpus '{digits.hash}'"):
+    with pytest.raises(ValueError, match=f"must be of corpus: hash '{part.hash}', got corpus: hash '{digits.hash}'"):
         ablate(part, out, **OPTIONS)
     coarse = npgen.PixelEncoder(16, 16, 1, grid=4)
     with pytest.raises(ValueError, match="must be of encoder '.*', got encoder '.*': it belongs"):

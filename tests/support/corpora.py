@@ -1,5 +1,7 @@
 """Small corpora that look a little like real ones: strokes and blobs, several of each kind."""
 
+import dataclasses
+
 import numpy as np
 
 import npgen
@@ -87,3 +89,8 @@ def random_encoder(channels=1, layers=((8, 3, 2), (12, 3, 1)), dim=16, seed=0, *
         for name, shape in architecture.shapes().items()
     }
     return Encoder(architecture, tensors, device="cpu", **options)
+
+
+def with_facts(samples, **changes):
+    """Return samples of a run with other facts."""
+    return dataclasses.replace(samples, facts=dataclasses.replace(samples.facts, **changes))

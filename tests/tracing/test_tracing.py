@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 import npgen
 from npgen import tracing
 from npgen.cli import app
+from npgen.runs import RunFacts
 from npgen.runs import pictures as figures
 from npgen.tracing import canvas, layouts
 from npgen.tracing.canvas import draw_borders, draw_outline, plain, share
@@ -53,15 +54,8 @@ def made_up(corpus, shape, config, n=1):
     """Samples of any size without the work: random sources around a seed patch."""
     random = np.random.default_rng(0)
     height, width = shape
-    made = npgen.Samples.empty(
-        (n, *shape, corpus.images.shape[3]),
-        model="texture",
-        config=config,
-        seed=0,
-        first=0,
-        corpus=corpus,
-        encoder_id=None,
-    )
+    facts = RunFacts("texture", config, 0, 0, n, corpus.name, corpus.hash)
+    made = npgen.Samples.empty(facts, (*shape, corpus.images.shape[3]))
     trace = made.trace
     trace.image_id[:] = random.integers(0, len(corpus), trace.image_id.shape)
     trace.y[:] = random.integers(0, corpus.images.shape[1], trace.y.shape)

@@ -1,6 +1,6 @@
 """What sampling leaves behind, in memory and on disk.
 
-Read in this order: `facts` (what a run is), `samples` (the images and where each pixel came from), `shards` and
+Read in this order: `facts` (what a run is), `trace` (where each pixel came from), `samples`, `shards` and
 `folder` (a run written while it is made), `reading` (a run read back), `pictures` (samples, image-ID maps and class
 maps as PNG files).
 """
@@ -10,9 +10,7 @@ from npgen.runs.folder import RunFolder, merge, part_of
 from npgen.runs.pictures import class_names, image_id_map, labels_of, save_pictures
 from npgen.runs.reading import load_samples
 from npgen.runs.samples import (
-    TRACE_DTYPES,
     Samples,
-    Trace,
     TracedSamples,
     check_samples,
     check_traced,
@@ -20,6 +18,7 @@ from npgen.runs.samples import (
     write_run,
 )
 from npgen.runs.shards import MANIFEST, Shard, check_finished, read_arrays, read_manifest, shards_of, write_shards
+from npgen.runs.trace import TRACE_DTYPES, Trace
 
 __all__ = [
     "FORMAT",

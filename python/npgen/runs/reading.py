@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from npgen.errors import invalid
 from npgen.runs.facts import RunFacts
-from npgen.runs.samples import TRACE_DTYPES, Samples, Trace
+from npgen.runs.samples import Samples
 from npgen.runs.shards import ArrayForm, Shard, check_finished, read_arrays, read_manifest
+from npgen.runs.trace import TRACE_DTYPES, Trace
 
 
 def load_samples(path: str | os.PathLike[str]) -> Samples:

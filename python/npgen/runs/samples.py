@@ -16,59 +16,11 @@ from npgen.corpus import Corpus
 from npgen.errors import check_type, invalid
 from npgen.runs.facts import RunFacts
 from npgen.runs.shards import write_shards
+from npgen.runs.trace import TRACE_DTYPES, Trace, check_array
 from npgen.storage import new_folder, npy
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """The address of every pixel of n samples, (n, H, W) each.
-
-    Attributes
-    ----------
-    image_id, y, x
-        int32: the image in the corpus, and the pixel there, that was copied.
-    distance
-        float32: distance of the two windows when the pixel was drawn, in squared grey levels; 0 in the seed patch.
-    pool_size
-        int32: how many candidates it was drawn from; 0 in the seed patch, which was not drawn.
-    """
-
-    image_id: NDArray[np.int32]
-    y: NDArray[np.int32]
-    x: NDArray[np.int32]
-    distance: NDArray[np.float32]
-    pool_size: NDArray[np.int32]
-
-    def __post_init__(self) -> None:
-        """Check types and shapes: all that is told of samples rests on them."""
-        shape = getattr(self.image_id, "shape", ())
-        for name, dtype in TRACE_DTYPES.items():
-            _check_array(f"trace.{name}", getattr(self, name), dtype, 3, shape)
-
-    def arrays(
-        self,
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.int32]]:
-        """Return the five arrays, in the order of the attributes."""
-        return self.image_id, self.y, self.x, self.distance, self.pool_size
-
-    def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Trace:
-        """Return a trace with each array replaced by what `change` makes of it."""
-        return Trace(*map(change, self.arrays()))
-
-    def __getitem__(self, part: slice) -> Trace:
-        return self.mapped(lambda array: array[part])
-
-
-TRACE_DTYPES: dict[str, type[Any]] = {
-    "image_id": np.int32,
-    "y": np.int32,
-    "x": np.int32,
-    "distance": np.float32,
-    "pool_size": np.int32,
-}
 
 
 class TracedSamples(Protocol):
@@ -148,13 +100,13 @@ class Samples:
         check_type("facts", self.facts, RunFacts)
         check_type("trace", self.trace, Trace)
         shape = self.trace.image_id.shape
-        _check_array("images", self.images, np.uint8, 4, shape)
-        _check_array("anchor", self.anchor, np.int32, 1, shape[:1])
-        _check_array("fallbacks", self.fallbacks, np.int32, 1, shape[:1])
+        check_array("images", self.images, np.uint8, 4, shape)
+        check_array("anchor", self.anchor, np.int32, 1, shape[:1])
+        check_array("fallbacks", self.fallbacks, np.int32, 1, shape[:1])
         if self.queries is not None:
-            _check_array("queries", self.queries, np.float32, 3, shape[:1])
+            check_array("queries", self.queries, np.float32, 3, shape[:1])
         if self.codes is not None:
-            _check_array("codes", self.codes, np.uint8, 4, shape[:1])
+            check_array("codes", self.codes, np.uint8, 4, shape[:1])
             height, width = self.codes.shape[1:3]
             stride = shape[1] // height if height else 0
             if shape[1:] != (height * stride, width * stride):
@@ -417,15 +369,6 @@ def check_samples(samples: Samples, corpus: Corpus) -> None:
     """Raise TypeError or ValueError unless these are samples, made from this corpus."""
     check_type("samples", samples, Samples)
     samples.check_corpus(corpus)
-
-
-def _check_array(name: str, array: Any, dtype: type[Any], ndim: int, shape: tuple[int, ...]) -> None:
-    """Complain unless an array is of a type and a number of axes, the first of which are those of `shape`."""
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
-        got = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise TypeError(f"{name} must be a {ndim}-dimensional array of {np.dtype(dtype)}, got {got}")
-    if array.shape[: len(shape)] != shape:
-        raise invalid(name, f"of shape {shape}, as the others", array.shape)
 
 
 def write_run(samples: Samples, folder: Path) -> None:

@@ -1,8 +1,9 @@
 """The paper's algorithm: order, shortlist, fill.
 
 Read in this order: `generate` (check, open, fill, write), `plan` (what a run does, from its settings alone),
-`pixel_run` (the stage loop), `shortlists` (images of similar meaning), `library` (the corpus as a run reads it), `filler` (what the
-Rust core is given), `order` and `seeds`; `shared_filler` for ranks that divide the corpus; `token_run` for tokens.
+`pixel_run` (the stage loop), `shortlists` (images of similar meaning), `library` (the corpus as a run reads it),
+`filler` (what the Rust core is given), `order` and `seeds`; then `shared_filler` for ranks that divide the corpus, and
+`token_run` for tokens.
 """
 
 from npgen.sampling.filler import Pool, candidate_pool, canvas_shape

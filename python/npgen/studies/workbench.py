@@ -228,8 +228,9 @@ class Workbench:
         wanted = replace(wanted, npgen=found.npgen)  # whichever version made it
         different = differences(wanted.to_json(), found.to_json())
         if different:
-            allowed = ", ".join(f"{key} {value!r}" for key, value, _ in different)
-            got = ", ".join(f"{key} {value!r}" for key, _, value in different)
+            named = [(key.removeprefix("config: "), *values) for key, *values in different]
+            allowed = ", ".join(f"{key} {value!r}" for key, value, _ in named)
+            got = ", ".join(f"{key} {value!r}" for key, _, value in named)
             raise ValueError(
                 f"{run_name(folder)} must be of {allowed}, got {got}: "
                 "it belongs to another study; choose another folder, or remove it"
