@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from npgen.corpus import Corpus, check_one_size
 from npgen.errors import invalid
 from npgen.nn import Architecture, Layer, layers, read_safetensors, state_arrays, training, write_safetensors
-from npgen.runtime import freed_memory_kept, resolve_device
+from npgen.runtime import resolve_device, retain_freed_memory
 from npgen.storage import parse_json
 
 FORMAT = "npgen-classifier"
@@ -356,7 +356,7 @@ def _train(corpus: Corpus, recipe: ClassifierRecipe, device_name: str, quiet: bo
         optimiser, recipe.learning_rate, total_steps=max(2, recipe.epochs * steps), pct_start=0.25
     )
     bar = tqdm(total=recipe.epochs * steps, desc="classifier", unit="step", disable=quiet)
-    with bar, freed_memory_kept():
+    with bar, retain_freed_memory():
         for _ in range(recipe.epochs):
             order = random.permutation(len(corpus))
             for step in range(steps):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.errors import check_name, invalid
-from npgen.runtime import import_whole
+from npgen.runtime import import_uninterrupted
 
 if TYPE_CHECKING:
     import torch
@@ -150,7 +150,7 @@ def load_network(name: str, request: NetworkRequest) -> Network:
 
 
 def _corpus_classifier(request: NetworkRequest) -> Network:
-    import_whole("torch")
+    import_uninterrupted("torch")
     from npgen.evaluation.classifier import BATCH, load_classifier
 
     if request.weights is not None:
@@ -170,7 +170,7 @@ def _inception(request: NetworkRequest) -> Network:
     The features are the 2,048 of the last pooling; the probabilities those of the 1,008 classes without bias, which is
     what the Inception Score is customarily taken from.
     """
-    import_whole("torch")
+    import_uninterrupted("torch")
     import torch
 
     from npgen.runtime import resolve_device

@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus
 from npgen.errors import check_whole, invalid
-from npgen.runtime import freed_memory_kept
+from npgen.runtime import retain_freed_memory
 from npgen.storage import replacing, sha256_file, write_json
 
 
@@ -187,7 +187,7 @@ def train_to_file(
         unit="step",
         disable=not progress,
     )
-    with bar, freed_memory_kept():
+    with bar, retain_freed_memory():
         while training.epoch < training.epochs:
             training.run_epoch(bar)
             training.save(checkpoint)
