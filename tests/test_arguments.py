@@ -8,7 +8,6 @@ import pytest
 
 import npgen
 from npgen.encoders.recipe import Recipe
-from npgen.errors import check_type, check_whole
 
 CONFIG = npgen.Config(window=5, shortlist=5)
 SAMPLES = "samples must be of type Samples, got str"
@@ -155,7 +154,7 @@ VALUES = {
     "samples, model": (lambda s, c: dataclasses.replace(s, model="x"), "model must be one of 'full', "),
     "samples, first": (
         lambda s, c: dataclasses.replace(s, first=-1),
-        "first must be in 0…18446744073709551615, got -1",
+        "first must be in 0…2⁶⁴ − 1, got -1",
     ),
     "samples, corpus": (
         lambda s, c: dataclasses.replace(s, corpus_name="../secret"),
@@ -193,11 +192,3 @@ def test_addresses_outside_the_corpus_are_refused(samples, digits, part, value, 
     )
     with pytest.raises(ValueError, match=re.escape(message)):
         use(altered, digits)
-
-
-def test_numpy_numbers_are_numbers():
-    check_whole("x", np.int8(3), 3, 3)
-    check_type("x", None, int, type(None))
-    for wrong in (True, np.bool_(True), 1.0, np.float64(1), "1", None):
-        with pytest.raises(TypeError, match="x must be a whole number, got"):
-            check_whole("x", wrong, 0, 5)

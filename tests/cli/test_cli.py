@@ -86,7 +86,7 @@ def test_few_epochs_of_an_encoder_are_few(colours, tmp_path):
         assert (kept["epochs"], kept["masked_epochs"], kept["seed"]) == (*expected, 4)
     options = ["--out", tmp_path / "b.safetensors", "-q"]
     message = complaint("encoder", "train", tmp_path / "corpus", "--epochs", 0, *options)
-    assert "epochs must be a whole number of at least 1, got 0" in message
+    assert "epochs must be at least 1, got 0" in message
 
 
 def test_an_unknown_corpus_is_told_those_there_are():

@@ -55,7 +55,10 @@ def test_els_writes_samples_trace_and_pictures(stored, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--machine", "all"], "machine must be one of ideal, local, equivariant, equivariant-borders, got 'all'"),
+        (
+            ["--machine", "all"],
+            "machine must be one of 'ideal', 'local', 'equivariant', 'equivariant-borders', got 'all'",
+        ),
         (["--windows", "3,x"], "windows must be sides with commas between them, as 3,3,5, got '3,x'"),
         (["--windows", "imagenet"], "windows must be one of cifar10-resnet"),
         (["--label", "four"], "label must be a number, or one of one, two, three, got 'four'"),

@@ -94,8 +94,8 @@ def test_what_can_t_be_explained_is_refused(colours, digits):
     assert message(ValueError, -1, (0, 0)) == "sample must be in 0…3, got -1"
     assert message(ValueError, 0, (0, 12)) == "pixel must be inside the 12×12 frame, got (0, 12)"
     assert message(ValueError, 0, (5, 5)) == "pixel must be outside the seed patch, which was not drawn, got (5, 5)"
-    assert message(TypeError, 0, 5) == "sample and pixel must be a whole number and (y, x), got 0 and 5"
-    assert message(TypeError, 0.5, (0, 1)).startswith("sample and pixel must be a whole number and (y, x), got 0.5")
+    assert message(TypeError, 0, 5) == "pixel must be whole numbers (y, x), got 5"
+    assert message(TypeError, 0.5, (0, 1)) == "sample must be a whole number, got 0.5"
     assert "corpus must be the one the samples were made from" in message(ValueError, 0, (0, 0), corpus=digits)
     silent = dataclasses.replace(samples, queries=None)
     assert message(ValueError, 0, (0, 0), of=silent) == "samples must be with the queries of their run, got None"

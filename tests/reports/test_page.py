@@ -286,12 +286,12 @@ def test_a_run_too_large_is_cut_down_with_a_note(tmp_path):
     [
         ({"count": 0}, ValueError, "count must be at least 1, got 0"),
         ({"count": 1.5}, TypeError, "count must be a whole number, got 1.5"),
-        ({"pools": [5]}, ValueError, "pools must be indices of the samples shown, 0…4, got 5"),
-        ({"pools": [-1]}, ValueError, "pools must be indices of the samples shown, 0…4, got -1"),
-        ({"pools": ["0"]}, TypeError, "pools must be indices of samples, got '0'"),
-        ({"count": 2, "pools": [3]}, ValueError, "pools must be indices of the samples shown, 0…1, got 3"),
-        ({"megabytes": 0}, ValueError, "megabytes must be a positive number, got 0"),
-        ({"megabytes": float("inf")}, ValueError, "megabytes must be a positive number, got inf"),
+        ({"pools": [5]}, ValueError, "each of pools must be the index of a sample shown, in 0…4, got 5"),
+        ({"pools": [-1]}, ValueError, "each of pools must be the index of a sample shown, in 0…4, got -1"),
+        ({"pools": ["0"]}, TypeError, "each of pools must be a whole number, got '0'"),
+        ({"count": 2, "pools": [3]}, ValueError, "each of pools must be the index of a sample shown, in 0…1, got 3"),
+        ({"megabytes": 0}, ValueError, "megabytes must be a number above 0, got 0"),
+        ({"megabytes": float("inf")}, ValueError, "megabytes must be a number above 0, got inf"),
         ({"megabytes": "10"}, TypeError, "megabytes must be a number, got '10'"),
     ],
 )

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import npgen
 from npgen import _core
 from npgen.cli import app
-from npgen.config import OF_PIXELS, OF_TOKENS
+from npgen.config import PIXEL_SETTINGS, TOKEN_SETTINGS
 from npgen.runs.folder import merge
 from npgen.runs.samples import TRACE_DTYPES
 from npgen.sampling.order import drawn_order
@@ -236,7 +236,7 @@ def test_runs_of_before_tokens_load_and_go_on(digits, tmp_path):
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))
     assert manifest["version"] == 2
     del manifest["tokens"]
-    for name in OF_TOKENS:
+    for name in TOKEN_SETTINGS:
         del manifest["config"][name]
     (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     assert contents(npgen.load_samples(tmp_path / "run")) == contents(made)
@@ -305,12 +305,12 @@ def test_settings_of_the_other_kind_are_refused(digits, digit_tokens):
         "window": 5, "sigma": 2.0, "locality": 1, "tolerance": "corpus", "quota": None, "shortlist": 7,
         "semantic": "threshold", "candidates": "all", "anchor_weight": 1.0, "size": (32, 32), "stage_pixels": 3,
     }  # fmt: skip
-    assert set(others) == set(OF_PIXELS)
+    assert set(others) == set(PIXEL_SETTINGS)
     for name, value in others.items():
         with pytest.raises(ValueError, match=f"{name} must be .* with tokens, got"):
             run(digits, digit_tokens, config=npgen.Config(order="raster", **{name: value}))
     others = {"gamma": 3, "metric": "l2", "order": "raster", "draw": "histogram", "flip": 0.1}
-    assert set(others) == set(OF_TOKENS)
+    assert set(others) == set(TOKEN_SETTINGS)
     for name, value in others.items():
         with pytest.raises(ValueError, match=f"{name} must be .* without tokens, got"):
             npgen.generate(digits, 1, "local", npgen.Config(window=5, seed_size=4, **{name: value}), progress=False)

@@ -116,14 +116,14 @@ def test_an_interrupted_training_comes_to_the_same_network(bars, tmp_path, monke
 @pytest.mark.parametrize(
     ("values", "kind", "message"),
     [
-        ({"padding": "mirror"}, ValueError, "padding must be one of zeros, circular, got 'mirror'"),
+        ({"padding": "mirror"}, ValueError, "padding must be 'zeros' or 'circular', got 'mirror'"),
         ({"width": 0}, ValueError, "width must be in 1…4096, got 0"),
         ({"layers": 0}, ValueError, "layers must be in 1…64, got 0"),
         ({"epochs": 1.5}, TypeError, "epochs must be a whole number, got 1.5"),
-        ({"average": 1}, ValueError, "average must be at least 0, below 1, got 1"),
+        ({"average": 1}, ValueError, "average must be a number of at least 0 and below 1, got 1"),
         ({"learning_rate": -1.0}, ValueError, "learning_rate must be a number above 0, got -1.0"),
         ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number, got 'fast'"),
-        ({"precision": "int8"}, ValueError, 'precision must be "bfloat16" or "float32", got'),
+        ({"precision": "int8"}, ValueError, "precision must be 'bfloat16' or 'float32', got"),
         ({"depth": 3}, ValueError, "recipe must be a JSON object of layers, width, "),
     ],
 )
@@ -198,7 +198,7 @@ def test_a_comparison_is_kept_and_gone_on_with(bars, trained, tmp_path, monkeypa
         ({"n": 1}, ValueError, "n must be in 2…"),
         ({"machines": []}, ValueError, r"machines must be one or more, each once, got \[\]"),
         ({"machines": ["local", "local"]}, ValueError, "machines must be one or more, each once"),
-        ({"machines": ["global"]}, ValueError, "machine must be one of ideal, local, .*, got 'global'"),
+        ({"machines": ["global"]}, ValueError, "machine must be one of 'ideal', 'local', .*, got 'global'"),
         ({"network_steps": 0}, ValueError, "network_steps must be in 1…10000, got 0"),
         ({"tolerance": 2}, ValueError, "tolerance must be at least 0, below 1, got 2"),
         ({"network": "none.safetensors", "recipe": RECIPE}, ValueError, "recipe must be None where a network is given"),

@@ -224,7 +224,7 @@ FIELDS = ", ".join(field.name for field in dataclasses.fields(Config))
         ({"window": [5, 6]}, ValueError, "window must be odd, at least 3, got 6"),
         ({"window": [5, 17]}, ValueError, "window must be odd, in 3..=16 (the image is 16×16), got 17"),
         ({"window": ["five"]}, TypeError, "window must be a whole number, got 'five'"),
-        ({"epsilon": [0.1, -1]}, ValueError, "epsilon must be a number ≥ 0, got -1"),
+        ({"epsilon": [0.1, -1]}, ValueError, "epsilon must be a number of at least 0, got -1"),
         ({"shortlist": [9, 60]}, ValueError, "shortlist must be in 1..=59"),
         ({"images": [30, 61]}, ValueError, "images must be in 2..=60 (the corpus's images), got 61"),
         ({"images": [1]}, ValueError, "images must be at least 2, got 1"),
@@ -250,7 +250,7 @@ def test_other_bad_arguments_are_refused_too(digits, tmp_path):
         ({"n": 1}, "n must be at least 2, got 1"),
         ({"model": "huge"}, "model must be one of .*, got 'huge'"),
         ({"encoder": "huge"}, "encoder must be one of .*, got 'huge'"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": -1}, "seed must be in 0…2⁶⁴ − 1, got -1"),
     ]:
         with pytest.raises(ValueError, match=message):
             sweep(digits, tmp_path / "out", {"window": [5]}, **(OPTIONS | change))

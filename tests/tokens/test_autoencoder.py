@@ -355,7 +355,7 @@ class TestTraining:
             ({"noise": "1"}, TypeError, "noise must be a number, got '1'"),
             ({"learning_rate": 0}, ValueError, "learning_rate must be a number above 0, got 0"),
             ({"flip": 2}, ValueError, "flip must be in 0…1, got 2"),
-            ({"precision": "half"}, ValueError, 'precision must be "bfloat16" or "float32", got \'half\''),
+            ({"precision": "half"}, ValueError, "precision must be 'bfloat16' or 'float32', got 'half'"),
         ],
     )
     def test_bad_recipes(self, change, error, message):

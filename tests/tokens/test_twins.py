@@ -132,7 +132,7 @@ def test_a_sample_does_not_depend_on_how_many_there_are():
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"learning_rate": "x"}, TypeError, "learning_rate must be a number, got 'x'"),
         ({"weight_decay": -1}, ValueError, "weight_decay must be a number of at least 0, got -1"),
-        ({"precision": "x"}, ValueError, 'precision must be "bfloat16" or "float32"'),
+        ({"precision": "x"}, ValueError, "precision must be 'bfloat16' or 'float32'"),
     ],
 )
 def test_bad_recipes(change, error, message):

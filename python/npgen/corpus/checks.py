@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npgen.errors import _is_text, check_type, invalid
+from npgen.errors import check_type, invalid, is_text
 from npgen.storage import parse_json
 
 # Labels index tables of counts and colours: anything larger is an identifier, not a class.
@@ -119,7 +119,7 @@ def checked_classes(classes: Sequence[str], labels: npt.NDArray[np.int64] | None
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         raise TypeError(f"classes must be a list of strings, got {classes!r}")
     names = tuple(str(name) for name in classes)
-    if not all(map(_is_text, names)):
+    if not all(map(is_text, names)):
         raise invalid("classes", "Unicode text", names)
     if labels is None:
         raise invalid("classes", "None where there are no labels", names)

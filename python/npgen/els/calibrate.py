@@ -13,7 +13,7 @@ from npgen.corpus import Corpus
 from npgen.els.generate import check_run, draw_noise
 from npgen.els.machine import MACHINES, denoise, images_alike
 from npgen.els.schedules import levels, windows_of
-from npgen.errors import check_type, check_whole, invalid
+from npgen.errors import check_choice, check_type, check_whole, invalid
 from npgen.output import markdown_table, number
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ def calibrate_windows(
     """
     check_type("corpus", corpus, Corpus)
     check_whole("n", n, 1, 2**31)
-    if machine not in MACHINES or machine == "ideal":
-        raise invalid("machine", f"one of {', '.join(name for name in MACHINES if name != 'ideal')}", machine)
+    check_choice("machine", machine, tuple(name for name in MACHINES if name != "ideal"))
     check_network(network, corpus)
     side = min(network.recipe.reach if largest is None else largest, 2 * max(corpus.images.shape[1:3]) - 1)
     check_whole("largest", side, 3)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from npgen.els.schedules import LATEST, levels
-from npgen.errors import check_number, check_whole, invalid
+from npgen.errors import check_choice, check_number, check_whole, invalid
 from npgen.nn import JsonRecipe, check_precision, read_safetensors, state_arrays, write_safetensors
 from npgen.runtime import resolve_device
 from npgen.storage import parse_json
@@ -89,11 +89,8 @@ class DiffusionRecipe(JsonRecipe):
         for name, least in (("layers", 1), ("width", 1), ("epochs", 1), ("batch_size", 1), ("seed", 0)):
             check_whole(name, getattr(self, name), least, most.get(name, 2**63 - 1))
         check_number("learning_rate", self.learning_rate, above=0)
-        check_number("average", self.average)
-        if not 0 <= self.average < 1:
-            raise invalid("average", "at least 0, below 1", self.average)
-        if self.padding not in PADDINGS:
-            raise invalid("padding", f"one of {', '.join(PADDINGS)}", self.padding)
+        check_number("average", self.average, 0, below=1)
+        check_choice("padding", self.padding, PADDINGS)
         check_precision(self.precision)
 
     @classmethod

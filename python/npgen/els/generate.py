@@ -21,7 +21,7 @@ from npgen.corpus import Corpus, label_number, resized
 from npgen.els.machine import MACHINES, Denoised, denoise, images_alike
 from npgen.els.samples import SHARD, ScoreSamples, joined_scores, load_score_samples, run_facts, write_score_shard
 from npgen.els.schedules import levels, windows_of
-from npgen.errors import check_type, check_whole, invalid
+from npgen.errors import check_choice, check_seed, check_type, check_whole, invalid
 from npgen.runs import RunFolder
 from npgen.storage import npy
 
@@ -137,8 +137,7 @@ def score_generate(
     check_type("corpus", corpus, Corpus)
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
         check_whole(name, value, least)
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise invalid("seed", "a whole number in 0…2⁶⁴ − 1", seed)
+    check_seed(seed)
     sides, n, first = windows_of(windows, steps), int(n), int(first)
     source = corpus if size is None else resized(corpus, size)
     class_number = label_number(source, label)
@@ -188,8 +187,7 @@ def check_run(
     threads: int | None = None,
 ) -> None:
     """Raise what `denoise` would in any step, before anything is made: no canvas costs no time."""
-    if machine not in MACHINES:
-        raise invalid("machine", f"one of {', '.join(MACHINES)}", machine)
+    check_choice("machine", machine, MACHINES)
     nothing, one = np.zeros((0, *corpus.images.shape[1:]), np.float32), np.zeros(1, np.int32)
     for side in set(sides[1:]):
         denoise(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import npgen._core as _core
 from npgen.corpus import Corpus, check_one_size, label_number
-from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
+from npgen.errors import check_odd, check_threads, check_type, check_whole
 from npgen.storage import npy
 
 MACHINES: tuple[str, ...] = tuple(_core.score_machines())
@@ -115,14 +115,11 @@ def denoise(
         If an argument is out of range.
     """
     check_type("corpus", corpus, Corpus)
-    if threads is not None:
-        check_whole("threads", threads, 1, MOST_THREADS)
+    check_threads(threads)
     check_one_size(corpus, NEEDS)
     check_whole("sources", sources, 0, 64)
     check_whole("rotation", rotation, 0, 2**31 - 1)
-    check_whole("window", window, most=2**31 - 1)
-    if window < 1:
-        raise invalid("window", "odd and at least 1", window)
+    check_odd("window", check_whole("window", window, most=2**31 - 1))
     ids = images_alike(corpus, label) if ids is None else ids
     mean, log_sum, entropy, image, at, weights, skipped, standard_error, images, weighed = _core.denoise(
         corpus.images,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
-from npgen.errors import check_name, check_type, check_whole, invalid
+from npgen.errors import MOST_SEED, check_name, check_type, check_whole, invalid
 from npgen.runs import MANIFEST, Samples, Trace, check_shards, read_arrays, write_shards
 from npgen.storage import new_folder, npy, read_json, write_json
 
@@ -307,7 +307,7 @@ def _check_settings(run: str, manifest: dict[str, Any]) -> None:
             raise ValueError(f"{run} must have a whole manifest, got one without {name!r}")
     try:
         for name in ("first", "n"):
-            check_whole(name, manifest[name], 0, 2**64 - 1)
+            check_whole(name, manifest[name], 0, MOST_SEED)
         check_whole("steps", manifest["steps"], 2, 1000)
         corpus, windows = manifest["corpus"], manifest["windows"]
         check_name(corpus["name"])

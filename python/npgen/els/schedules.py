@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from npgen.errors import invalid
+from npgen.errors import check_odd, check_whole, invalid
 
 # Windows calibrated to trained networks, by step; step 0 is never taken, the last one is the noisiest.
 RELEASED = {
@@ -60,19 +60,13 @@ def windows_of(windows: str | Sequence[int], steps: int) -> tuple[int, ...]:
     TypeError
         If the sides are not whole numbers.
     """
-    if type(steps) is not int or not 2 <= steps <= 1000:
-        raise invalid("steps", "a whole number in 2…1000", steps)
+    steps = check_whole("steps", steps, 2, 1000)
     if isinstance(windows, str):
         if windows not in RELEASED:
             raise invalid("windows", f"one of {', '.join(RELEASED)}, or a list of sides", windows)
         released = RELEASED[windows]
         return tuple(released[round(step * len(released) / steps)] for step in range(steps))
-    sides = tuple(windows)
-    for side in sides:
-        if type(side) is not int:
-            raise TypeError(f"windows must be whole numbers, got {side!r}")
-        if side < 1 or side % 2 == 0:
-            raise invalid("windows", "odd and at least 1", side)
+    sides = tuple(check_odd("each of windows", side) for side in windows)
     if len(sides) != steps:
         raise invalid("windows", f"{steps} sides, one per step", len(sides))
     return sides

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
+from npgen.errors import check_threads, check_type, check_whole, invalid
 
 PIXELS = "pixels"
 
@@ -137,8 +137,7 @@ def check_input(
         raise TypeError(f"images must be uint8, got {images.dtype}")
     if images.ndim != 4 or images.shape[3] != channels or 0 in images.shape[1:]:
         raise invalid("images", f"of shape (B, H, W, {channels})", images.shape)
-    if threads is not None:
-        check_whole("threads", threads, 1, MOST_THREADS)
+    check_threads(threads)
     if known is None:
         return np.ones(images.shape[1:3], np.bool_)
     check_type("known", known, np.ndarray)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from npgen.errors import check_number, invalid
+from npgen.errors import check_number, check_type, check_whole, invalid
 from npgen.nn import Architecture, JsonRecipe, Layer, check_precision
 
 if TYPE_CHECKING:
@@ -137,27 +137,18 @@ class Recipe(JsonRecipe):
             ("seed_size", 1),
             ("seed", 0),
         ):
-            number = getattr(self, name)
-            if type(number) is not int or number < least:
-                raise invalid(name, f"a whole number of at least {least}", number)
+            check_whole(name, getattr(self, name), least)
         self.architecture(1)
-        for field in fields(self):
-            if field.type == "float":
-                check_number(field.name, getattr(self, field.name))
         for name in ("blur", "flip", "colour", "grey", "full", "masked_full", "least_motion"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise invalid(name, "in 0..1", getattr(self, name))
+            check_number(name, getattr(self, name), 0, 1)
         for name in ("weight_decay", "warmup_epochs", "zoom", "shift", "elastic", "hue", "jitter"):
-            check_number(name, getattr(self, name), least=0)
-        if not 0 < self.crop <= 1:
-            raise invalid("crop", "above 0 and at most 1", self.crop)
+            check_number(name, getattr(self, name), 0)
+        check_number("crop", self.crop, most=1, above=0)
         for name in ("temperature", "learning_rate", "masked_rate"):
             check_number(name, getattr(self, name), above=0)
         for name, limit in (("rotation", 180), ("shear", 80)):
-            if not 0 <= getattr(self, name) <= limit:
-                raise invalid(name, f"degrees in 0..{limit}", getattr(self, name))
-        if type(self.whitened) is not bool:
-            raise invalid("whitened", "true or false", self.whitened)
+            check_number(name, getattr(self, name), 0, limit, allowed=f"in 0…{limit} degrees")
+        check_type("whitened", self.whitened, bool)
         check_precision(self.precision)
 
     @classmethod

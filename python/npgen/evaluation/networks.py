@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.errors import check_name, invalid
+from npgen.errors import check_name, check_whole, invalid
 from npgen.runtime import import_uninterrupted
 
 if TYPE_CHECKING:
@@ -56,12 +56,8 @@ class Network:
     def __post_init__(self) -> None:
         """Check what becomes the name of a folder, and a loop's step."""
         if self.id is not None:
-            try:
-                check_name(self.id)
-            except ValueError as error:
-                raise invalid("id", "one path component, or None", self.id) from error
-        if type(self.batch_size) is not int or self.batch_size < 1:
-            raise invalid("batch_size", "a whole number of at least 1", self.batch_size)
+            check_name(self.id, "id")
+        check_whole("batch_size", self.batch_size, 1)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
 from npgen.els import AnySamples, check_traced
-from npgen.errors import check_whole, invalid
+from npgen.errors import check_odd, check_whole, invalid
 from npgen.evaluation.entropy import WINDOW
 from npgen.evaluation.regions import connected_regions
 from npgen.output import Column, Row, markdown_table
@@ -198,9 +198,7 @@ def part_whole(samples: AnySamples, corpus: Corpus, window: int = WINDOW) -> Par
         If it is another corpus, or one without labels, there is no sample, or the window is even or below 1.
     """
     check_traced(samples, corpus)
-    check_whole("window", window, most=2**31 - 1)
-    if window < 1 or window % 2 == 0:
-        raise invalid("window", "odd, at least 1", window)
+    check_odd("window", check_whole("window", window, most=2**31 - 1))
     if len(samples) == 0:
         raise invalid("samples", "at least 1", 0)
     if corpus.labels is None:

@@ -13,7 +13,7 @@ import npgen._core as _core
 from npgen.config import find_model
 from npgen.corpus import Corpus
 from npgen.encoders import kept_keys
-from npgen.errors import invalid
+from npgen.errors import check_whole, check_whole_tuple, invalid
 from npgen.runs import Samples, check_samples
 from npgen.sampling import Pool, Run, known_rect
 
@@ -135,18 +135,14 @@ class Explainer:
         return Explanation((y, x), step, canvas, known, shortlist, barred, pool, int(here.argmax()))
 
     def _checked(self, k: int, pixel: tuple[int, int]) -> tuple[int, tuple[int, int]]:
-        numbers = (k, *pixel) if isinstance(pixel, tuple | list | np.ndarray) and len(pixel) == 2 else (pixel,)
-        if len(numbers) != 3 or not all(isinstance(one, int | np.integer) for one in numbers):
-            raise TypeError(f"sample and pixel must be a whole number and (y, x), got {k!r} and {pixel!r}")
-        if not 0 <= k < len(self.samples):
-            raise invalid("sample", f"in 0…{len(self.samples) - 1}", k)
-        y, x = (int(part) for part in pixel)
+        k = check_whole("sample", k, 0, len(self.samples) - 1)
+        y, x = check_whole_tuple("pixel", pixel, "y, x")
         height, width = self.run.shape
         if not (0 <= y < height and 0 <= x < width):
             raise invalid("pixel", f"inside the {height}×{width} frame", (y, x))
         if self._steps[y, x] < 0:
             raise invalid("pixel", "outside the seed patch, which was not drawn", (y, x))
-        return int(k), (y, x)
+        return k, (y, x)
 
     @cached_property
     def _order(self) -> NDArray[np.int32]:

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from npgen.errors import invalid
+import numpy as np
+
+from npgen.errors import check_choice, invalid
 from npgen.storage import read_json
 
 
@@ -64,11 +66,10 @@ class JsonRecipe:
 
     def to_json(self) -> dict[str, Any]:
         """Give the recipe as a JSON object."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self), default=np.generic.item))
         return values
 
 
 def check_precision(got: object) -> None:
     """Complain unless it is what trainings can compute in."""
-    if got not in ("bfloat16", "float32"):
-        raise invalid("precision", '"bfloat16" or "float32"', got)
+    check_choice("precision", got, ("bfloat16", "float32"))

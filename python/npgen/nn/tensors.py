@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
+from npgen.errors import check_threads, check_type, invalid
 from npgen.runtime import torch_workers
 from npgen.storage import parse_json, write_bytes
 
@@ -199,10 +199,9 @@ def in_micro_batches(
     Raises
     ------
     TypeError, ValueError
-        If `threads` is no whole number from 1 to `MOST_THREADS`.
+        If `threads` is out of range.
     """
-    if threads is not None:
-        check_whole("threads", threads, 1, MOST_THREADS)
+    check_threads(threads)
     import torch
 
     size = MICRO_BATCH if device.type == "cpu" else MICRO_BATCH_ACCELERATOR

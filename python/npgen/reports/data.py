@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from npgen.config import find_model
 from npgen.corpus import Corpus
-from npgen.errors import check_number, invalid
+from npgen.errors import check_number, check_whole, invalid
 from npgen.evaluation import WINDOW, entropy, largest_shares, longest_runs
 from npgen.output import class_colours
 from npgen.reports.packing import Sheets, pack_images, packed
@@ -52,21 +52,13 @@ class Options:
     @classmethod
     def checked(cls, samples: Samples, count: int, pools: Sequence[int] | None, megabytes: float) -> Options:
         """Raise TypeError or ValueError unless all is in range."""
-        if not _is_whole(count):
-            raise TypeError(f"count must be a whole number, got {count!r}")
-        if count < 1:
-            raise invalid("count", "at least 1", count)
+        count = check_whole("count", count, 1)
         if len(samples) == 0:
             raise invalid("samples", "at least 1", 0)
-        check_number("megabytes", megabytes)
-        if not (math.isfinite(megabytes) and megabytes > 0):
-            raise invalid("megabytes", "a positive number", megabytes)
-        count = min(int(count), len(samples))
+        check_number("megabytes", megabytes, above=0)
+        count = min(count, len(samples))
         for k in pools or ():
-            if not _is_whole(k):
-                raise TypeError(f"pools must be indices of samples, got {k!r}")
-            if not 0 <= k < count:
-                raise invalid("pools", f"indices of the samples shown, 0…{count - 1}", k)
+            check_whole("each of pools", k, 0, count - 1, allowed=f"the index of a sample shown, in 0…{count - 1}")
         return cls(count, None if pools is None else tuple(sorted({int(k) for k in pools})), float(megabytes))
 
 
@@ -294,7 +286,3 @@ class _Sources:
         np.minimum.at(low, place, np.maximum(used[:, 1:] - half, 0))
         np.maximum.at(high, place, np.minimum(used[:, 1:] + half + 1, self.frames[place]))
         return np.concatenate([low, np.maximum(high - low, 0)], axis=1)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

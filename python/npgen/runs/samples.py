@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npgen.config import Config, find_model
 from npgen.corpus import Corpus
-from npgen.errors import check_name, check_type, check_whole, invalid
+from npgen.errors import MOST_SEED, check_name, check_type, check_whole, invalid
 from npgen.runs.shards import FORMAT, TOKEN_VERSION, VERSION, write_shards
 from npgen.storage import new_folder, npy
 
@@ -143,7 +143,7 @@ class Samples:
         check_type("tokens_id", self.tokens_id, str, type(None))
         find_model(self.model)
         for name in ("seed", "first"):
-            check_whole(name, getattr(self, name), 0, 2**64 - 1)
+            check_whole(name, getattr(self, name), 0, MOST_SEED)
         for name in ("corpus_name", "corpus_hash"):
             check_type(name, getattr(self, name), str)
         check_name(self.corpus_name)  # a name, by which the corpus is looked for: never a path

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from npgen.config import Config, Model, find_model
-from npgen.errors import check_name, check_type, check_whole, invalid
+from npgen.errors import MOST_SEED, check_name, check_type, check_whole, invalid
 from npgen.storage import npy, read_json, sha256_file, write_json
 
 FORMAT = "npgen-run"
@@ -46,7 +46,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         check_type("encoder", manifest["encoder"], str, type(None))
         check_type("tokens", manifest.get("tokens"), str, type(None))
         for name in ("seed", "first", "n"):
-            check_whole(name, manifest[name], 0, 2**64 - 1)
+            check_whole(name, manifest[name], 0, MOST_SEED)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{run} must have a whole manifest, got one in which {error}") from error
     return manifest

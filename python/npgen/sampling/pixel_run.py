@@ -39,7 +39,7 @@ class Run:
         threads: int | None,
         library: Library | None = None,
     ) -> None:
-        config.check_space(tokens=False)
+        config.check_ignored_settings(tokens=False)
         self.corpus, self.model, self.config = corpus, model, config
         self.seed, self.threads = seed, threads
         self.library = library or Library(corpus, threads)

@@ -50,7 +50,7 @@ class TokenRun:
         self.model = find_model(model)
         if self.model.semantics == "embedding":
             raise invalid("model", "'local', 'texture' or 'class' with tokens, which have no embeddings", model)
-        config.check_space(tokens=True)
+        config.check_ignored_settings(tokens=True)
         self.corpus, self.config, self.tokens = corpus, config, tokens
         self.seed, self.threads = seed, threads
         self.shape: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
@@ -222,7 +222,7 @@ def token_distributions(
     check_type("tokens", tokens, Tokens)
     check_type("config", config, Config, type(None))
     config = config or Config()
-    config.check_space(tokens=True)
+    config.check_ignored_settings(tokens=True)
     check_type("codes", codes, np.ndarray)
     if codes.dtype != np.uint8 or codes.ndim != 4:
         raise TypeError(f"codes must be a 4-dimensional array of uint8, got {codes.dtype} of shape {codes.shape}")

@@ -17,11 +17,11 @@ from tqdm.auto import tqdm
 
 from npgen.config import MODELS, Config, find_model
 from npgen.corpus import Corpus
-from npgen.errors import check_type, invalid
+from npgen.errors import check_type, check_whole, invalid
 from npgen.output import KEY, Column, Row, csv_table, markdown_table, number, provenance_text, quality_columns
 from npgen.runs import Samples
 from npgen.storage import read_json, replacing, sha256_file, write_bytes, write_json
-from npgen.studies.workbench import Setting, Workbench, claim_folder, quality_notes, whole
+from npgen.studies.workbench import Setting, Workbench, claim_folder, quality_notes
 
 FORMAT = "npgen-ablation"
 VERSION = 1
@@ -161,8 +161,8 @@ def ablate(
     check_type("counts", counts, Mapping)
     for name, count in counts.items():
         find_model(name)
-        whole(f"counts[{name!r}]", count, 2)
-    settings = [Setting(name, config, min(whole("n", n, 2), counts.get(name, n)), len(corpus)) for name in names]
+        check_whole(f"counts[{name!r}]", count, 2)
+    settings = [Setting(name, config, min(check_whole("n", n, 2), counts.get(name, n)), len(corpus)) for name in names]
     folder = Path(out)
     for setting in settings:
         bench.check(setting)

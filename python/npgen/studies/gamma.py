@@ -171,7 +171,7 @@ def gamma_study(
     check_whole("twin_steps", twin_steps, 1)
     check_type("config", config, Config, type(None))
     base = dataclasses.replace(config or Config(), order="raster", gamma=None)
-    base.check_space(tokens=True)
+    base.check_ignored_settings(tokens=True)
     study = _Study(bench, _points(kinds, gammas), n, images or len(corpus), tokens, base, twin_steps, quiet)
     points = study.placed()
     folder = Path(out)

@@ -17,10 +17,10 @@ from tqdm.auto import tqdm
 
 from npgen.config import Config
 from npgen.corpus import Corpus
-from npgen.errors import check_type, invalid
+from npgen.errors import check_type, check_whole, invalid
 from npgen.output import Column, Row, csv_table, markdown_table, number, quality_columns
 from npgen.storage import read_json, write_bytes, write_json
-from npgen.studies.workbench import Setting, Workbench, claim_folder, quality_notes, whole
+from npgen.studies.workbench import Setting, Workbench, claim_folder, quality_notes
 
 FORMAT = "npgen-sweep"
 VERSION = 1
@@ -247,7 +247,7 @@ def _plan(base: Setting, grid: Mapping[str, Sequence[Any]], product: bool) -> li
 
 def _changed(base: Setting, change: Mapping[str, Any]) -> Setting:
     config = dataclasses.replace(base.config, **{name: value for name, value in change.items() if name != IMAGES})
-    return dataclasses.replace(base, config=config, images=whole(IMAGES, change.get(IMAGES, base.images), 2))
+    return dataclasses.replace(base, config=config, images=check_whole(IMAGES, change.get(IMAGES, base.images), 2))
 
 
 def _value(setting: Setting, axis: str) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from npgen.config import MODELS, Config, find_model
 from npgen.corpus import Corpus, check_one_size
 from npgen.encoders import AnyEncoder, embed, keep_keys, load_encoder
-from npgen.errors import check_type, invalid
+from npgen.errors import check_seed, check_threads, check_type, check_whole, invalid
 from npgen.evaluation import FEWEST, WINDOW, NetworkRequest, check_scorable, entropy, evaluate, load_network
 from npgen.evaluation import VERSION as EVALUATION_VERSION
 from npgen.output import Row
@@ -94,10 +94,9 @@ class Workbench:
         if self.heldout is not None:
             check_one_size(self.heldout, "a study")
         check_type("network", self.network, str)
-        whole("seed", self.seed, 0)
-        whole("batch_size", self.batch_size, 1)
-        if self.threads is not None:
-            whole("threads", self.threads, 1)
+        check_seed(self.seed)
+        check_whole("batch_size", self.batch_size, 1)
+        check_threads(self.threads)
         if self.unscored is None:  # else the first evaluation would complain, after the first run
             shape = (FEWEST, *self.corpus.images.shape[1:])
             some = Samples.empty(
@@ -108,7 +107,7 @@ class Workbench:
 
     def check(self, setting: Setting) -> None:
         """Raise what `generate` would, at no cost; an encoder that can't be found included."""
-        whole("n", setting.n, 2 if self.unscored else FEWEST)  # one sample has no interval
+        check_whole("n", setting.n, 2 if self.unscored else FEWEST)  # one sample has no interval
         if setting.images > len(self.corpus):
             raise invalid("images", f"in 2..={len(self.corpus)} (the corpus's images)", setting.images)
         source, _ = self.source(setting.images)
@@ -363,15 +362,6 @@ def claim_folder(folder: Path, form: str, version: int) -> None:
         raise FileExistsError(f"out must be a new folder or one of an earlier call, got {str(folder)!r}")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(marker, {"format": form, "version": version})  # a study that is under way
-
-
-def whole(name: str, value: object, least: int) -> int:
-    """Return a whole number, or raise TypeError or ValueError naming it."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < least:
-        raise invalid(name, f"at least {least}", value)
-    return int(value)
 
 
 def quality_notes(bench: Workbench, network: dict[str, Any] | None) -> list[str]:

@@ -82,9 +82,7 @@ class AutoencoderRecipe(JsonRecipe):
             check_whole(name, getattr(self, name), least)
         check_number("noise", self.noise, least=0)
         check_number("learning_rate", self.learning_rate, above=0)
-        check_number("flip", self.flip)
-        if not 0 <= self.flip <= 1:
-            raise invalid("flip", "in 0…1", self.flip)
+        check_number("flip", self.flip, 0, 1)
         check_precision(self.precision)
 
     @classmethod

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from npgen.errors import check_number, check_type, check_whole, invalid
+from npgen.errors import check_choice, check_number, check_type, check_whole, invalid
 from npgen.nn import JsonRecipe, check_precision, training
 from npgen.runtime import resolve_device, retain_freed_memory
 from npgen.tokens.store import Tokens
@@ -87,8 +87,7 @@ class TwinRecipe(JsonRecipe):
 
     def __post_init__(self) -> None:
         """Check every number."""
-        if self.kind not in get_args(Kind):
-            raise invalid("kind", "'convolution' or 'transformer'", self.kind)
+        check_choice("kind", self.kind, get_args(Kind))
         if self.gamma is not None:
             check_whole("gamma", self.gamma, 1)
         for name in ("width", "blocks", "heads", "steps", "batch_size"):

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from npgen.corpus import Corpus
-from npgen.errors import invalid
+from npgen.errors import check_choice
 from npgen.output import KEY, provenance_text
 from npgen.runs import Samples
 from npgen.storage import write_bytes
@@ -64,8 +64,7 @@ def save_figures(
     OSError
         If a file can't be written.
     """
-    if format not in get_args(Format):
-        raise invalid("format", "'png', 'svg' or 'pdf'", format)
+    check_choice("format", format, get_args(Format))
     chosen = check_indices(samples, range(min(FIRST, len(samples))) if indices is None else indices)
     samples.check_corpus(corpus)
     Path(folder).mkdir(parents=True, exist_ok=True)
