@@ -37,7 +37,7 @@ CALLS = {
     "evaluate": (lambda s, c: npgen.evaluate("x", c), EITHER),
     "evaluate, heldout": (
         lambda s, c: npgen.evaluate(s, c, heldout=1),
-        "heldout must be of type Corpus or None, got int",
+        "heldout must be of type Corpus, got int",
     ),
     "evaluate, seed": (lambda s, c: npgen.evaluate(s, c, seed=0.5), "seed must be a whole number, got 0.5"),
     "candidate_pool": (lambda s, c: npgen.candidate_pool(None, 0, 0, 0), CORPUS),

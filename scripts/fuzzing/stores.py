@@ -28,7 +28,7 @@ from npgen.corpus import verify
 from npgen.corpus.manifest import corpus_hash
 from npgen.encoders import simclr
 from npgen.encoders.imported import import_encoder
-from npgen.encoders.keys import kept_keys
+from npgen.encoders.keys import cached_keys
 from npgen.encoders.recipe import Recipe
 from npgen.evaluation.classifier import ClassifierRecipe, load_classifier
 from npgen.evaluation.features import corpus_outputs
@@ -202,7 +202,7 @@ def _read_corpus(random: Random) -> None:
         case 0:
             verify.verify_corpus("corpus")
         case 1:
-            keys = kept_keys(corpus, make_encoder().id)
+            keys = cached_keys(corpus, make_encoder().id)
             npgen.generate(corpus, 1, "full", CONFIG, encoder=make_encoder(), threads=1, progress=False)
             assert keys.shape == (len(corpus), 4)
         case 2:

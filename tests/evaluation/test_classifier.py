@@ -150,7 +150,9 @@ def test_corpus_folder_that_cannot_be_written_warns(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module, "write_safetensors", full)
-    with pytest.warns(UserWarning, match="could not be kept and will be trained again next time: .*No space"):
+    with pytest.warns(
+        UserWarning, match="classifier held in memory only, as the corpus folder cannot be written: .*No space"
+    ):
         first = load_classifier(corpus, recipe_for(corpus), quiet=True)
     assert load_classifier(corpus, recipe_for(corpus), quiet=True) is first
 

@@ -160,7 +160,7 @@ def test_damaged_answers_are_refused(corpus, tmp_path, damage):
         "manifest": b"{",
     }
     path.write_bytes(changed[damage])
-    with pytest.raises(ValueError, match=r"delete the folder|must be a JSON file"):
+    with pytest.raises(ValueError, match=r"delete it to have it computed again|must be a JSON file"):
         corpus_outputs(network, load_corpus(stored.path))
 
 
@@ -171,7 +171,7 @@ def test_kept_answers_name_no_other_files(corpus, tmp_path, arrays):
     corpus_outputs(network, stored)
     path = tmp_path / "corpus" / "features" / "eyes" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"arrays": arrays}))
-    with pytest.raises(ValueError, match=r"must be of arrays features and probabilities \(delete the folder"):
+    with pytest.raises(ValueError, match=r"must be of arrays features and probabilities \(delete it"):
         corpus_outputs(network, load_corpus(stored.path))
 
 
@@ -198,7 +198,9 @@ def test_a_folder_that_cannot_be_written_warns(corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(features, "new_folder", refuse)
     counting = Counting()
-    with pytest.warns(UserWarning, match="features are kept in memory only: .*Permission denied"):
+    with pytest.warns(
+        UserWarning, match="features held in memory only, as the corpus folder cannot be written: .*Permission denied"
+    ):
         corpus_outputs(Network(counting, "eyes"), stored)
     corpus_outputs(Network(counting, "eyes"), stored)
     assert counting.count == 50
@@ -210,9 +212,9 @@ def test_a_folder_that_cannot_be_written_warns(corpus, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (lambda n: (np.zeros((n + 1, 3)), None), r"a network's answer must be of shape \(20, F\) for 20 images"),
-        (lambda n: (np.zeros(n), None), r"a network's answer must be of shape \(20, F\)"),
-        (lambda n: (np.full((n, 3), np.nan), None), "a network's answer must be finite numbers"),
+        (lambda n: (np.zeros((n + 1, 3)), None), r"a network's output must be of shape \(20, F\) for 20 images"),
+        (lambda n: (np.zeros(n), None), r"a network's output must be of shape \(20, F\)"),
+        (lambda n: (np.full((n, 3), np.nan), None), "a network's output must be finite numbers"),
         (lambda n: (None, np.ones((n, 1))), r"features must be an array \(n, F\), got None"),
         (lambda n: (np.zeros((n, 3)), np.full((n, 2), 0.7)), "probabilities must be at least 0, of sum 1"),
         (lambda n: (np.zeros((n, 3)), np.tile([1.5, -0.5], (n, 1))), "probabilities must be at least 0, of sum 1"),

@@ -281,12 +281,30 @@ def check_extension(folder: Path, images: npt.NDArray[np.uint8], sizes: npt.NDAr
         )
 
 
-def check_one_size(corpus: Corpus, what: str) -> None:
-    """Raise ValueError unless all images of a corpus are of one size, as `what` needs."""
-    if corpus.sizes is not None:
+def check_corpus(corpus: object, one_size: str | None = None, parameter: str = "corpus") -> None:
+    """Check that an argument is a corpus.
+
+    Parameters
+    ----------
+    corpus
+        The value given.
+    one_size
+        What needs images of one size, for the message; None if they may have several.
+    parameter
+        Name of the parameter, as the caller wrote it.
+
+    Raises
+    ------
+    TypeError
+        If it is not a `Corpus`.
+    ValueError
+        If its images have several sizes and `one_size` is given.
+    """
+    check_type(parameter, corpus, Corpus)
+    if one_size is not None and isinstance(corpus, Corpus) and corpus.sizes is not None:
         raise ValueError(
-            f"corpus must be of images of one size for {what}, got {corpus.name!r} of {range_of(corpus.sizes)}. "
-            "Build one with: npgen corpus build … --size HEIGHT WIDTH"
+            f"{parameter} must be of images of one size for {one_size}, got {corpus.name!r} of "
+            f"{range_of(corpus.sizes)}. Build one with: npgen corpus build … --size HEIGHT WIDTH"
         )
 
 

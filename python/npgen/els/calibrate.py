@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_corpus
 from npgen.els.generate import check_run, draw_noise
 from npgen.els.machine import MACHINES, denoise, images_alike
 from npgen.els.schedules import levels, windows_of
-from npgen.errors import check_choice, check_type, check_whole, invalid
+from npgen.errors import check_choice, check_whole, invalid
 from npgen.output import markdown_table, number
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def calibrate_windows(
     TypeError, ValueError
         If an argument is out of range, or the network is of another corpus.
     """
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus)
     check_whole("n", n, 1, 2**31)
     check_choice("machine", machine, tuple(name for name in MACHINES if name != "ideal"))
     check_network(network, corpus)

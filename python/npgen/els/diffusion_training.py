@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.els.diffusion import ConvolutionNetwork, DiffusionNetwork, DiffusionRecipe
 from npgen.els.schedules import LATEST, levels
 from npgen.nn import training
@@ -64,7 +64,7 @@ def train_diffusion(
         If images are of several sizes, or something at `out` came from another recipe or corpus.
     """
     out = training.weights_path(out)
-    check_one_size(corpus, "a diffusion network")
+    check_corpus(corpus, one_size="a diffusion network")
     recipe = recipe or DiffusionRecipe()
 
     def reopen() -> DiffusionNetwork:

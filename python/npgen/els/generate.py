@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen.corpus import Corpus, label_number, resized
+from npgen.corpus import Corpus, check_corpus, label_number, resized
 from npgen.els.machine import MACHINES, Denoised, denoise, images_alike
 from npgen.els.samples import SHARD, ScoreSamples, joined_scores, load_score_samples, run_facts, write_score_shard
 from npgen.els.schedules import levels, windows_of
-from npgen.errors import check_choice, check_seed, check_type, check_whole, invalid
+from npgen.errors import check_choice, check_seed, check_whole, invalid
 from npgen.runs import RunFolder
 from npgen.storage import npy
 
@@ -134,7 +134,7 @@ def score_generate(
     FileExistsError
         If `out` holds something else, or is being written.
     """
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus)
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
         check_whole(name, value, least)
     check_seed(seed)

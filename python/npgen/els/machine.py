@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import npgen._core as _core
-from npgen.corpus import Corpus, check_one_size, label_number
-from npgen.errors import check_odd, check_threads, check_type, check_whole
+from npgen.corpus import Corpus, check_corpus, label_number
+from npgen.errors import check_odd, check_threads, check_whole
 from npgen.storage import npy
 
 MACHINES: tuple[str, ...] = tuple(_core.score_machines())
@@ -114,9 +114,8 @@ def denoise(
     ValueError
         If an argument is out of range.
     """
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus, one_size=NEEDS)
     check_threads(threads)
-    check_one_size(corpus, NEEDS)
     check_whole("sources", sources, 0, 64)
     check_whole("rotation", rotation, 0, 2**31 - 1)
     check_odd("window", check_whole("window", window, most=2**31 - 1))
@@ -162,7 +161,7 @@ def images_alike(corpus: Corpus, label: int | str | None) -> NDArray[np.int32]:
     ValueError
         If there is no such class.
     """
-    check_one_size(corpus, NEEDS)
+    check_corpus(corpus, one_size=NEEDS)
     number = label_number(corpus, label)
     ids = np.arange(len(corpus)) if number is None else np.flatnonzero(corpus.labels == number)
     cells = _coarse(corpus.images, ids)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_corpus
 from npgen.errors import MOST_SEED, check_name, check_type, check_whole, invalid
 from npgen.runs import MANIFEST, Samples, Trace, check_shards, read_arrays, write_shards
 from npgen.storage import new_folder, npy, read_json, write_json
@@ -145,7 +145,7 @@ class ScoreSamples:
 
     def check_corpus(self, corpus: Corpus) -> None:
         """Raise ValueError unless the samples were made of this corpus, and every source in them exists."""
-        check_type("corpus", corpus, Corpus)
+        check_corpus(corpus)
         kept = self.settings["corpus"]
         if corpus.hash != kept["hash"]:
             allowed = f"that of hash {kept['hash']}, {kept['name']} of {kept['shape'][1]}×{kept['shape'][2]} pixels"

@@ -2,7 +2,7 @@
 
 from npgen.encoders.encoder import AnyEncoder, Encoder, load_encoder
 from npgen.encoders.imported import Normalisation, import_encoder
-from npgen.encoders.keys import embed, keep_keys, kept_keys, keys_path
+from npgen.encoders.keys import cache_keys, cached_keys, embed, keys_path
 from npgen.encoders.neighbours import knn_accuracy
 from npgen.encoders.pixels import PixelEncoder
 from npgen.encoders.recipe import Recipe
@@ -13,10 +13,10 @@ __all__ = [
     "Normalisation",
     "PixelEncoder",
     "Recipe",
+    "cache_keys",
+    "cached_keys",
     "embed",
     "import_encoder",
-    "keep_keys",
-    "kept_keys",
     "keys_path",
     "knn_accuracy",
     "load_encoder",

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.encoders.pixels import PIXELS, PixelEncoder, check_input
-from npgen.errors import check_type, invalid
+from npgen.errors import invalid
 from npgen.nn import Architecture, StoredNetwork, in_micro_batches
 
 if TYPE_CHECKING:
@@ -194,8 +194,7 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
         If `spec` is unknown, the file is no good, the corpus has no encoder, or the encoder does not fit the
         corpus.
     """
-    check_type("corpus", corpus, Corpus)
-    check_one_size(corpus, "an encoder")
+    check_corpus(corpus, one_size="an encoder")
     encoder = _find_encoder(spec, corpus, device)
     shape = corpus.images.shape[1:]
     if isinstance(encoder, PixelEncoder) and encoder.shape != shape:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.encoders.encoder import AnyEncoder
 from npgen.errors import invalid
 
@@ -73,7 +73,7 @@ def knn_accuracy(
     ValueError
         If the corpus has no labels, lengths differ, or k or a side is out of range.
     """
-    check_one_size(corpus, "an encoder")
+    check_corpus(corpus, one_size="an encoder")
     height, width = corpus.images.shape[1:3]
     squares = known_squares(height, width) if squares is None else squares
     if corpus.labels is None:

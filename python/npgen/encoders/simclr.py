@@ -24,7 +24,7 @@ import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.encoders.augment import Augment, ring_masks
 from npgen.encoders.encoder import Encoder, network_input
 from npgen.encoders.neighbours import knn_accuracy
@@ -146,7 +146,7 @@ def train_encoder(
         If the corpus has fewer than 2 images, or something at `out` came from another recipe or corpus.
     """
     out = training.weights_path(out)
-    check_one_size(corpus, "an encoder")
+    check_corpus(corpus, one_size="an encoder")
     if len(corpus.images) < 2:
         raise invalid("corpus", "of at least 2 images", len(corpus.images))
     recipe = Recipe.for_corpus(corpus) if recipe is None else recipe

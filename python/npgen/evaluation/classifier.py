@@ -11,11 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -25,7 +23,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, CorpusCache, check_corpus
 from npgen.errors import invalid
 from npgen.nn import Architecture, Layer, layers, read_safetensors, state_arrays, training, write_safetensors
 from npgen.runtime import resolve_device, retain_freed_memory
@@ -35,8 +33,6 @@ FORMAT = "npgen-classifier"
 VERSION = 2
 # Images per pass when nothing is learnt: large enough for speed, small enough for any memory.
 BATCH = 256
-
-_in_memory: WeakKeyDictionary[Corpus, dict[str, Classifier]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -261,26 +257,26 @@ def load_classifier(
     ValueError
         If the corpus has no labels, or one only, or images of several sizes, or the kept file is damaged.
     """
+    check_corpus(corpus, one_size="a classifier")
     labels_of(corpus)
-    check_one_size(corpus, "a classifier")
     recipe = ClassifierRecipe.for_corpus(corpus) if recipe is None else recipe
-    key = classifier_id(recipe, corpus)
-    kept = _in_memory.setdefault(corpus, {})
-    if key in kept:
-        return kept[key]
-    path = None if corpus.path is None else corpus.path / "classifier" / f"{key}.safetensors"
-    if path is not None and path.exists():
-        kept[key] = Classifier.load(path, recipe, corpus)
-        return kept[key]
-    kept[key] = classifier = _train(corpus, recipe, device, quiet)
-    if path is not None:
+
+    def open_classifier(path: Path) -> Classifier:
+        return Classifier.load(path, recipe, corpus)
+
+    def make() -> Classifier:
+        return _train(corpus, recipe, device, quiet)
+
+    def store(path: Path) -> Classifier:
+        classifier = make()
         try:
             path.parent.mkdir(exist_ok=True)
             classifier.save(path)
         except OSError as error:
-            text = f"the classifier could not be kept and will be trained again next time: {error}"
-            warnings.warn(text, stacklevel=2)
-    return classifier
+            CACHE.warn_not_stored(error)
+        return classifier
+
+    return CACHE.fetch(corpus, classifier_id(recipe, corpus), open=open_classifier, store=store, make=make)
 
 
 def classifier_id(recipe: ClassifierRecipe, corpus: Corpus) -> str:
@@ -315,6 +311,9 @@ def labels_of(corpus: Corpus) -> NDArray[np.int64]:
 
 def _epochs(shown: int, count: int) -> int:
     return min(40, max(1, round(shown / count)))
+
+
+CACHE: CorpusCache[Classifier] = CorpusCache("classifier", "classifier/{key}.safetensors", hold=True)
 
 
 class _Network(nn.Module):

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, CorpusCache, check_corpus
 from npgen.els import AnySamples, check_traced, pixels_of
-from npgen.errors import check_type, check_whole, invalid
+from npgen.errors import check_whole, invalid
 from npgen.evaluation.entropy import WINDOW, entropy
 from npgen.evaluation.features import Outputs, corpus_outputs, outputs_of
 from npgen.evaluation.metrics import (
@@ -155,18 +155,18 @@ class _Real:
     accuracy: float | None
 
 
-# By all that decides them; the latest only, as a yardstick holds features.
-_REAL: dict[tuple[Any, ...], _Real] = {}
+# Studies evaluate run after run on one corpus. The latest only, as it holds features of many images.
+_REAL: CorpusCache[_Real] = CorpusCache("scores of real images", latest_only=True)
 
 
 def _real(eyes: Network, corpus: Corpus, heldout: Corpus, n: int, seed: int, quiet: bool) -> _Real:
-    """Score real images, or recall it: studies evaluate run after run."""
-    key = (eyes.id, corpus.hash, heldout.hash, n, seed)
-    if eyes.id is None or key not in _REAL:
-        found = _score_real(eyes, corpus, heldout, n, seed, quiet)
-        _REAL.clear()
-        _REAL[key] = found
-    return _REAL[key]
+    """Score real images; a repeated call returns the scores from memory."""
+
+    def make() -> _Real:
+        return _score_real(eyes, corpus, heldout, n, seed, quiet)
+
+    key = (eyes.id, heldout.hash, n, seed)
+    return make() if eyes.id is None else _REAL.fetch(corpus, key, make=make)
 
 
 def _score_real(eyes: Network, corpus: Corpus, heldout: Corpus, n: int, seed: int, quiet: bool) -> _Real:
@@ -204,8 +204,9 @@ def check_scorable(samples: AnySamples, corpus: Corpus, heldout: Corpus | None, 
     """Return the held-out images, or raise before anything is trained."""
     check_whole("seed", seed, 0)
     check_traced(samples, corpus)
-    check_one_size(corpus, "scores")
-    check_type("heldout", heldout, Corpus, type(None))
+    check_corpus(corpus, one_size="scores")
+    if heldout is not None:
+        check_corpus(heldout, one_size="scores", parameter="heldout")
     if len(samples.images) < FEWEST:
         raise invalid("samples", f"at least {FEWEST}", len(samples.images))
     shape = corpus.images.shape[1:]
@@ -217,7 +218,6 @@ def check_scorable(samples: AnySamples, corpus: Corpus, heldout: Corpus | None, 
             f"corpus must be one with held-out images, got {corpus!r}. Build it with `npgen corpus build … "
             "--holdout 0.1`, or pass real images that are not in it: evaluate(…, heldout=Corpus)"
         )
-    check_one_size(heldout, "scores")
     if heldout.images.shape[1:] != shape:
         raise invalid("heldout", f"images of shape {shape}, as the corpus has", heldout.images.shape[1:])
     if heldout.hash == corpus.hash:

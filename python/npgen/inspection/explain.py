@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 import npgen._core as _core
 from npgen.config import find_model
 from npgen.corpus import Corpus
-from npgen.encoders import kept_keys
+from npgen.encoders import cached_keys
 from npgen.errors import check_whole, check_whole_tuple, invalid
 from npgen.runs import Samples, check_samples
 from npgen.sampling import Pool, Run, known_rect
@@ -101,7 +101,7 @@ class Explainer:
         if model.semantics == "embedding":
             if samples.queries is None or samples.encoder_id is None:
                 raise invalid("samples", "with the queries of their run", None)
-            self.run.use_keys(kept_keys(corpus, samples.encoder_id))
+            self.run.use_keys(cached_keys(corpus, samples.encoder_id))
         self._before_last_sweep: tuple[int, Samples] | None = None
         # All pixels of a stage share it, and finding it takes longer than the rest.
         self._latest: tuple[tuple[int, int], NDArray[np.int32] | None] | None = None

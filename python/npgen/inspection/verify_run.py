@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from npgen.config import Config, find_model
 from npgen.corpus import Corpus, find_corpus, open_corpus
-from npgen.encoders import kept_keys
+from npgen.encoders import cached_keys
 from npgen.errors import check_name, invalid
 from npgen.inspection.rules import Breach, Rules, inside_corpus, outside_corpus
 from npgen.runs import FORMAT, TOKEN_VERSION, TRACE_DTYPES, Samples, Trace
@@ -382,7 +382,7 @@ class _Regrowth:
         if self.run.model.semantics == "embedding":
             if samples.queries is None or samples.encoder_id is None:
                 raise ValueError("the run has no queries")
-            self.run.use_keys(kept_keys(corpus, samples.encoder_id))
+            self.run.use_keys(cached_keys(corpus, samples.encoder_id))
 
     def breach(self, samples: Samples) -> Breach:
         """Compare samples with what they are when grown again."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.config import Config, find_model
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_corpus
 from npgen.errors import MOST_SEED, check_name, check_type, check_whole, invalid
 from npgen.runs.shards import FORMAT, TOKEN_VERSION, VERSION, write_shards
 from npgen.storage import new_folder, npy
@@ -307,7 +307,7 @@ class Samples:
 
     def check_corpus(self, corpus: Corpus) -> None:
         """Raise ValueError unless the samples were made from this corpus, and every address in them exists."""
-        check_type("corpus", corpus, Corpus)
+        check_corpus(corpus)
         if corpus.hash != self.corpus_hash:
             expected = f"the one the samples were made from ({self.corpus_name!r}, {self.corpus_hash[:16]})"
             raise invalid("corpus", expected, f"{corpus.name}, {corpus.hash[:16]}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import npgen._core as _core
 from npgen.config import Config
-from npgen.corpus import Corpus, range_of
+from npgen.corpus import Corpus, check_corpus, range_of
 from npgen.errors import check_type, invalid
 from npgen.sampling.order import _whole_numbers
 
@@ -75,7 +75,7 @@ def candidate_pool(
     TypeError, ValueError
         If types, shapes, ids or the pixel don't fit.
     """
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus)
     check_type("config", config, Config, type(None))
     config = config or Config()
     frame = canvas_shape(corpus, config)

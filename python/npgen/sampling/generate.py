@@ -13,7 +13,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from npgen.config import Config, Order, find_model
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_corpus
 from npgen.encoders import AnyEncoder, embed, load_encoder
 from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
 from npgen.runs import RunFolder, Samples, load_samples, shard_size
@@ -112,7 +112,7 @@ def generate(
         model = "full" if tokens is None else "local"
     parts = find_model(model)
     config = config or Config()
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus)
     check_type("config", config, Config)
     changes: dict[str, Any] = {"gamma": gamma, "order": order}
     config = replace(config, **{name: value for name, value in changes.items() if value is not None})

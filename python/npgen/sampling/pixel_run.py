@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 import npgen._core as _core
 from npgen.config import Config, Model
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.encoders import AnyEncoder
 from npgen.errors import invalid
 from npgen.runs import Samples
@@ -45,7 +45,7 @@ class Run:
         self.library = library or Library(corpus, threads)
         source: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
         if model.locality:
-            check_one_size(corpus, "a model with locality (all but 'texture')")
+            check_corpus(corpus, one_size="a model with locality (all but 'texture')")
             if config.size not in (None, source):
                 allowed = f"{source} or None, the corpus's own, for a model with locality"
                 raise invalid("size", allowed, config.size)

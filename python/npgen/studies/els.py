@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_corpus
 from npgen.els import MACHINES, ScoreSamples, check_network, check_run, draw_noise, score_generate, windows_of
-from npgen.errors import check_type, check_whole, invalid
+from npgen.errors import check_whole, invalid
 from npgen.output import KEY, Column, Row, csv_table, labelled_rows, markdown_table, number, provenance_text
 from npgen.storage import npy, read_json, replacing, sha256_file, write_bytes, write_json
 from npgen.studies.workbench import claim_folder
@@ -180,7 +180,7 @@ def els_compare(
     """
     from npgen.els import diffusion, diffusion_training
 
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus)
     check_whole("n", n, 2, 2**31)
     check_whole("network_steps", network_steps, 1, 10_000)
     if not machines or len(set(machines)) < len(machines):

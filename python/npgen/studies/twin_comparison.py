@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen.config import Config
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.errors import check_type, check_whole, invalid
 from npgen.output import Column, Row, csv_table, markdown_table, number
 from npgen.sampling import token_distributions
@@ -129,8 +129,7 @@ def compare_twins(
     TypeError, ValueError
         If an argument is out of range, or there are too few held-out images: before anything is trained.
     """
-    check_type("corpus", corpus, Corpus)
-    check_one_size(corpus, "tokens")
+    check_corpus(corpus, one_size="tokens")
     check_type("recipe", recipe, twins.TwinRecipe, type(None))
     check_whole("contexts", contexts, 2)
     check_whole("seed", seed, 0)
@@ -143,7 +142,7 @@ def compare_twins(
     apart = corpus.heldout if heldout is None else heldout
     if apart is None or len(apart) < contexts + 2:
         raise invalid("heldout", f"of at least {contexts + 2} images", None if apart is None else len(apart))
-    check_one_size(apart, "tokens")
+    check_corpus(apart, one_size="tokens", parameter="heldout")
     store = load_tokens(tokens, corpus, device=device, threads=threads, progress=not quiet)
     if store.autoencoder is None or store.bits > twins.MOST_CLASS_BITS:
         raise invalid("tokens", f"of at most {twins.MOST_CLASS_BITS} bits, with an autoencoder", store)

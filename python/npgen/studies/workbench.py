@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.config import MODELS, Config, find_model
-from npgen.corpus import Corpus, check_one_size
-from npgen.encoders import AnyEncoder, embed, keep_keys, load_encoder
+from npgen.corpus import Corpus, check_corpus
+from npgen.encoders import AnyEncoder, cache_keys, embed, load_encoder
 from npgen.errors import check_seed, check_threads, check_type, check_whole, invalid
 from npgen.evaluation import FEWEST, WINDOW, NetworkRequest, check_scorable, entropy, evaluate, load_network
 from npgen.evaluation import VERSION as EVALUATION_VERSION
@@ -88,11 +88,9 @@ class Workbench:
 
     def __post_init__(self) -> None:
         """Check what all runs share."""
-        check_type("corpus", self.corpus, Corpus)
-        check_one_size(self.corpus, "a study")
-        check_type("heldout", self.heldout, Corpus, type(None))
+        check_corpus(self.corpus, one_size="a study")
         if self.heldout is not None:
-            check_one_size(self.heldout, "a study")
+            check_corpus(self.heldout, one_size="a study", parameter="heldout")
         check_type("network", self.network, str)
         check_seed(self.seed)
         check_whole("batch_size", self.batch_size, 1)
@@ -191,7 +189,7 @@ class Workbench:
             rows = embed(self.corpus, encoder, threads=self.threads, progress=False)  # (N, D)
             if source is not self.corpus:
                 # A key depends on its image alone: the part's keys are there already.
-                keep_keys(source, encoder.id, rows[ids])
+                cache_keys(source, encoder.id, rows[ids])
             encoder.encode(self.corpus.images[:1], threads=self.threads)
         # The encoder's first call and the hash take long once: they are no part of a sample's time.
         whole_corpus = source.hash == self.corpus.hash

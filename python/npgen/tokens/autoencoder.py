@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.errors import check_type, check_whole, invalid
 from npgen.nn import StoredNetwork, in_micro_batches
 
@@ -334,8 +334,7 @@ def load_autoencoder(spec: str | os.PathLike[str] | Autoencoder, corpus: Corpus,
         If `spec` is unknown, the file is no good, the corpus has no autoencoder or images of several sizes, or the
         autoencoder does not fit the corpus.
     """
-    check_type("corpus", corpus, Corpus)
-    check_one_size(corpus, "an autoencoder")
+    check_corpus(corpus, one_size="an autoencoder")
     check_type("autoencoder", spec, str, os.PathLike, Autoencoder)
     autoencoder = spec if isinstance(spec, Autoencoder) else Autoencoder.find(spec, corpus, device)
     _, height, width, channels = corpus.images.shape

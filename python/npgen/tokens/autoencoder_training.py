@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.errors import check_number, check_type, check_whole, invalid
 from npgen.nn import JsonRecipe, check_precision, training
 from npgen.runtime import resolve_device
@@ -152,9 +152,8 @@ def train_autoencoder(
         If images are of several sizes, or their sides no multiples of the stride, or something at `out` came from
         another recipe or corpus.
     """
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus, one_size="an autoencoder")
     out = training.weights_path(out)
-    check_one_size(corpus, "an autoencoder")
     recipe = AutoencoderRecipe.for_corpus(corpus) if recipe is None else recipe
     check_type("recipe", recipe, AutoencoderRecipe)
     height, width = corpus.images.shape[1:3]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
-from npgen.corpus import HASHED_BYTES, Corpus, check_one_size, home
+from npgen.corpus import HASHED_BYTES, Corpus, check_corpus, home
 from npgen.errors import check_type, check_whole, invalid
 from npgen.storage import new_folder, npy, refuse_existing, sha256_file
 from npgen.tokens.autoencoder import MOST_BITS, Autoencoder, check_codes, load_autoencoder
@@ -331,8 +331,7 @@ def load_tokens(
         If the store is damaged, of another corpus or of a newer npgen, there is no autoencoder for "auto", or images
         are of several sizes.
     """
-    check_type("corpus", corpus, Corpus)
-    check_one_size(corpus, "tokens")
+    check_corpus(corpus, one_size="tokens")
     check_type("tokens", spec, str, os.PathLike, Tokens)
     if isinstance(spec, Tokens):
         tokens = spec
