@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from npgen.corpus.names import load_corpus
-from npgen.corpus.store import Corpus, seal_corpus
+from npgen.corpus.store import Corpus, write_corpus_manifest
 from npgen.errors import invalid
 from npgen.storage import npy
 from npgen.storage.files import new_folder
@@ -61,7 +61,7 @@ def make(source: Corpus, out: Path, count: int, size: int, seed: int) -> Corpus:
         images = npy.open_array(folder / "images.npy", np.uint8, shape)
         made = {"kind": "augmented", "of": source.name, "hash": source.hash, "size": size, "seed": seed}
         corpus = Corpus(images, labels, source.classes, out.name, source=made)
-        seal_corpus(corpus, folder, sha256)
+        write_corpus_manifest(corpus, folder, sha256)
     # Opened with every check that a user's would get.
     return load_corpus(out.absolute())
 

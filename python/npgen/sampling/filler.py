@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import npgen._core as _core
 from npgen.config import Config
-from npgen.corpus import Corpus, check_corpus, range_of
+from npgen.corpus import Corpus, check_corpus, describe_sizes
 from npgen.errors import check_type, invalid
 from npgen.sampling.order import _whole_numbers
 
@@ -94,7 +94,9 @@ def candidate_pool(
 def canvas_shape(corpus: Corpus, config: Config) -> tuple[int, int]:
     """Return height and width of canvases, or raise ValueError unless they are told and hold window and seed patch."""
     if config.size is None and corpus.sizes is not None:
-        raise invalid("size", f"(height, width) where images are of several sizes, {range_of(corpus.sizes)}", None)
+        raise invalid(
+            "size", f"(height, width) where images are of several sizes, {describe_sizes(corpus.sizes)}", None
+        )
     height, width = corpus.images.shape[1:3] if config.size is None else config.size
     config.check_shape(height, width)
     return height, width
