@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus, load_corpus, resized
-from npgen.els import denoise, draw_noise, images_alike, levels, windows_of
+from npgen.els import ddim_step, denoise, draw_noise, levels, rotation_of, similarity_order, windows_of
 from npgen.storage import write_json
 
 # Rows (canvas patches) and columns (image patches) of one block of PyTorch's products.
@@ -142,7 +142,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
     efforts = [tuple(map(float, text.split(":"))) for text in given.effort or ("1e-6:0", "1e-2:1e-2")]
     source = resized(load_corpus(given.corpus), given.size)
-    ids = images_alike(source, given.label)
+    ids = similarity_order(source, given.label)
     if given.images and given.images < len(ids):
         tiles = ids[: len(ids) // 16 * 16].reshape(-1, 16)
         ids = np.ascontiguousarray(tiles[:: len(ids) // given.images].reshape(-1))
@@ -150,7 +150,7 @@ def main() -> None:
     start = draw_noise((given.batch, *source.images.shape[1:]), 0).astype(np.float64)
     canvases, steps = [start] * len(efforts), []
     for step in range(len(sides) - 1, 0, -1):
-        options = {"machine": given.machine, "rotation": 37 * step, "threads": given.threads, "ids": ids}
+        options = {"machine": given.machine, "rotation": rotation_of(step), "threads": given.threads, "ids": ids}
         times, canvases = _time_step(source, canvases, step, sides, efforts, options)
         steps.append(times)
         plain, clamped = times.torch
@@ -179,7 +179,7 @@ def _time_step(
 ) -> tuple[StepTimes, list[NDArray[np.float64]]]:
     """Time one step, in turns, and return the next step's canvases."""
     side, ids = sides[step], options["ids"]
-    (a, b), (next_a, next_b) = levels(step / len(sides)), levels((step - 1) / len(sides))
+    a, b = levels(step / len(sides))
     positions = (source.images.shape[1] - side + 1) * (source.images.shape[2] - side + 1)
     batch = len(canvases[0])
     count = min(len(ids), max(int(PAIRS / (batch * positions**2)), BLOCKS[-1][1] // positions, 1))
@@ -207,7 +207,7 @@ def _time_step(
         notes.append(
             (float(found.skipped.max()), float(found.standard_error.max()), share, float(found.weighed.mean()))
         )
-        following.append(next_a * found.mean + next_b * (canvas - a * found.mean) / b)
+        following.append(ddim_step(canvas, found.mean, step / len(sides), (step - 1) / len(sides)))
     whole = [float(np.median(times)) * len(ids) / len(some) for times in torch_times]
     return StepTimes(step, side, (whole[0], whole[1]), len(some), tuple(seconds), tuple(notes)), following
 

@@ -22,7 +22,7 @@ from npgen.nn.architecture import Architecture
 from npgen.runs import TRACE_DTYPES
 from npgen.tokens.autoencoder import TokenArchitecture
 from npgen.tokens.autoencoder_training import AutoencoderRecipe
-from npgen.tokens.twins import TwinRecipe
+from npgen.tokens.twin_recipe import TwinRecipe
 
 # What is asked for is done: these numbers decide how long it takes, and how many threads wait for it.
 WORK = {"n": 6, "repeats": 6, "sweeps": 6, "count": 6, "threads": 2}

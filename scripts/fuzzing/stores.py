@@ -30,7 +30,8 @@ from npgen.encoders import simclr
 from npgen.encoders.imported import import_encoder
 from npgen.encoders.keys import kept_keys
 from npgen.encoders.recipe import Recipe
-from npgen.evaluation.classifier import ClassifierRecipe, load_classifier
+from npgen.evaluation.classifier import load_classifier
+from npgen.evaluation.classifier_recipe import ClassifierRecipe
 from npgen.evaluation.features import corpus_outputs
 from npgen.nn.architecture import Architecture
 from npgen.output.pictures import png_bytes

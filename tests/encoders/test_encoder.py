@@ -16,7 +16,7 @@ from npgen.corpus.store import Corpus
 from npgen.encoders.encoder import Encoder, load_encoder
 from npgen.encoders.pixels import PixelEncoder
 from npgen.nn.architecture import Architecture, Stack
-from npgen.nn.stored import SHIPPED, WEIGHTS
+from npgen.nn.shipped import SHIPPED, WEIGHTS
 from npgen.runtime.devices import resolve_device
 
 SMALL = ((8, 3, 2), (12, 3, 1))
@@ -290,7 +290,7 @@ class TestLoadEncoder:
         assert encoder.id == load_encoder(spec, corpus_of(images)).id
 
     def test_auto_finds_the_one_for_its_name_and_shape(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("npgen.nn.stored.WEIGHTS", tmp_path)
+        monkeypatch.setattr("npgen.nn.shipped.WEIGHTS", tmp_path)
         monkeypatch.setitem(SHIPPED, "flags", ("banners", (32, 32, 3)))
         own = random_encoder(3)
         own.save(tmp_path / "banners.safetensors")

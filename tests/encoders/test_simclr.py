@@ -116,9 +116,9 @@ def test_every_stack_learns_and_resumes(tmp_path, monkeypatch, layers):
 def test_read_only_images_train(tmp_path):
     """A step takes images as a memory-mapped corpus gives them."""
     corpus = random_corpus()
-    training = simclr._Training(corpus, TINY, torch.device("cpu"))
+    training = simclr.EncoderTraining(corpus, TINY, torch.device("cpu"))
     assert not corpus.images.flags.writeable
-    assert math.isfinite(training._contrast(corpus.images[:8], Augment(TINY, seeded())))
+    assert math.isfinite(training.contrast(corpus.images[:8], Augment(TINY, seeded())))
 
 
 class Interrupt:
@@ -167,7 +167,7 @@ def test_masks_come_when_the_recipe_says_so(tmp_path, monkeypatch):
         return masks
 
     monkeypatch.setattr(simclr, "ring_masks", noted)
-    training = simclr._Training(random_corpus(), MASKED, torch.device("cpu"))
+    training = simclr.EncoderTraining(random_corpus(), MASKED, torch.device("cpu"))
     bar = tqdm(disable=True)
     for _ in range(5):
         training.run_epoch(bar)
@@ -185,8 +185,8 @@ def test_views_move_as_far_as_the_recipe_lets_little_known_ones(monkeypatch):
         recipe = Recipe(**{**TINY.__dict__, "full": 0.0, "least_motion": least})
         augment, strengths = Augment(recipe, seeded()), []
         monkeypatch.setattr(augment, "at", strengths.append)
-        training = simclr._Training(random_corpus(), recipe, torch.device("cpu"))
-        training._contrast(training.corpus.images[:8], augment)
+        training = simclr.EncoderTraining(random_corpus(), recipe, torch.device("cpu"))
+        training.contrast(training.corpus.images[:8], augment)
         assert least <= strengths[0].min() < max(1.0, least + 1e-6) or least == 1.0
         assert (strengths[0] == 1).all() == (least == 1.0)
 
@@ -238,7 +238,7 @@ class TestFinished:
     def test_trains_no_more(self, finished, monkeypatch):
         corpus, out = finished
         before = out.stat().st_mtime_ns
-        monkeypatch.setattr(simclr, "_Training", None)
+        monkeypatch.setattr(simclr.EncoderTraining, "__init__", None)
         assert train_encoder(corpus, out, TINY, "cpu", progress=False).id == Encoder.load(out).id
         assert out.stat().st_mtime_ns == before
 

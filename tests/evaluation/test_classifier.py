@@ -14,7 +14,9 @@ import torch
 from npgen.corpus.names import load_corpus
 from npgen.corpus.store import Corpus
 from npgen.evaluation import classifier as module
-from npgen.evaluation.classifier import ClassifierRecipe, classifier_id, load_classifier
+from npgen.evaluation import classifier_recipe
+from npgen.evaluation.classifier import load_classifier
+from npgen.evaluation.classifier_recipe import ClassifierRecipe, classifier_id
 
 
 def bars(count, *, shape=(12, 10, 1), classes=3, seed=0):
@@ -149,7 +151,7 @@ def test_corpus_folder_that_cannot_be_written_warns(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "write_safetensors", full)
+    monkeypatch.setattr("npgen.nn.stored.write_safetensors", full)
     with pytest.warns(UserWarning, match="could not be kept and will be trained again next time: .*No space"):
         first = load_classifier(corpus, recipe_for(corpus), quiet=True)
     assert load_classifier(corpus, recipe_for(corpus), quiet=True) is first
@@ -162,7 +164,7 @@ def test_interrupted_training_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_vary", interrupt)
+    monkeypatch.setattr(module, "_augmented", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load_classifier(corpus, recipe_for(corpus), quiet=True)
     assert sorted(tmp_path.rglob("*")) == before
@@ -197,9 +199,9 @@ def test_recipe_suits_the_corpus():
     small, large = corpus_of(24), corpus_of(24, shape=(12, 10, 3))
     assert ClassifierRecipe.for_corpus(small).flip == 0
     assert ClassifierRecipe.for_corpus(large).flip == 0.5
-    assert module._epochs(240_000, 60_000) == 4
-    assert module._epochs(240_000, 24) == 40
-    assert module._epochs(240_000, 10_000_000) == 1
+    assert classifier_recipe._epochs(240_000, 60_000) == 4
+    assert classifier_recipe._epochs(240_000, 24) == 40
+    assert classifier_recipe._epochs(240_000, 10_000_000) == 1
 
 
 def test_default_recipe_runs():
@@ -211,7 +213,7 @@ def test_default_recipe_runs():
 def test_variation_moves_whole_images_by_whole_pixels():
     recipe = ClassifierRecipe(layers=((8, 3, 1),), epochs=1, flip=1.0, shift=0.1)
     images = np.random.default_rng(0).integers(0, 256, (50, 20, 20, 1), np.uint8)
-    varied = module._vary(images, recipe, np.random.default_rng(1))
+    varied = module._augmented(images, recipe, np.random.default_rng(1))
     assert varied.shape == images.shape and varied.dtype == np.uint8
     shifts = set()
     for image, result in zip(images[:, :, ::-1], varied, strict=True):

@@ -12,7 +12,7 @@ import torch
 from npgen.config import Config
 from npgen.corpus.store import Corpus
 from npgen.evaluation import novelty
-from npgen.evaluation.classifier import ClassifierRecipe
+from npgen.evaluation.classifier_recipe import ClassifierRecipe
 from npgen.evaluation.evaluate import evaluate
 from npgen.evaluation.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
 from npgen.runs.samples import Samples, Trace

@@ -17,7 +17,8 @@ from npgen.runs.samples import TRACE_DTYPES
 from npgen.sampling.order import drawn_order
 from npgen.sampling.token_run import token_distributions
 from npgen.tokens.autoencoder import Autoencoder, TokenArchitecture
-from npgen.tokens.store import Tokens, encode_tokens
+from npgen.tokens.encode import encode_tokens
+from npgen.tokens.store import Tokens
 
 LOCAL = {"gamma": 2, "order": "raster"}
 

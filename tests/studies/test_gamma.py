@@ -17,7 +17,8 @@ import npgen
 from npgen.cli import app
 from npgen.studies.gamma import gamma_study, parse_gammas
 from npgen.studies.gamma_measures import COPY
-from npgen.tokens.store import Tokens, encode_tokens
+from npgen.tokens.encode import encode_tokens
+from npgen.tokens.store import Tokens
 
 pytest.importorskip("matplotlib", reason="extra `figures` is not installed")
 
@@ -154,7 +155,7 @@ def test_a_part_of_the_corpus_serves(corpus, tokens, tmp_path):
 
 
 def test_scores(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("npgen.evaluation.classifier._epochs", lambda shown, count: 1)
+    monkeypatch.setattr("npgen.evaluation.classifier_recipe._epochs", lambda shown, count: 1)
     heldout = npgen.Corpus.from_arrays(digits.images[40:], digits.labels[40:])
     corpus = npgen.Corpus.from_arrays(digits.images[:40], digits.labels[:40], heldout=heldout)
     result = gamma_study(corpus, tmp_path / "out", (2,), kinds=("pixels",), **OPTIONS)

@@ -67,7 +67,7 @@ def folder(tmp_path, monkeypatch, colours):
     """A folder with what the commands expect of every user: photos, in class folders, and textures."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NPGEN_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("npgen.evaluation.classifier._epochs", lambda shown, count: 1)
+    monkeypatch.setattr("npgen.evaluation.classifier_recipe._epochs", lambda shown, count: 1)
     for k, image in enumerate(np.concatenate([colours.images] * 2)):
         inside = tmp_path / "photos" / colours.classes[colours.labels[k % len(colours)]]
         inside.mkdir(parents=True, exist_ok=True)

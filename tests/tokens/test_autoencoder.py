@@ -15,9 +15,9 @@ from tqdm.auto import tqdm
 
 import npgen
 from npgen.encoders.encoder import Encoder
-from npgen.nn.stored import SHIPPED, WEIGHTS
-from npgen.nn.tensors import MICRO_BATCH, on_device
-from npgen.nn.training import write_checkpoint
+from npgen.nn.checkpoints import write_checkpoint
+from npgen.nn.inference import MICRO_BATCH, on_device
+from npgen.nn.shipped import SHIPPED, WEIGHTS
 from npgen.tokens import autoencoder_training as training
 from npgen.tokens.autoencoder import (
     Autoencoder,
@@ -312,7 +312,7 @@ class TestTraining:
             return pixels_of_bits(z, weights, architecture)
 
         monkeypatch.setattr(training, "pixels_of_bits", noted)
-        state = training._Training(digits, TINY, torch.device("cpu"))
+        state = training.AutoencoderTraining(digits, TINY, torch.device("cpu"))
         for _ in range(2):
             state.run_epoch(tqdm(disable=True))
         assert all(len(values) > 100 for values in seen[:3]) and all(values == {-1.0, 1.0} for values in seen[3:])
@@ -341,7 +341,7 @@ class TestTraining:
 
     def test_a_checkpoint_that_lacks_something_is_refused(self, digits, tmp_path):
         path = tmp_path / "a.safetensors.checkpoint"
-        write_checkpoint(path, training._Training.version, TINY.to_json(), digits, {"weights": {}})
+        write_checkpoint(path, training.AutoencoderTraining.version, TINY.to_json(), digits, {"weights": {}})
         with pytest.raises(ValueError, match="checkpoint must be whole; delete it, or pass resume=False"):
             train(digits, tmp_path / "a.safetensors")
 

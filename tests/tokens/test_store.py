@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 import npgen
 from npgen.cli import app
-from npgen.tokens import store as module
-from npgen.tokens.store import Tokens, encode_tokens, load_tokens, open_tokens
+from npgen.tokens import encode as module
+from npgen.tokens.encode import encode_tokens, load_tokens
+from npgen.tokens.store import Tokens, open_tokens
 
 
 def random_codes(n=9, grid=(3, 4), bits=11, seed=0):

@@ -16,9 +16,11 @@ import npgen
 from npgen.cli import app
 from npgen.studies import twin_comparison
 from npgen.studies.twin_comparison import MEASURES, compare_twins
-from npgen.tokens import twins
-from npgen.tokens.store import Tokens, encode_tokens
-from npgen.tokens.twins import Twin, TwinRecipe, codes_of, numbers_of, train_twin
+from npgen.tokens.encode import encode_tokens
+from npgen.tokens.store import Tokens
+from npgen.tokens.twin_networks import make_network
+from npgen.tokens.twin_recipe import TwinRecipe
+from npgen.tokens.twins import Twin, codes_of, numbers_of, train_twin
 
 KINDS = ("convolution", "transformer")
 TINY = TwinRecipe(width=16, blocks=2, heads=2, steps=3, batch_size=8, precision="float32")
@@ -26,7 +28,7 @@ TINY = TwinRecipe(width=16, blocks=2, heads=2, steps=3, batch_size=8, precision=
 
 def network(kind="convolution", gamma=2, bits=3, grid=(6, 7), seed=0):
     torch.manual_seed(seed)
-    made = twins._network(dataclasses.replace(TINY, kind=kind, gamma=gamma), bits, grid)
+    made = make_network(dataclasses.replace(TINY, kind=kind, gamma=gamma), bits, grid)
     for one in made.parameters():  # what begins at zero would hide what is seen
         torch.nn.init.normal_(one, 0, 0.3)
     return made.eval()

@@ -104,7 +104,7 @@ def tokens_compare(
     """Compare what the token sampler says comes next with what a convolution and a transformer say."""
     from npgen.corpus import load_corpus
     from npgen.studies import parse_gammas, twin_comparison
-    from npgen.tokens import twins
+    from npgen.tokens import TwinRecipe
 
     comparison = twin_comparison.compare_twins(
         load_corpus(corpus),
@@ -112,7 +112,7 @@ def tokens_compare(
         parse_gammas(gammas),
         contexts,
         tokens=tokens,
-        recipe=twins.TwinRecipe(steps=steps),
+        recipe=TwinRecipe(steps=steps),
         heldout=load_corpus(heldout) if heldout is not None else None,
         seed=seed,
         device=device,

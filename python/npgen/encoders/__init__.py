@@ -1,4 +1,11 @@
-"""φ: from an image to its key."""
+"""φ: from an image to its embedding. Embeddings of the source images are the keys that canvases are compared with.
+
+Read `encoder` first (the interface, and the convolutional encoder), then `pixels` (the encoder that needs no training),
+`keys` (embedding a corpus, stored beside it), `neighbours` (an encoder's accuracy) and `imported` (public checkpoints).
+Training: `recipe` (its settings), `augment`, `simclr` (the training itself) and `whitening`.
+
+`augment`, `simclr` and `whitening` import torch: import them only where an encoder is trained.
+"""
 
 from npgen.encoders.encoder import AnyEncoder, Encoder, load_encoder
 from npgen.encoders.imported import Normalisation, import_encoder

@@ -137,8 +137,7 @@ def evaluate(
 def _made_by(samples: AnySamples) -> dict[str, Any]:
     if isinstance(samples, Samples):
         return {"model": samples.model, "config": samples.config.to_json(), "model_seed": samples.seed}
-    settings = samples.settings
-    return {"model": f"els {settings['machine']}", "config": settings, "model_seed": settings["seed"]}
+    return samples.describe()
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,16 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from npgen.corpus import Corpus
-from npgen.els import MACHINES, ScoreSamples, check_network, check_run, draw_noise, score_generate, windows_of
+from npgen.els import (
+    MACHINES,
+    ScoreSamples,
+    check_network,
+    check_settings,
+    draw_noise,
+    score_generate,
+    to_uint8,
+    windows_of,
+)
 from npgen.errors import check_type, check_whole, invalid
 from npgen.output import KEY, Column, Row, csv_table, labelled_rows, markdown_table, number, provenance_text
 from npgen.storage import npy, read_json, replacing, sha256_file, write_bytes, write_json
@@ -187,7 +196,7 @@ def els_compare(
         raise invalid("machines", "one or more, each once", list(machines))
     sides = windows_of(windows, steps)
     for machine in machines:
-        check_run(corpus, machine, sides, tolerance, sampling)
+        check_settings(corpus, machine, sides, tolerance, sampling)
     if network is not None and recipe is not None:
         raise invalid("recipe", "None where a network is given", recipe)
     folder = Path(out)
@@ -234,7 +243,7 @@ def els_compare(
     comparison = Comparison(rows, tuple(_notes(facts, windows)), facts)
     write_bytes(folder / "table.md", f"{comparison.markdown()}\n".encode())
     write_bytes(folder / "table.csv", csv_table([_scalars(row) for row in rows]))
-    shown = {"network": _pixels(made), **{machine: samples.pixels for machine, samples in runs.items()}}
+    shown = {"network": to_uint8(made), **{machine: samples.pixels for machine, samples in runs.items()}}
     _save_picture(labelled_rows(shown), folder / "grid.png", facts)
     best = runs[comparison.best]
     mosaics = {comparison.best: best.pixels, "heaviest patches' centres": best.mosaic(corpus)}
@@ -295,11 +304,6 @@ def _notes(facts: dict[str, Any], windows: str | Sequence[int]) -> list[str]:
     if isinstance(windows, str) and windows in PUBLISHED:
         notes.append(f"Published median r for {windows}: {PUBLISHED[windows]:.2f} (on all of its data set).")
     return notes
-
-
-def _pixels(images: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
-    return pixels
 
 
 def _save_picture(picture: Image.Image, path: Path, facts: dict[str, Any]) -> None:

@@ -314,9 +314,9 @@ class _Study:
         row: Row = {"kind": point.kind, "gamma": point.name, "range": gamma * stride, "n": self.n}
         began = time.perf_counter()
         if point.kind == "twin":
-            from npgen.tokens import twins
+            from npgen.tokens import TwinRecipe, twins
 
-            recipe = twins.TwinRecipe(gamma=point.gamma, steps=self.twin_steps, seed=self.bench.seed)
+            recipe = TwinRecipe(gamma=point.gamma, steps=self.twin_steps, seed=self.bench.seed)
             twin = twins.train_twin(self.tokens, recipe, self.bench.device, quiet=True)
             row |= {"loss": twin.facts["loss"], "training_seconds": twin.facts["seconds"]}
             began = time.perf_counter()

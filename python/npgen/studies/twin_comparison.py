@@ -24,7 +24,7 @@ from npgen.output import Column, Row, csv_table, markdown_table, number
 from npgen.sampling import token_distributions
 from npgen.storage import write_bytes, write_json
 from npgen.studies.workbench import claim_folder
-from npgen.tokens import Tokens, load_tokens, twins
+from npgen.tokens import Tokens, TwinKind, TwinRecipe, load_tokens, twins
 
 FORMAT = "npgen-twin-comparison"
 VERSION = 1
@@ -80,9 +80,9 @@ def compare_twins(
     gammas: Sequence[int | None] = (1, 2, 5),
     contexts: int = 1000,
     *,
-    kinds: Sequence[twins.Kind] = get_args(twins.Kind),
+    kinds: Sequence[TwinKind] = get_args(TwinKind),
     tokens: str | os.PathLike[str] | Tokens = "auto",
-    recipe: twins.TwinRecipe | None = None,
+    recipe: TwinRecipe | None = None,
     heldout: Corpus | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -131,11 +131,11 @@ def compare_twins(
     """
     check_type("corpus", corpus, Corpus)
     check_one_size(corpus, "tokens")
-    check_type("recipe", recipe, twins.TwinRecipe, type(None))
+    check_type("recipe", recipe, TwinRecipe, type(None))
     check_whole("contexts", contexts, 2)
     check_whole("seed", seed, 0)
-    if isinstance(kinds, str) or not kinds or not set(kinds) <= set(get_args(twins.Kind)):
-        raise invalid("kinds", f"some of {', '.join(get_args(twins.Kind))}", kinds)
+    if isinstance(kinds, str) or not kinds or not set(kinds) <= set(get_args(TwinKind)):
+        raise invalid("kinds", f"some of {', '.join(get_args(TwinKind))}", kinds)
     if isinstance(gammas, str) or not gammas:
         raise invalid("gammas", "one or more ranges", gammas)
     for gamma in gammas:
@@ -173,7 +173,7 @@ def compare_twins(
             losses = [_losses(_sampled(store, gamma, codes[fit], cells[fit], flip), truth[fit]) for flip in FLIPS]
             best = FLIPS[int(np.argmin([loss.mean() for loss in losses]))]
             networks = [
-                _twin(store, dataclasses.replace(recipe or twins.TwinRecipe(), kind=kind, gamma=gamma), device)
+                _twin(store, dataclasses.replace(recipe or TwinRecipe(), kind=kind, gamma=gamma), device)
                 for kind in kinds
             ]
             trained += [twin.facts for twin in networks]
@@ -190,7 +190,7 @@ def compare_twins(
     return result
 
 
-def _twin(tokens: Tokens, recipe: twins.TwinRecipe, device: str) -> twins.Twin:
+def _twin(tokens: Tokens, recipe: TwinRecipe, device: str) -> twins.Twin:
     return twins.train_twin(tokens, recipe, device, quiet=True)
 
 
