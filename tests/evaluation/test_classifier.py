@@ -17,6 +17,7 @@ from npgen.evaluation import classifier as module
 from npgen.evaluation import classifier_recipe
 from npgen.evaluation.classifier import load_classifier
 from npgen.evaluation.classifier_recipe import ClassifierRecipe, classifier_id
+from npgen.nn.tensors import write_safetensors
 
 
 def bars(count, *, shape=(12, 10, 1), classes=3, seed=0):
@@ -141,6 +142,25 @@ def test_damaged_file_is_refused_with_a_remedy(saved, tmp_path, damage):
         path.write_bytes((path.parent / f"{classifier_id(other, corpus)}.safetensors").read_bytes())
     else:
         path.write_bytes(data.replace(b"output.bias", b"output.cute"))
+    with pytest.raises(ValueError, match=r"classifier file must be whole and of this corpus, got .*Delete it"):
+        load_classifier(load_corpus(copy), recipe, quiet=True)
+
+
+def test_a_file_of_release_0_1_is_read(saved, tmp_path):
+    folder, recipe, name = saved
+    copy = tmp_path / "corpus"
+    shutil.copytree(folder, copy)
+    made = load_classifier(load_corpus(folder), recipe, quiet=True)
+    counts = {f"layers.{layer}.norm.num_batches_tracked": np.array(7) for layer in range(2)}
+    header = {"format": "npgen-classifier", "version": 2, **made.metadata}
+    write_safetensors(copy / name, header, made._network.tensors | counts)
+    before = (copy / name).read_bytes()
+    again = load_classifier(load_corpus(copy), recipe, quiet=True)
+    assert again.metadata == made.metadata and (copy / name).read_bytes() == before
+    images = bars(20)[0]
+    for ours, theirs in zip(made.predict(images), again.predict(images), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    write_safetensors(copy / name, {**header, "version": 1}, made._network.tensors | counts)
     with pytest.raises(ValueError, match=r"classifier file must be whole and of this corpus, got .*Delete it"):
         load_classifier(load_corpus(copy), recipe, quiet=True)
 

@@ -66,11 +66,11 @@ class Recipe(JsonRecipe):
     colour
         Strength of random brightness, contrast and saturation, 0 to 1.
     hue
-        Largest turn of the colours around the grey axis, as a share of a whole turn.
+        Largest rotation of the colours around the grey axis, as a share of a full turn.
     grey
         Share of RGB views turned grey.
     full
-        Share of views without unknown pixels, as the images that keys are made of.
+        Share of views without unknown pixels; keys are made of such images.
     seed_size
         Side of the square that a ring mask grows from, pixels.
     jitter

@@ -1,7 +1,7 @@
 """A small convolutional classifier of a corpus, whose features and probabilities `npgen.evaluate` computes scores from.
 
-It is trained once per corpus and recipe, and stored in the corpus folder as `classifier/<id>.safetensors`. The
-classifier of a corpus in memory is kept in memory.
+It is trained once per corpus and recipe, and stored in the corpus folder as `classifier/<id>.safetensors`. A
+classifier of a corpus without a folder stays in memory.
 
 This module imports torch: import it only where a classifier is trained or run.
 """
@@ -199,7 +199,7 @@ def _train(corpus: Corpus, recipe: ClassifierRecipe, device_name: str, quiet: bo
     bfloat16 = training.uses_bfloat16(recipe.precision, device)
     random = np.random.default_rng(recipe.seed)
     size = min(recipe.batch_size, len(corpus))
-    steps = len(corpus) // size  # of an epoch; images beyond whole batches sit it out
+    steps = len(corpus) // size  # per epoch; images that do not fill a batch are skipped
     optimiser = torch.optim.AdamW(module.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     # Unlike the other trainings' schedule, this one changes the momentum, too.
     schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -1,4 +1,4 @@
-"""Trained networks that a corpus is found by itself: the one in its folder, or one that comes with npgen."""
+"""Networks that npgen finds for a corpus: the one in the corpus's folder, or one that is shipped with npgen."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class Training(ABC, Generic[R, N]):
         self.losses: list[float] = []  # mean loss of finished epochs, in order; a checkpoint may hold the last only
         self.bfloat16 = uses_bfloat16(recipe.precision, device)
         self.batch_size = min(recipe.batch_size, len(corpus))
-        self.steps_per_epoch = len(corpus) // self.batch_size  # images beyond whole batches sit out an epoch
+        self.steps_per_epoch = len(corpus) // self.batch_size  # only full batches: the remaining images are skipped
         self.steps = recipe.total_epochs * self.steps_per_epoch
 
     @abstractmethod
@@ -181,7 +181,7 @@ class Training(ABC, Generic[R, N]):
         return network
 
     def run_epoch(self, bar: tqdm[Any]) -> None:
-        """Train on all whole batches of the corpus once, in a random order."""
+        """Train on every image once, in random order; images that do not fill a batch are skipped."""
         began = time.monotonic()
         generator = epoch_generator(self.recipe.seed, self.epoch)
         order = torch.randperm(len(self.corpus), generator=generator).numpy()
