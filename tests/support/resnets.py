@@ -25,6 +25,6 @@ def resnet(family="resnet18", stem="cifar", seed=0, channels=3):
 
 
 def colour_patches(count=6, height=32, width=32, channels=3, seed=0):
-    """Return images of random patches of 4×4 pixels of one colour; to a network that averages, all noise looks the same."""
+    """Return images of 4×4 patches of random colours: networks that average take all pixel noise for the same."""
     blocks = np.random.default_rng(seed).integers(0, 256, (count, height // 4 + 1, width // 4 + 1, channels))
     return blocks.repeat(4, 1).repeat(4, 2)[:, :height, :width].astype(np.uint8)
