@@ -35,22 +35,22 @@ def work(arguments: argparse.Namespace) -> None:
     from npgen.sampling.library import SharedLibrary
 
     spent = {"seconds": 0.0, "bytes": 0, "exchanges": 0, "searches": 0}
-    exchange, nearest = TorchRanks.exchange, SharedLibrary.nearest
+    all_to_all, nearest = TorchRanks.all_to_all, SharedLibrary.nearest
 
-    def timed(self: TorchRanks, parcels: Any) -> Any:
+    def timed(self: TorchRanks, blocks: Any) -> Any:
         start = time.perf_counter()
         try:
-            return exchange(self, parcels)
+            return all_to_all(self, blocks)
         finally:
             spent["seconds"] += time.perf_counter() - start
-            spent["bytes"] += sum(parcel.nbytes for peer, parcel in enumerate(parcels) if peer != self.rank)
+            spent["bytes"] += sum(block.nbytes for peer, block in enumerate(blocks) if peer != self.rank)
             spent["exchanges"] += 1
 
     def counted(self: SharedLibrary, *search: Any) -> Any:
         spent["searches"] += 1
         return nearest(self, *search)
 
-    TorchRanks.exchange, SharedLibrary.nearest = timed, counted  # type: ignore[method-assign]
+    TorchRanks.all_to_all, SharedLibrary.nearest = timed, counted  # type: ignore[method-assign]
     corpus = npgen.load_corpus(arguments.corpus)
     start = time.perf_counter()
     npgen.generate(

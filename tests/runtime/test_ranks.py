@@ -24,15 +24,15 @@ CONFIG = npgen.Config(window=5, shortlist=20, seed_size=4)
 
 
 class ThreadRanks(Ranks):
-    """Threads of this process for ranks: the same talk, without a network."""
+    """Threads of this process for ranks: the same messages, without a network."""
 
     def __init__(self, rank, count, desk):
         self.rank, self.count = rank, count
         self.mail, self.barrier = desk
 
-    def exchange(self, parcels):
-        assert len(parcels) == self.count
-        self.mail[self.rank] = [np.array(parcel) for parcel in parcels]
+    def all_to_all(self, blocks):
+        assert len(blocks) == self.count
+        self.mail[self.rank] = [np.array(block) for block in blocks]
         self.barrier.wait()
         received = [theirs[self.rank] for theirs in self.mail]
         self.barrier.wait()
@@ -128,7 +128,7 @@ def test_keys_are_found_wherever_they_are(data):
     def find(ranks):
         library = SharedLibrary(corpus, ranks, 1)
         library.keys = keys
-        start, end = ranks.share(len(queries))
+        start, end = ranks.own_range(len(queries))
         return start, library.nearest(queries[start:end], wanted, barred[start:end])
 
     for start, (ids, products) in together(count, find):
@@ -181,11 +181,11 @@ def test_without_torchrun_a_process_is_alone(colours, monkeypatch):
     assert_same(npgen.generate(colours, 3, "full", CONFIG, encoder="pixels", progress=False, split="corpus"), alone)
 
 
-def test_a_rank_wants_a_parcel_for_each(monkeypatch):
+def test_a_rank_needs_a_block_for_each(monkeypatch):
     ranks = object.__new__(TorchRanks)
     ranks.count = 3
-    with pytest.raises(ValueError, match="parcels must be 3, one a rank, got 2"):
-        ranks.exchange([np.zeros(1)] * 2)
+    with pytest.raises(ValueError, match="blocks must be 3, one per rank, got 2"):
+        ranks.all_to_all([np.zeros(1)] * 2)
 
 
 def test_the_core_checks_what_pools_are_asked_for(colours):

@@ -29,11 +29,8 @@ class BruteForce:
         self.torus = machine == "equivariant"
         self.pixels = images / 127.5 - 1  # (N, H, W, C)
         self.patches = self._patches(self.pixels)  # (N, H, W, k²·C)
-        comparable = (
-            self._comparable(machine, self.height)[:, None, :, None]
-            & self._comparable(machine, self.width)[None, :, None, :]
-        )
-        self.comparable = comparable  # (H, W, H, W)
+        down, across = (self._comparable(machine, length) for length in (self.height, self.width))
+        self.comparable = down[:, None, :, None] & across[None, :, None, :]  # (H, W, H, W)
 
     def _comparable(self, machine, length):
         at = np.arange(length)

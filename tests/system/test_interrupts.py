@@ -137,20 +137,20 @@ def test_half_an_import_is_gone_on_with(tmp_path):
     (tmp_path / "large.py").write_text("import time; print('once'); time.sleep(2); whole = True")
     code = """
 import os, signal, sys, threading, time
-from npgen.runtime.imports import import_whole
+from npgen.runtime.imports import import_uninterrupted
 threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
 began = time.monotonic()
 try:
-    import_whole("large")
+    import_uninterrupted("large")
 except KeyboardInterrupt:
     print("interrupted", time.monotonic() - began < 1.5, hasattr(sys.modules["large"], "whole"))
-import_whole("large")
-import_whole("large")
+import_uninterrupted("large")
+import_uninterrupted("large")
 import large
 print(large.whole)
 for _ in range(2):
     try:
-        import_whole("no_such_module")
+        import_uninterrupted("no_such_module")
     except ModuleNotFoundError as error:
         print(error)
 """

@@ -76,10 +76,10 @@ def embed(
     chunks = partial(_chunks, corpus, encoder, threads, progress, ranks)
     if corpus.path is not None:
         path = keys_path(corpus, encoder.id)
-        if ranks.tell(path.with_suffix(".json").exists()) or _store(path, corpus, encoder, chunks, ranks):
+        if ranks.broadcast(path.with_suffix(".json").exists()) or _store(path, corpus, encoder, chunks, ranks):
             return _open(path, corpus, encoder.id)
     keys = np.empty((len(corpus), encoder.dim), np.float32)  # (N, D)
-    for start, rows in chunks(ranks.gather_everywhere):
+    for start, rows in chunks(ranks.all_gather):
         keys[start : start + len(rows)] = rows
     keys.flags.writeable = False
     keep_keys(corpus, encoder.id, keys)
@@ -142,7 +142,7 @@ def _store(path: Path, corpus: Corpus, encoder: AnyEncoder, chunks: Callable[...
                 writer = stack.enter_context(npy.array_writer(path, np.float32, shape))
             except PermissionError as error:
                 warnings.warn(f"keys are kept in memory only: {error}", stacklevel=3)
-        if not ranks.tell(writer is not None):
+        if not ranks.broadcast(writer is not None):
             return False
         for _, rows in chunks(ranks.gather):
             if writer is not None:
@@ -157,7 +157,7 @@ def _store(path: Path, corpus: Corpus, encoder: AnyEncoder, chunks: Callable[...
             "sha256": writer.sha256,
         }
         write_json(path.with_suffix(".json"), manifest)
-    return bool(ranks.tell(True))  # there for all
+    return bool(ranks.broadcast(True))  # there for all
 
 
 def _open(path: Path, corpus: Corpus, encoder_id: str) -> NDArray[np.float32]:

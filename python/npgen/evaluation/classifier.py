@@ -24,7 +24,7 @@ from npgen.errors import invalid
 from npgen.evaluation.classifier_network import ClassifierArchitecture, ClassifierModule, ClassifierNetwork
 from npgen.evaluation.classifier_recipe import ClassifierRecipe, classifier_id, classifier_identity, label_values
 from npgen.nn import module_tensors, training
-from npgen.runtime import freed_memory_kept, resolve_device
+from npgen.runtime import resolve_device, retain_freed_memory
 
 # Images per pass when nothing is trained: large enough for speed, small enough for any memory.
 BATCH = 256
@@ -206,7 +206,7 @@ def _train(corpus: Corpus, recipe: ClassifierRecipe, device_name: str, quiet: bo
         optimiser, recipe.learning_rate, total_steps=max(2, recipe.epochs * steps), pct_start=0.25
     )
     bar = tqdm(total=recipe.epochs * steps, desc="classifier", unit="step", disable=quiet)
-    with bar, freed_memory_kept():
+    with bar, retain_freed_memory():
         for _ in range(recipe.epochs):
             order = random.permutation(len(corpus))
             for step in range(steps):

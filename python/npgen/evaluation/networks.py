@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from npgen.errors import check_name, invalid
 from npgen.nn import read_foreign_tensors
-from npgen.runtime import import_whole
+from npgen.runtime import import_uninterrupted
 from npgen.storage import sha256_file
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def load_network(name: str, request: NetworkRequest) -> Network:
 
 def _corpus_classifier(request: NetworkRequest) -> Network:
     """Make a network of the corpus's own classifier."""
-    import_whole("torch")
+    import_uninterrupted("torch")
     from npgen.evaluation.classifier import BATCH, load_classifier
 
     if request.weights is not None:
@@ -189,7 +189,7 @@ def _inception(request: NetworkRequest) -> Network:
     The features are the 2,048 of the last pooling. The probabilities are those of the 1,008 classes, computed without
     bias, as is customary for the Inception Score.
     """
-    import_whole("torch")
+    import_uninterrupted("torch")
     import torch
 
     from npgen.runtime import resolve_device

@@ -28,7 +28,7 @@ from npgen.corpus import Corpus
 from npgen.errors import check_whole, invalid
 from npgen.nn.checkpoints import REMEDY, check_same_training, read_checkpoint, write_checkpoint
 from npgen.nn.stored import StoredNetwork
-from npgen.runtime import freed_memory_kept, resolve_device
+from npgen.runtime import resolve_device, retain_freed_memory
 from npgen.storage import sha256_file, write_json
 
 
@@ -170,7 +170,7 @@ class Training(ABC, Generic[R, N]):
             unit="step",
             disable=not progress,
         )
-        with bar, freed_memory_kept():
+        with bar, retain_freed_memory():
             while training.epoch < recipe.total_epochs:
                 training.run_epoch(bar)
                 training.save(checkpoint)

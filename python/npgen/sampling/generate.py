@@ -131,9 +131,9 @@ def generate(
             library = _library(corpus, config, split, ranks, threads, apart=memory is not None)
             run = Run(corpus, parts, config, int(seed), threads, library)
         else:
-            ranks.agree("corpus", corpus.hash)
+            ranks.check_equal("corpus", corpus.hash)
             store = load_tokens(tokens, corpus, device=device, threads=threads, progress=progress and not ranks.rank)
-            ranks.agree("tokens", store.id)
+            ranks.check_equal("tokens", store.id)
             if store.autoencoder is None:
                 raise invalid("tokens", "of an autoencoder, which makes images of them", store)
             run = TokenRun(corpus, model, config, int(seed), threads, store)
@@ -142,7 +142,7 @@ def generate(
         progress = progress and ranks.rank == 0
         if isinstance(run, Run) and parts.semantics == "embedding":
             phi = load_encoder(encoder, corpus, device)
-            ranks.agree("encoder", phi.id)
+            ranks.check_equal("encoder", phi.id)
             run.use_encoder(phi, embed(corpus, phi, threads=threads, progress=progress, ranks=ranks))
             budget.watch(run.library.keys)
 
@@ -153,12 +153,12 @@ def generate(
 
         shape = (*run.shape, corpus.images.shape[3])
         facts = {**blank((0, *shape), first=int(first)).provenance(), "n": int(n)}
-        ranks.agree("run", json.dumps(facts))
+        ranks.check_equal("run", json.dumps(facts))
         pixels = run.drawn * (1 + config.sweeps)
 
         # Canvases that any image may serve have to be wherever there are some.
         everywhere = split == "corpus" and parts.semantics is None
-        share = (lambda total: (0, total)) if everywhere else ranks.share
+        share = (lambda total: (0, total)) if everywhere else ranks.own_range
 
         def fill(start: int, end: int) -> Samples:
             """Fill this rank's share of some samples of the call; at rank 0, return all of them."""
@@ -172,7 +172,7 @@ def generate(
 
         with contextlib.ExitStack() as stack:
             folder = None if out is None or ranks.rank else stack.enter_context(RunFolder.open(out, facts))
-            done = ranks.tell(folder.done if folder else 0)
+            done = ranks.broadcast(folder.done if folder else 0)
             shards = [0, n] if out is None else [*range(done, n, shard_size(parts, config, tokens is not None)), n]
             own = sum(np.diff(share(end - start))[0] for start, end in pairwise(shards))
             bar = tqdm(
@@ -192,7 +192,7 @@ def _library(
     corpus: Corpus, config: Config, split: str | None, ranks: Ranks, threads: int | None, apart: bool
 ) -> Library:
     """Open the corpus as it is divided."""
-    ranks.agree("corpus", corpus.hash)
+    ranks.check_equal("corpus", corpus.hash)
     if split != "corpus":
         return Library(corpus, threads, apart)
     if config.tolerance != "candidates":

@@ -78,7 +78,7 @@ class SharedLibrary(Library):
         self.apart = True
         self.ranks = ranks
         self.bounds = ranks.bounds(len(corpus))
-        self.start, self.end = ranks.share(len(corpus))
+        self.start, self.end = ranks.own_range(len(corpus))
         # What the last stage used: the next one wants most of it again.
         self.held = np.empty(0, np.int32)
         self.held_images = np.empty((0, *corpus.images.shape[1:]), np.uint8)
@@ -87,8 +87,8 @@ class SharedLibrary(Library):
         """Read images (M, H, W, C) by their ids (M,): those of other ranks from these."""
         wanted, places = np.unique(ids, return_inverse=True)
         new = np.setdiff1d(wanted, self.held, assume_unique=True)  # ascending, so owner after owner
-        asked = self.ranks.exchange(np.split(new, np.searchsorted(new, self.bounds[1:-1])))
-        sent = self.ranks.exchange([npy.read_rows(self.corpus.images, theirs) for theirs in asked])
+        asked = self.ranks.all_to_all(np.split(new, np.searchsorted(new, self.bounds[1:-1])))
+        sent = self.ranks.all_to_all([npy.read_rows(self.corpus.images, theirs) for theirs in asked])
         images = np.empty((len(wanted), *self.held_images.shape[1:]), np.uint8)
         old = np.isin(wanted, self.held, assume_unique=True)
         images[old] = self.held_images[np.searchsorted(self.held, wanted[old])]
@@ -103,7 +103,7 @@ class SharedLibrary(Library):
 
         Every rank searches its part for all ranks' queries; who asked merges what they found.
         """
-        askers = self.ranks.exchange([queries] * self.ranks.count)
+        askers = self.ranks.all_to_all([queries] * self.ranks.count)
         together = np.concatenate(askers)  # (all B, D)
         # One more than asked for, so that a barred image, unknown here, takes no other's place.
         length, own = min(count + 1, int(np.diff(self.bounds).max())), self.end - self.start
@@ -113,7 +113,7 @@ class SharedLibrary(Library):
         local, products[:, :own] = _core.shortlist(keys, together, min(length, own), nobody, self.threads or 0)
         ids[:, :own] = local + np.int32(self.start)
         cuts = np.cumsum([len(asker) for asker in askers])[:-1]
-        found = [self.ranks.exchange(np.split(array, cuts)) for array in (ids, products)]
+        found = [self.ranks.all_to_all(np.split(array, cuts)) for array in (ids, products)]
         return _nearest_of(np.concatenate(found[0], 1), np.concatenate(found[1], 1), count, barred)
 
     def any(self, flag: bool) -> bool:

@@ -67,13 +67,13 @@ class SharedFiller:
                 sweep=sweep,
                 barred=self._local(barred),
             )
-            runs, before, taken = self._merged(self.ranks.gather_everywhere(self._runs(pools)))
+            runs, before, taken = self._merged(self.ranks.all_gather(self._runs(pools)))
             sizes = np.bincount(runs["canvas"], taken, len(canvases)).astype(np.int64)
             drawn = _core.draw_members(seed, sweep, samples, y * canvases.shape[2] + x, sizes)  # (B,)
             inside = drawn[runs["canvas"]] - before
             chosen = runs[(inside >= 0) & (inside < taken)]  # (B,), one a canvas, in their order
             chosen["place"] += inside[(inside >= 0) & (inside < taken)]
-            told = self.ranks.gather_everywhere(self._members(pools, chosen[chosen["rank"] == self.ranks.rank]))
+            told = self.ranks.all_gather(self._members(pools, chosen[chosen["rank"] == self.ranks.rank]))
             b = told[:, 0]
             image_id[b, y, x], source_y[b, y, x], source_x[b, y, x] = told[:, 1:4].T
             canvases[b, y, x] = told[:, 4:]

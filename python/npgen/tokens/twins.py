@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from npgen.errors import check_type, check_whole, invalid
 from npgen.nn import training
-from npgen.runtime import freed_memory_kept, resolve_device
+from npgen.runtime import resolve_device, retain_freed_memory
 from npgen.tokens.store import Tokens
 from npgen.tokens.twin_networks import TwinNetwork, make_network
 from npgen.tokens.twin_recipe import TwinRecipe
@@ -154,7 +154,7 @@ def train_twin(tokens: Tokens, recipe: TwinRecipe | None = None, device: str = "
     random = np.random.default_rng(recipe.seed)
     losses = []
     bar = tqdm(range(recipe.steps), desc=f"{recipe.kind} {recipe.gamma}", unit="step", disable=quiet)
-    with bar, freed_memory_kept():
+    with bar, retain_freed_memory():
         for step in bar:
             # 1. Draw a batch; sorted, so that a memory map is read in order.
             chosen = np.sort(random.integers(0, len(tokens), min(recipe.batch_size, len(tokens))))
