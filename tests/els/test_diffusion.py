@@ -53,8 +53,8 @@ def test_a_pixel_depends_on_its_window_alone():
 def test_circular_padding_knows_no_place():
     canvas = draw_noise((1, 9, 8, 1), 1)
     turned = np.roll(canvas, (2, 3), (1, 2))
-    alike = network("circular").denoise(turned, 0.4) - np.roll(network("circular").denoise(canvas, 0.4), (2, 3), (1, 2))
-    assert np.abs(alike).max() < 1e-5
+    moved = network("circular").denoise(turned, 0.4) - np.roll(network("circular").denoise(canvas, 0.4), (2, 3), (1, 2))
+    assert np.abs(moved).max() < 1e-5
     framed = network("zeros").denoise(turned, 0.4) - np.roll(network("zeros").denoise(canvas, 0.4), (2, 3), (1, 2))
     assert np.abs(framed).max() > 1e-3
 

@@ -111,7 +111,7 @@ def test_a_sample_tells_its_own_error():
         part = denoise(corpus, canvases, sampling=0.02, rotation=rotation, **options)
         assert np.all(part.images < len(corpus)) and np.all(part.standard_error <= 0.02)
         errors.append(a / b * np.sqrt(((part.mean - exact.mean) ** 2).mean((1, 2, 3))) / part.standard_error)
-    # Neighbours are alike, so a systematic sample is better than the scatter of its parts lets expect.
+    # Neighbours are similar, so a systematic sample is more accurate than the variance of its parts suggests.
     assert 0.2 < np.sqrt(np.mean(np.square(errors))) < 1.2
     # Where few patches decide, no sample will do.
     a, b = levels(0.05)

@@ -122,7 +122,7 @@ class TestAugment:
         torch.testing.assert_close(views, luma + (images - luma).roll(1, 1))
         torch.testing.assert_close(_recolour(images, torch.ones(4, 3), torch.zeros(4), torch.zeros(4)), images)
 
-    def test_glyphs_draw_what_they_always_drew(self):
+    def test_the_random_numbers_of_glyphs_are_pinned(self):
         """Crops and hues that are off draw no random numbers: the shipped MNIST encoder can be trained again."""
         generator = seeded()
         params = Augment(Recipe(), generator).at(torch.linspace(0, 1, 4)).make_params([torch.zeros(4)])

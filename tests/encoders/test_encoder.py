@@ -170,7 +170,7 @@ class TestArchitecture:
             again = Architecture.from_json(json.loads(json.dumps(dataclasses.asdict(architecture))))
             assert again == architecture and again.shapes() == architecture.shapes()
 
-    def test_ids_stay(self):
+    def test_ids_are_pinned(self):
         shipped = Encoder.load(WEIGHTS / "mnist.safetensors", device="cpu")
         assert shipped.id == "2c6b183b80cc46e5a75b9fabfc864892716225a8e6792fd7f559661c30c9e753"
         zeros = {name: np.zeros(shape, np.float16) for name, shape in Architecture(1, SMALL, 2, 16).shapes().items()}

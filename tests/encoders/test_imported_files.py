@@ -100,7 +100,7 @@ WRAPPINGS = {
 
 class TestWrappings:
     @pytest.mark.parametrize("wrapping", list(WRAPPINGS))
-    def test_no_matter(self, tmp_path, slim, narrow, wrapping):
+    def test_nesting_does_not_matter(self, tmp_path, slim, narrow, wrapping):
         path = tmp_path / "a.ckpt"
         torch.save(WRAPPINGS[wrapping](slim), path)
         assert import_encoder(path, device="cpu").id == narrow.id
@@ -186,8 +186,8 @@ class TestRefused:
 
     def test_many_parts_are_missing(self, tmp_path, slim):
         tensors = {key: tensor for key, tensor in slim.items() if "running" not in key}
-        said = refused(tmp_path / "a.pt", tensors)
-        assert said.endswith("layer1.0.bn2.running_var and 34 more"), said
+        text = refused(tmp_path / "a.pt", tensors)
+        assert text.endswith("layer1.0.bn2.running_var and 34 more"), text
 
     def test_a_block_is_missing(self, tmp_path, slim):
         tensors = {key: tensor for key, tensor in slim.items() if not key.startswith("layer3.1")}

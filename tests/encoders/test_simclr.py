@@ -78,7 +78,7 @@ def test_folded_network_is_the_same_function(layers, whitened):
             torch.nn.init.normal_(module.bias, 0, 0.2)
             module.momentum = 0.9
     rng = np.random.default_rng(0)
-    # Patches of one colour: noise is all alike to a network that averages.
+    # Patches of one colour: networks that average take all pixel noise for the same.
     images = rng.integers(0, 256, (64, 2, 2, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
     known = rng.random((64, 16, 16)) < 0.7
     mean = torch.tensor([0.5, 0.25, 0.75])
@@ -223,19 +223,19 @@ def finished(tmp_path_factory):
 
 
 class TestFinished:
-    def test_file_tells_its_story(self, finished):
+    def test_a_file_of_provenance_is_written(self, finished):
         corpus, out = finished
         encoder = Encoder.load(out, device="cpu")
-        story = json.loads(out.with_suffix(".json").read_text())
-        assert story["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
-        assert story["id"] == encoder.id and story["cores"] >= 1 and story["seconds"] > 0
-        assert Recipe.from_json(story["recipe"]) == TINY == Recipe.from_json(encoder.metadata["recipe"])
+        provenance = json.loads(out.with_suffix(".json").read_text())
+        assert provenance["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+        assert provenance["id"] == encoder.id and provenance["cores"] >= 1 and provenance["seconds"] > 0
+        assert Recipe.from_json(provenance["recipe"]) == TINY == Recipe.from_json(encoder.metadata["recipe"])
         assert encoder.metadata["corpus_hash"] == corpus.hash and encoder.metadata["corpus"] == "tiny"
         assert encoder.metadata["image_size"] == [14, 12]
         measured = knn_accuracy(encoder, corpus, corpus.heldout.images, corpus.heldout.labels)
-        assert story["accuracy"] == {str(side): share for side, share in measured.items()}
+        assert provenance["accuracy"] == {str(side): share for side, share in measured.items()}
 
-    def test_trains_no_more(self, finished, monkeypatch):
+    def test_a_finished_encoder_is_not_trained_again(self, finished, monkeypatch):
         corpus, out = finished
         before = out.stat().st_mtime_ns
         monkeypatch.setattr(simclr.EncoderTraining, "__init__", None)

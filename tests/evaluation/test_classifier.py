@@ -1,4 +1,4 @@
-"""The classifier of a corpus: what it learns, how it is kept, what it refuses."""
+"""The classifier of a corpus: what it learns, how it is stored, what is refused."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_damaged_file_is_refused_with_a_remedy(saved, tmp_path, damage):
         path.write_bytes(b"")
     elif damage == "text":
         path.write_text("classifier")
-    elif damage == "pipe":  # nobody ever writes to it
+    elif damage == "pipe":  # reading it would wait forever
         path.unlink()
         os.mkfifo(path)
     elif damage == "other recipe":
@@ -172,7 +172,7 @@ def test_corpus_folder_that_cannot_be_written_warns(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("npgen.nn.stored.write_safetensors", full)
-    with pytest.warns(UserWarning, match="could not be kept and will be trained again next time: .*No space"):
+    with pytest.warns(UserWarning, match="could not be stored and will be trained again next time: .*No space"):
         first = load_classifier(corpus, recipe_for(corpus), quiet=True)
     assert load_classifier(corpus, recipe_for(corpus), quiet=True) is first
 

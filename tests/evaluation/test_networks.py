@@ -26,7 +26,7 @@ def images_of(count, seed=0, channels=1):
 
 @pytest.fixture
 def corpus():
-    return Corpus.from_arrays(images_of(50), name="noise", heldout=Corpus.from_arrays(images_of(20, 1), name="apart"))
+    return Corpus.from_arrays(images_of(50), name="noise", heldout=Corpus.from_arrays(images_of(20, 1), name="heldout"))
 
 
 @pytest.fixture
@@ -119,13 +119,13 @@ def test_rows_are_flat_and_have_the_same_keys(corpus):
 # --- What is kept -------------------------------------------------------------------------------------------------
 
 
-def test_answers_for_a_corpus_are_kept_in_its_folder(corpus, tmp_path):
+def test_outputs_for_a_corpus_are_stored_in_its_folder(corpus, tmp_path):
     stored = corpus.save(tmp_path / "corpus")
     counting = Counting()
-    network = Network(counting, "eyes-1", batch_size=8)
+    network = Network(counting, "thumbnails-1", batch_size=8)
     first = corpus_outputs(network, stored)
     assert counting.count == 50
-    folder = tmp_path / "corpus" / "features" / "eyes-1"
+    folder = tmp_path / "corpus" / "features" / "thumbnails-1"
     assert sorted(path.name for path in folder.iterdir()) == ["features.npy", "manifest.json", "probabilities.npy"]
     again = corpus_outputs(network, load_corpus(stored.path))
     assert counting.count == 50 and again.features.dtype == np.float32
@@ -133,24 +133,24 @@ def test_answers_for_a_corpus_are_kept_in_its_folder(corpus, tmp_path):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     plain = outputs_of(network, stored.images)
     np.testing.assert_array_equal(plain.features, first.features)
-    assert corpus_outputs(Network(lambda x: (thumbnails(x)[0], None), "eyes-2"), stored).probabilities is None
+    assert corpus_outputs(Network(lambda x: (thumbnails(x)[0], None), "thumbnails-2"), stored).probabilities is None
 
 
-def test_answers_for_a_corpus_in_memory_are_kept_in_memory(corpus):
+def test_outputs_for_a_corpus_in_memory_stay_in_memory(corpus):
     counting = Counting()
     for _ in range(2):
-        corpus_outputs(Network(counting, "eyes"), corpus)
+        corpus_outputs(Network(counting, "thumbnails"), corpus)
     assert counting.count == 50
     corpus_outputs(Network(counting), corpus)  # nothing is kept without an id
     assert counting.count == 100
 
 
 @pytest.mark.parametrize("damage", ["bytes", "shape", "corpus", "manifest"])
-def test_damaged_answers_are_refused(corpus, tmp_path, damage):
+def test_damaged_outputs_are_refused(corpus, tmp_path, damage):
     stored = corpus.save(tmp_path / "corpus")
-    network = Network(thumbnails, "eyes")
+    network = Network(thumbnails, "thumbnails")
     corpus_outputs(network, stored)
-    folder = tmp_path / "corpus" / "features" / "eyes"
+    folder = tmp_path / "corpus" / "features" / "thumbnails"
     path = folder / ("features.npy" if damage in ("bytes", "shape") else "manifest.json")
     data = path.read_bytes()
     changed = {
@@ -165,11 +165,11 @@ def test_damaged_answers_are_refused(corpus, tmp_path, damage):
 
 
 @pytest.mark.parametrize("arrays", [None, [], {}, {"../../images": {}}, {"features": {}, "../x": {}}, {"features": 1}])
-def test_kept_answers_name_no_other_files(corpus, tmp_path, arrays):
+def test_stored_outputs_name_no_other_files(corpus, tmp_path, arrays):
     stored = corpus.save(tmp_path / "corpus")
-    network = Network(thumbnails, "eyes")
+    network = Network(thumbnails, "thumbnails")
     corpus_outputs(network, stored)
-    path = tmp_path / "corpus" / "features" / "eyes" / "manifest.json"
+    path = tmp_path / "corpus" / "features" / "thumbnails" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"arrays": arrays}))
     with pytest.raises(ValueError, match=r"must be of arrays features and probabilities \(delete the folder"):
         corpus_outputs(network, load_corpus(stored.path))
@@ -186,7 +186,7 @@ def test_an_interrupted_network_leaves_nothing(corpus, tmp_path):
         return counting(images)
 
     with pytest.raises(KeyboardInterrupt):
-        corpus_outputs(Network(interrupted, "eyes", batch_size=8), stored)
+        corpus_outputs(Network(interrupted, "thumbnails", batch_size=8), stored)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -199,8 +199,8 @@ def test_a_folder_that_cannot_be_written_warns(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "new_folder", refuse)
     counting = Counting()
     with pytest.warns(UserWarning, match="features are kept in memory only: .*Permission denied"):
-        corpus_outputs(Network(counting, "eyes"), stored)
-    corpus_outputs(Network(counting, "eyes"), stored)
+        corpus_outputs(Network(counting, "thumbnails"), stored)
+    corpus_outputs(Network(counting, "thumbnails"), stored)
     assert counting.count == 50
 
 
@@ -218,7 +218,7 @@ def test_a_folder_that_cannot_be_written_warns(corpus, tmp_path, monkeypatch):
         (lambda n: (np.zeros((n, 3)), np.tile([1.5, -0.5], (n, 1))), "probabilities must be at least 0, of sum 1"),
     ],
 )
-def test_bad_answers_are_refused(answer, message):
+def test_bad_outputs_are_refused(answer, message):
     with pytest.raises(ValueError, match=message):
         outputs_of(Network(lambda images: answer(len(images))), images_of(20))
 

@@ -1,4 +1,4 @@
-"""The binary-latent autoencoder: bits that are bits, rows that stand alone, trainings that resume."""
+"""The binary-latent autoencoder: exact bits, outputs that depend on their input alone, trainings that resume."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class TestRuns:
         model.decode(model.encode(random_images(3)))
         assert set(torch.cat(seen).unique().tolist()) == {-1.0, 1.0}
 
-    def test_rows_stand_alone(self):
+    def test_an_output_depends_on_its_input_alone(self):
         model = corpora.autoencoder(3)
         images = random_images(MICRO_BATCH + 5, channels=3)
         codes = model.encode(images)
@@ -252,7 +252,7 @@ class TestShipped:
         assert facts["psnr"]["mean"] >= {"mnist": 28, "cifar10": 24}[name]
         assert facts["bits_per_image"] <= 7 * shape[0] * shape[1]
 
-    def test_digits_come_back(self, mnist_5k):
+    def test_shipped_autoencoders_reconstruct_digits(self, mnist_5k):
         model = load_autoencoder("auto", mnist_5k, "cpu")
         assert reconstruction_psnr(model, mnist_5k.images[::50])["mean"] >= 28
 

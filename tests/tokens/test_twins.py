@@ -1,4 +1,4 @@
-"""Parametric twins: they see their range and no more, learn what can be learnt, and sample what they say."""
+"""Parametric twins: they depend on their context alone, learn what can be learnt, and sample what they predict."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_cell_sees_what_is_before_it_within_its_range_and_no_more(kind, gamma)
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("gamma", [1, 3, 20, None])
-def test_one_cell_is_what_all_cells_are(kind, gamma):
+def test_predicting_one_cell_equals_predicting_all(kind, gamma):
     made, z = network(kind, gamma), random_signs(3)
     with torch.inference_mode():
         everywhere = made(z)
@@ -163,7 +163,7 @@ def tokens(corpus):
 
 
 class TestComparison:
-    def test_measures_are_what_they_say(self):
+    def test_measures_follow_their_definitions(self):
         random = np.random.default_rng(0)
         p, q = (random.dirichlet(np.ones(8), 30) for _ in range(2))
         truth = random.integers(0, 8, 30)

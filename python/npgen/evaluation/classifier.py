@@ -180,7 +180,7 @@ def load_classifier(
             path.parent.mkdir(exist_ok=True)
             classifier.save(path)
         except OSError as error:
-            text = f"the classifier could not be kept and will be trained again next time: {error}"
+            text = f"the classifier could not be stored and will be trained again next time: {error}"
             warnings.warn(text, stacklevel=2)
     return classifier
 
