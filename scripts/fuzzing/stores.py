@@ -73,7 +73,7 @@ def make_stores(folder: Path) -> Files:
         files.write_json("recipe.json", RECIPE.to_json())
         files.write_json("config.json", CONFIG.to_json())
         Path("training").mkdir()
-        training = simclr._Training(corpus, RECIPE, torch.device("cpu"))
+        training = simclr.EncoderTraining(corpus, RECIPE, torch.device("cpu"))
         training.run_epoch(tqdm(disable=True))
         training.save(Path("training/encoder.safetensors.checkpoint"))
         torch.save({"state_dict": {"conv1.weight": torch.zeros(2, 3, 3, 3), "bn1.bias": torch.zeros(2)}}, "foreign.pth")
