@@ -1,7 +1,12 @@
-"""Scores of samples beside real images."""
+"""Scores of samples beside real images.
+
+`evaluate` computes all of them. Read first `metrics` (scores of feature vectors), `novelty` (distances to the corpus,
+verbatim copies), `entropy` and `partwhole` (where pixels come from); then `networks` and `classifier`, whose outputs
+`features` caches; then `evaluate`, which compares samples with real images, and `scores`, its result.
+"""
 
 from npgen.evaluation.entropy import WINDOW, Entropies, entropy, entropy_map
-from npgen.evaluation.evaluate import FEWEST, Evaluation, check_scorable, evaluate
+from npgen.evaluation.evaluate import FEWEST, Evaluation, checked_heldout, evaluate
 from npgen.evaluation.features import Outputs, corpus_outputs, outputs_of
 from npgen.evaluation.metrics import FrechetReference, Moments, estimate, groups_of, inception_score, without_each
 from npgen.evaluation.networks import Network, NetworkRequest, load_network, register_network
@@ -21,7 +26,7 @@ __all__ = [
     "NetworkRequest",
     "Outputs",
     "PartWhole",
-    "check_scorable",
+    "checked_heldout",
     "corpus_outputs",
     "entropy",
     "entropy_map",

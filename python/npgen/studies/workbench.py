@@ -16,7 +16,7 @@ from npgen.config import MODELS, Config, find_model
 from npgen.corpus import Corpus, check_one_size
 from npgen.encoders import AnyEncoder, embed, keep_keys, load_encoder
 from npgen.errors import check_type, invalid
-from npgen.evaluation import FEWEST, WINDOW, NetworkRequest, check_scorable, entropy, evaluate, load_network
+from npgen.evaluation import FEWEST, WINDOW, NetworkRequest, checked_heldout, entropy, evaluate, load_network
 from npgen.evaluation import VERSION as EVALUATION_VERSION
 from npgen.output import Row
 from npgen.runs import FORMAT, VERSION, Samples, load_samples, write_run
@@ -99,11 +99,7 @@ class Workbench:
         if self.threads is not None:
             whole("threads", self.threads, 1)
         if self.unscored is None:  # else the first evaluation would complain, after the first run
-            shape = (FEWEST, *self.corpus.images.shape[1:])
-            some = Samples.empty(
-                shape, model="full", config=Config(), seed=0, first=0, corpus=self.corpus, encoder_id=None
-            )
-            check_scorable(some, self.corpus, self.heldout, self.seed)
+            checked_heldout(self.corpus, self.heldout)
             self._network_id  # noqa: B018 (loads the network)
 
     def check(self, setting: Setting) -> None:
