@@ -194,10 +194,10 @@ def test_every_map_can_be_shown(page, case):
     page.locator(f'.thumb[data-sample="{k}"]').click()
     expected = {
         "image": np.broadcast_to(samples.images, (*samples.images.shape[:3], 3)),
-        "id": figures.image_id_map(samples),
+        "id": figures.coloured_by_image(samples),
     }
     if case.corpus is not None:
-        expected["class"] = figures.class_map(samples, case.corpus)
+        expected["class"] = figures.coloured_by_class(samples, case.corpus)
     shown = [radio.get_attribute("value") for radio in page.locator("#maps input").all()]
     every = ["image", "id", "class", "id-entropy", "class-entropy", "distance", "pool", "step"]
     labelled = case.payload["classes"] is not None

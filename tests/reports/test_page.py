@@ -82,9 +82,9 @@ def test_sources_are_the_images_used_the_most_used_first(payload, samples, digit
     assert (np.diff(uses) <= 0).all()
     assert set(samples.trace.image_id.ravel().tolist()) <= set(ids.tolist())
     colours = unpacked(payload["sources"]["colour"]).reshape(-1, 3)[unpacked(payload["trace"]["source"])]
-    from npgen.runs.pictures import image_id_map
+    from npgen.runs.pictures import coloured_by_image
 
-    np.testing.assert_array_equal(colours, image_id_map(samples).reshape(-1, 3))
+    np.testing.assert_array_equal(colours, coloured_by_image(samples).reshape(-1, 3))
 
 
 def test_statistics_are_those_of_the_library(payload, samples, digits):

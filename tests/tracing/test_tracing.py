@@ -132,9 +132,9 @@ def test_a_frame_that_is_all_seed_can_be_drawn(colours):
 
 def test_maps_show_the_trace(samples, digits):
     ids, labels = samples.trace.image_id[2], digits.labels[samples.trace.image_id[2]]
-    np.testing.assert_array_equal(shown(tracing.image_id_map(samples, 2)), figures.image_id_map(samples)[2])
+    np.testing.assert_array_equal(shown(tracing.image_id_map(samples, 2)), figures.coloured_by_image(samples)[2])
     axes = tracing.class_map(samples, digits, 2)
-    np.testing.assert_array_equal(shown(axes), figures.class_map(samples, digits)[2])
+    np.testing.assert_array_equal(shown(axes), figures.coloured_by_class(samples, digits)[2])
     present, counts = np.unique(labels, return_counts=True)
     assert texts(axes) == [f"{label} · {share(count, ids)}" for label, count in zip(present, counts, strict=True)]
     for handle, label in zip(axes.get_legend().legend_handles, present, strict=True):
@@ -252,7 +252,7 @@ def test_rows_of_samples_with_their_maps(samples, digits):
     drawn = tracing.samples_with_maps(samples, digits, [3, 0, 1], across=2)
     assert list(drawn) == [(k, name) for k in (3, 0, 1) for name in ("sample", "class", "image_id")]
     for k in (3, 0, 1):
-        np.testing.assert_array_equal(shown(drawn[k, "class"]), figures.class_map(samples, digits)[k])
+        np.testing.assert_array_equal(shown(drawn[k, "class"]), figures.coloured_by_class(samples, digits)[k])
         assert drawn[k, "sample"].get_ylabel() == str(k)
     drawn[3, "sample"].figure.draw_without_rendering()
     boxes = {key: axes.get_position() for key, axes in drawn.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from pathlib import Path
 from typing import Annotated
@@ -95,8 +94,8 @@ def els(
 
     from npgen.corpus import load_corpus, resized
     from npgen.els import score_generate
-    from npgen.output import grid
-    from npgen.storage import npy, write_bytes
+    from npgen.output import grid, save_png
+    from npgen.storage import npy
 
     source = load_corpus(corpus)
     if size is not None:
@@ -123,9 +122,7 @@ def els(
     )
     seconds = time.perf_counter() - start
     for name, images in (("samples.png", samples.pixels), ("mosaic.png", samples.mosaic(source))):
-        data = io.BytesIO()
-        grid(images[:PICTURED], columns, scale).save(data, format="PNG", optimize=True)
-        write_bytes(target / name, data.getvalue())
+        save_png(grid(images[:PICTURED], columns, scale), target / name, samples.provenance())
     typer.echo(f"{len(samples)} samples of {source.name} ({machine}) in {seconds:.1f} s")
     for step in samples.steps:
         typer.echo(

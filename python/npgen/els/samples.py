@@ -120,8 +120,7 @@ class ScoreSamples:
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """The images (n, H, W, C) as bytes, clamped to 0…255."""
-        pixels: NDArray[np.uint8] = np.clip(np.rint((self.images + 1) * 127.5), 0, 255).astype(np.uint8)
-        return pixels
+        return as_uint8(self.images)
 
     @property
     def steps(self) -> tuple[StepAccount, ...]:
@@ -215,6 +214,12 @@ class ScoreSamples:
         share = len(arrays["images"]) / len(self)
         seconds = tuple(share * seconds for seconds in self.seconds)
         return replace(self, **arrays, seconds=seconds, settings={**self.settings, "first": self.first + start})
+
+
+def as_uint8(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return images of about −1…1 as bytes, clamped to 0…255."""
+    pixels: NDArray[np.uint8] = np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
+    return pixels
 
 
 # Samples whose every pixel has a source.

@@ -18,7 +18,7 @@ from npgen.evaluation import WINDOW, entropy, largest_shares, longest_runs
 from npgen.output import class_colours
 from npgen.reports.packing import Sheets, pack_images, packed
 from npgen.reports.pools import KeptPools, open_pools
-from npgen.runs import Samples, check_samples, image_id_map
+from npgen.runs import Samples, check_samples, coloured_by_image
 from npgen.sampling import drawn_order, filled_order
 from npgen.storage import npy
 
@@ -275,7 +275,7 @@ class _Sources:
         self.frames = frames.astype(np.int64)
         self.windows = self._bounds(np.concatenate([used, *members]), samples.config.window // 2)
         self._colours = np.zeros((len(every), 3), np.uint8)
-        self._colours[self.index(ids)] = image_id_map(samples).reshape(-1, 3)[first]
+        self._colours[self.index(ids)] = coloured_by_image(samples).reshape(-1, 3)[first]
 
     def index(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """Turn ids of the corpus into places on this list."""

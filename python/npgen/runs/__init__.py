@@ -1,7 +1,7 @@
 """What sampling leaves behind, in memory and on disk."""
 
 from npgen.runs.folder import RunFolder, merge, part_of
-from npgen.runs.pictures import class_names, image_id_map, labels_of, save_pictures
+from npgen.runs.pictures import class_names, coloured_by_image, required_labels, save_pictures
 from npgen.runs.reading import load_samples
 from npgen.runs.samples import TRACE_DTYPES, Samples, Trace, check_samples, distances_to_show, write_run
 from npgen.runs.shards import (
@@ -28,14 +28,14 @@ __all__ = [
     "check_samples",
     "check_shards",
     "class_names",
+    "coloured_by_image",
     "distances_to_show",
-    "image_id_map",
-    "labels_of",
     "load_samples",
     "merge",
     "part_of",
     "read_arrays",
     "read_manifest",
+    "required_labels",
     "save_pictures",
     "shard_size",
     "write_run",

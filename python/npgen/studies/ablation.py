@@ -11,24 +11,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm.auto import tqdm
 
 from npgen.config import MODELS, Config, find_model
 from npgen.corpus import Corpus
 from npgen.errors import check_type, invalid
-from npgen.output import KEY, Column, Row, csv_table, markdown_table, number, provenance_text, quality_columns
+from npgen.output import (
+    Column,
+    Row,
+    csv_table,
+    enlarged,
+    markdown_table,
+    number,
+    quality_columns,
+    save_png,
+    side_by_side,
+    stacked,
+)
 from npgen.runs import Samples
-from npgen.storage import read_json, replacing, sha256_file, write_bytes, write_json
+from npgen.storage import read_json, sha256_file, write_bytes, write_json
 from npgen.studies.workbench import Setting, Workbench, claim_folder, quality_notes, whole
 
 FORMAT = "npgen-ablation"
 VERSION = 1
 # Rows of the panel: samples of each model.
 PANEL_ROWS = 10
-# Width in pixels that the panel's images are enlarged to, at least.
+# Smallest width in pixels that the panel's images are enlarged to; gaps between them, and height of the heads.
 PANEL_SIDE = 168
+PANEL_GAP = PANEL_SIDE // 28
+PANEL_HEAD = round(PANEL_SIDE / 2.2)
 
 
 @dataclass(frozen=True)
@@ -185,7 +198,7 @@ def ablate(
     )
     write_bytes(folder / "table.md", f"{ablation.markdown()}\n".encode())
     write_bytes(folder / "table.csv", csv_table(ablation.rows))
-    _save_panel(_panel(shown, corpus), folder / "panel.png", shown)
+    save_png(_panel(shown, corpus), folder / "panel.png", [samples.provenance() for samples in shown], dpi=300)
     write_json(folder / "results.json", ablation.to_json())
     return ablation
 
@@ -257,38 +270,32 @@ def _is_cifar10(corpus: Corpus) -> bool:
 
 
 def _panel(shown: list[Samples], corpus: Corpus) -> Image.Image:
-    """Draw a column for the seed patches' images and one for each model, a row for each seed (Figure 2)."""
+    """Draw Figure 2: one column for the seeds' source images and one per model, one row per seed."""
     rows = min(len(samples) for samples in shown)
-    anchors = shown[0].anchor[:rows]
-    columns = [("source", "seed framed", np.asarray(corpus.images[anchors]))]
-    for samples in shown:
-        paper = PAPER.get(samples.model, Paper(""))
-        columns.append((samples.model, paper.name, samples.images[:rows]))
     height, width = corpus.images.shape[1:3]
     scale = max(1, math.ceil(PANEL_SIDE / width))
-    gap = PANEL_SIDE // 28
-    pitch_y, pitch_x = height * scale + gap, width * scale + gap
-    heads = [ImageFont.load_default(size=PANEL_SIDE / divisor) for divisor in (5.2, 6.4)]
-    head = round(PANEL_SIDE / 2.2)
-    sheet = Image.new("RGB", (len(columns) * pitch_x + 2 * gap, head + rows * pitch_y), "white")
-    draw = ImageDraw.Draw(sheet)
-    y0, x0, side_y, side_x = (scale * extent for extent in shown[0].config.seed_rect(height, width))
-    for k, (name, subtitle, images) in enumerate(columns):
-        x = k * pitch_x + (2 * gap if k else 0)  # the sources stand a little apart
-        for text, font, y in ((name, heads[0], 0.3), (subtitle, heads[1], 0.75)):
-            draw.text((x + width * scale / 2, y * head), text, "black", font, anchor="mm")
-        for row, image in enumerate(images):
-            large = image.repeat(scale, 0).repeat(scale, 1)  # (H·scale, W·scale, C)
-            y = head + row * pitch_y
-            sheet.paste(Image.fromarray(np.broadcast_to(large, (*large.shape[:2], 3)).copy()), (x, y))
-            if k == 0:
-                frame = (x + x0 - 1, y + y0 - 1, x + x0 + side_x, y + y0 + side_y)
-                draw.rectangle(frame, outline="#E69F00", width=max(2, scale // 2))
-    return sheet
+    sources = _column("source", "seed framed", np.asarray(corpus.images[shown[0].anchor[:rows]]), scale)
+    y, x, seed_height, seed_width = (scale * extent for extent in shown[0].config.seed_rect(height, width))
+    draw = ImageDraw.Draw(sources)
+    for row in range(rows):
+        top = PANEL_HEAD + row * (height * scale + PANEL_GAP) + y
+        frame = (x - 1, top - 1, x + seed_width, top + seed_height)
+        draw.rectangle(frame, outline="#E69F00", width=max(2, scale // 2))
+    columns = [
+        _column(samples.model, PAPER.get(samples.model, Paper("")).name, samples.images[:rows], scale)
+        for samples in shown
+    ]
+    return side_by_side([sources, side_by_side(columns)], gap=2 * PANEL_GAP)
 
 
-def _save_panel(picture: Image.Image, path: Path, shown: list[Samples]) -> None:
-    info = PngInfo()
-    info.add_text(KEY, provenance_text([samples.provenance() for samples in shown]))
-    with replacing(path) as file:
-        picture.save(file, format="PNG", pnginfo=info, optimize=True, dpi=(300, 300))
+def _column(name: str, subtitle: str, images: NDArray[np.uint8], scale: int) -> Image.Image:
+    """Draw images (n, H, W, C) below each other, with a name and a subtitle above, and a gap at the right and below."""
+    pictures = [Image.fromarray(enlarged(image, scale).copy()) for image in images]
+    width = pictures[0].width
+    head = Image.new("RGB", (width + PANEL_GAP, PANEL_HEAD), "white")
+    column = ImageOps.expand(stacked([head, stacked(pictures, PANEL_GAP)]), (0, 0, 0, PANEL_GAP), "white")
+    draw = ImageDraw.Draw(column)
+    for text, size, y in ((name, 5.2, 0.3), (subtitle, 6.4, 0.75)):
+        font = ImageFont.load_default(size=PANEL_SIDE / size)
+        draw.text((width / 2, y * PANEL_HEAD), text, "black", font, anchor="mm")
+    return column

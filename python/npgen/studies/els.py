@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from npgen.corpus import Corpus
-from npgen.els import MACHINES, ScoreSamples, check_network, check_run, draw_noise, score_generate, windows_of
+from npgen.els import MACHINES, ScoreSamples, as_uint8, check_network, check_run, draw_noise, score_generate, windows_of
 from npgen.errors import check_type, check_whole, invalid
-from npgen.output import KEY, Column, Row, csv_table, labelled_rows, markdown_table, number, provenance_text
+from npgen.output import Column, Row, csv_table, labelled_rows, markdown_table, number, save_png
 from npgen.storage import npy, read_json, replacing, sha256_file, write_bytes, write_json
 from npgen.studies.workbench import claim_folder
 
@@ -234,11 +231,11 @@ def els_compare(
     comparison = Comparison(rows, tuple(_notes(facts, windows)), facts)
     write_bytes(folder / "table.md", f"{comparison.markdown()}\n".encode())
     write_bytes(folder / "table.csv", csv_table([_scalars(row) for row in rows]))
-    shown = {"network": _pixels(made), **{machine: samples.pixels for machine, samples in runs.items()}}
-    _save_picture(labelled_rows(shown), folder / "grid.png", facts)
+    shown = {"network": as_uint8(made), **{machine: samples.pixels for machine, samples in runs.items()}}
+    save_png(labelled_rows(shown), folder / "grid.png", facts)
     best = runs[comparison.best]
     mosaics = {comparison.best: best.pixels, "heaviest patches' centres": best.mosaic(corpus)}
-    _save_picture(labelled_rows(mosaics), folder / "mosaic.png", facts)
+    save_png(labelled_rows(mosaics), folder / "mosaic.png", facts)
     write_json(folder / "results.json", comparison.to_json())
     return comparison
 
@@ -295,16 +292,3 @@ def _notes(facts: dict[str, Any], windows: str | Sequence[int]) -> list[str]:
     if isinstance(windows, str) and windows in PUBLISHED:
         notes.append(f"Published median r for {windows}: {PUBLISHED[windows]:.2f} (on all of its data set).")
     return notes
-
-
-def _pixels(images: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
-    return pixels
-
-
-def _save_picture(picture: Image.Image, path: Path, facts: dict[str, Any]) -> None:
-    info = PngInfo()
-    info.add_text(KEY, provenance_text(facts))
-    data = io.BytesIO()
-    picture.save(data, format="PNG", pnginfo=info, optimize=True)
-    write_bytes(path, data.getvalue())

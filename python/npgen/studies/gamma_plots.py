@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from npgen.output import COLOURS, GREY, KEY, MARKERS, STYLE, WIDTH, Row, provenance_text, save_figure, spread
+from npgen.output import COLOURS, GREY, KEY, MARKERS, STYLE, WIDTH, Row, interval_bars, provenance_text, save_figure
 
 # Panels: title and key. Of a sampler of tokens, nearness is to the images as decoded, where that was measured.
 PANELS = (
@@ -90,7 +90,7 @@ def _line(axes: Axes, rows: list[Row], key: str, number: int) -> None:
     axes.errorbar(
         x,
         y,
-        spread(points, _named(points[0], key)),
+        interval_bars(points, _named(points[0], key)),
         color=COLOURS[number],
         marker=MARKERS[number],
         elinewidth=0.7,

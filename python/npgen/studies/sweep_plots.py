@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from npgen.output import COLOURS, GREY, KEY, MARKERS, STYLE, WIDTH, Row, provenance_text, save_figure, spread
+from npgen.output import COLOURS, GREY, KEY, MARKERS, STYLE, WIDTH, Row, interval_bars, provenance_text, save_figure
 
 NAMES = {
     "window": "window $w$, pixels",
@@ -158,7 +158,7 @@ class _Panel:
             self.axes.errorbar(
                 [self.scale(row[self.axis]) for row in points],
                 [row[key] for row in points],
-                spread(points, key) if len(self.groups) <= len(COLOURS) else None,
+                interval_bars(points, key) if len(self.groups) <= len(COLOURS) else None,
                 color=colour,
                 marker=("s" if second else "o") if alone else _marker(k),
                 linestyle="--" if second else "-",
@@ -246,7 +246,7 @@ def _frontier(names: Sequence[str], rows: Sequence[Row], base: Row, product: boo
     if centre is not None:
         point = centre["image_id_entropy"], centre["inception_score_over_heldout"]
         axes.plot(*point, "*", color="black", markersize=7, linestyle="none", label="base, 95 % interval", zorder=3)
-        bars = spread([centre], "inception_score_over_heldout"), spread([centre], "image_id_entropy")
+        bars = interval_bars([centre], "inception_score_over_heldout"), interval_bars([centre], "image_id_entropy")
         axes.errorbar(*point, *bars, color=GREY, elinewidth=0.7, capsize=1.5, zorder=0)
     axes.margins(0.1)
     title = f"along the lines: {NAMES.get(series[0][1], series[0][1])}" if product else None

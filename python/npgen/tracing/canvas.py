@@ -19,7 +19,7 @@ from npgen.corpus import Corpus
 from npgen.errors import invalid
 from npgen.output import STYLE as PLOT_STYLE
 from npgen.output import WIDTH, class_colours
-from npgen.runs import Samples, class_names, labels_of
+from npgen.runs import Samples, class_names, required_labels
 from npgen.sampling import drawn_order
 
 # Style of all figures of this package: that of the plots, and fonts that every publisher takes.
@@ -178,13 +178,13 @@ def fill_steps(samples: Samples) -> NDArray[np.int64]:
 def class_labels(samples: Samples, corpus: Corpus, k: int) -> NDArray[np.int64]:
     """Label each pixel (H, W) of a sample as its source is; the corpus must be the right one, with labels."""
     samples.check_corpus(corpus)
-    labels: NDArray[np.int64] = labels_of(corpus)[samples.trace.image_id[k]]
+    labels: NDArray[np.int64] = required_labels(corpus)[samples.trace.image_id[k]]
     return labels
 
 
 def colours_of(corpus: Corpus, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return the classes' colours: the shape of the labels and 3 channels."""
-    return class_colours(int(labels_of(corpus).max()) + 1)[labels]
+    return class_colours(int(required_labels(corpus).max()) + 1)[labels]
 
 
 def class_handles(corpus: Corpus, labels: NDArray[np.int64]) -> list[Patch]:

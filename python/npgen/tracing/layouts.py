@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from npgen.corpus import Corpus
 from npgen.errors import invalid
 from npgen.output import WIDTH
-from npgen.runs import Samples, class_names, labels_of
+from npgen.runs import Samples, class_names, required_labels
 from npgen.tracing import maps as pixel_maps
 from npgen.tracing import usage
 from npgen.tracing.canvas import (
@@ -197,7 +197,7 @@ def _draw_source(axes: Axes, samples: Samples, corpus: Corpus, k: int, source: i
     draw_outline(axes, used, colors=colour, linewidths=4 * line_width(axes, used))
     for spine in axes.spines.values():
         spine.set(color=colour, linewidth=1.4)
-    name = "" if corpus.labels is None else f" · {plain(class_names(corpus)[labels_of(corpus)[source]], 11)}"
+    name = "" if corpus.labels is None else f" · {plain(class_names(corpus)[required_labels(corpus)[source]], 11)}"
     seed = " (seed)" if source == samples.anchor[k] else ""
     axes.set_title(f"{share(int(pixels.sum()), pixels)}{name}\n#{source}{seed}", loc="left", fontsize=5.5, pad=2.5)
 
