@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import re
 
@@ -15,13 +14,13 @@ from typer.testing import CliRunner
 
 import npgen
 from npgen.cli import app
+from npgen.studies import gamma_points
 from npgen.studies.gamma import gamma_study, parse_gammas
 from npgen.studies.gamma_measures import COPY
 from npgen.tokens.store import Tokens, encode_tokens
 
 pytest.importorskip("matplotlib", reason="extra `figures` is not installed")
 
-module = importlib.import_module("npgen.studies.gamma")  # the name in npgen is the function
 OPTIONS = {"n": 6, "twin_steps": 2, "device": "cpu", "quiet": True}
 
 
@@ -102,13 +101,13 @@ def test_files(done):
 def test_rows_are_found_again_and_a_longer_series_adds_to_them(done, corpus, tokens, monkeypatch):
     result, out = done
     measured = []
-    real = module._Study._measured
+    real = gamma_points.PointRunner.measured
 
     def noted(self, point):
         measured.append((point.kind, point.gamma))
         return real(self, point)
 
-    monkeypatch.setattr(module._Study, "_measured", noted)
+    monkeypatch.setattr(gamma_points.PointRunner, "measured", noted)
     again = gamma_study(corpus, out, (1, 3, None), tokens=tokens, **OPTIONS)
     assert again.rows == result.rows and measured == []
     # 9 is more than the images have room for: it would repeat the global range.
@@ -128,7 +127,7 @@ def test_rows_are_found_again_and_a_longer_series_adds_to_them(done, corpus, tok
 
 def test_an_interrupted_study_goes_on(corpus, tokens, tmp_path, monkeypatch, done):
     result, _ = done
-    real, left = module._Study._measured, [4]
+    real, left = gamma_points.PointRunner.measured, [4]
 
     def interrupted(self, point):
         left[0] -= 1
@@ -137,7 +136,7 @@ def test_an_interrupted_study_goes_on(corpus, tokens, tmp_path, monkeypatch, don
         return real(self, point)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module._Study, "_measured", interrupted)
+        patch.setattr(gamma_points.PointRunner, "measured", interrupted)
         gamma_study(corpus, tmp_path / "out", (1, 3, None), tokens=tokens, **OPTIONS)
     assert len(list((tmp_path / "out" / "rows").iterdir())) == 4
     resumed = gamma_study(corpus, tmp_path / "out", (1, 3, None), tokens=tokens, **OPTIONS)

@@ -8,7 +8,7 @@ verbatim copies), `entropy` and `partwhole` (where pixels come from); then `netw
 from npgen.evaluation.entropy import WINDOW, Entropies, entropy, entropy_map
 from npgen.evaluation.evaluate import FEWEST, Evaluation, checked_heldout, evaluate
 from npgen.evaluation.features import Outputs, corpus_outputs, outputs_of
-from npgen.evaluation.metrics import FrechetReference, Moments, estimate, groups_of, inception_score, without_each
+from npgen.evaluation.metrics import FrechetReference, Moments, estimate, groups_of, inception
 from npgen.evaluation.networks import Network, NetworkRequest, load_network, register_network
 from npgen.evaluation.novelty import largest_shares, longest_runs, nearest_sources
 from npgen.evaluation.partwhole import PartWhole, part_whole
@@ -33,7 +33,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "groups_of",
-    "inception_score",
+    "inception",
     "largest_shares",
     "load_network",
     "longest_runs",
@@ -42,5 +42,4 @@ __all__ = [
     "outputs_of",
     "part_whole",
     "register_network",
-    "without_each",
 ]

@@ -20,10 +20,10 @@ from npgen.evaluation.metrics import (
     KernelReference,
     Moments,
     NeighbourReference,
+    Score,
     estimate,
     groups_of,
-    inception_score,
-    without_each,
+    inception,
 )
 from npgen.evaluation.networks import Network, NetworkRequest, load_network
 from npgen.evaluation.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
@@ -325,32 +325,24 @@ class _Reference:
 
     def scores(self, sets: list[Outputs], groups: NDArray[np.int64]) -> dict[str, Any]:
         """Return the mean scores of disjoint sets of n images; the jackknife leaves out one of the groups (n,)."""
-        scores: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
+        scores: dict[str, list[Score]] = {}
         for outputs in sets:
             for name, score in self._scores_of_set(outputs, groups).items():
                 scores.setdefault(name, []).append(score)
         estimates = {name: estimate(*zip(*pairs, strict=True)) for name, pairs in scores.items()}
         return {"draws": len(sets), "inception_score": None, **estimates}
 
-    def _scores_of_set(
-        self, outputs: Outputs, groups: NDArray[np.int64]
-    ) -> dict[str, tuple[float, NDArray[np.float64]]]:
-        """Return each score by name, with its values (g,) without each group."""
-        features, probabilities = outputs.features, outputs.probabilities
-
-        def frechet(keep: NDArray[np.bool_] | None = None) -> float:
-            return self.gaussian.distance(Moments.of(features, keep).gaussian())
-
+    def _scores_of_set(self, outputs: Outputs, groups: NDArray[np.int64]) -> dict[str, Score]:
+        features = outputs.features
         precision, recall = self.neighbours.precision_recall(features, groups)
         scores = {
-            "frechet": (frechet(), without_each(frechet, groups)),
+            "frechet": self.gaussian.frechet(features, groups),
             "kid": self.kernel.kid(features, groups),
             "precision": precision,
             "recall": recall,
         }
-        if probabilities is not None:
-            left_out = without_each(lambda keep: inception_score(probabilities[keep]), groups)
-            scores["inception_score"] = inception_score(probabilities), left_out
+        if outputs.probabilities is not None:
+            scores["inception_score"] = inception(outputs.probabilities, groups)
         return scores
 
 

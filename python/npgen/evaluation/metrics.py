@@ -34,6 +34,8 @@ ROWS = 1024
 
 # Mean (F,) and covariance (F, F).
 Gaussian = tuple[NDArray[np.float64], NDArray[np.float64]]
+# A score of a set of images, and its values (g,) without each group of images.
+Score = tuple[float, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,11 @@ def inception_score(probabilities: NDArray[np.floating]) -> float:
     return float(np.exp((exact * (logs - log_mean)).sum(1).mean()))
 
 
+def inception(probabilities: NDArray[np.floating], groups: NDArray[np.int64]) -> Score:
+    """Compute the Inception Score of images with probabilities (n, K), whose groups are (n,)."""
+    return inception_score(probabilities), without_each(lambda keep: inception_score(probabilities[keep]), groups)
+
+
 class FrechetReference:
     """A Gaussian that others are compared with; the root of its covariance is computed once.
 
@@ -202,6 +209,14 @@ class FrechetReference:
         difference = mean - self.mean
         return max(0.0, float(difference @ difference + np.trace(covariance) + self.trace - 2 * overlap))
 
+    def frechet(self, features: NDArray[np.float32], groups: NDArray[np.int64]) -> Score:
+        """Compute the Fréchet distance of the features (n, F) of images, whose groups are (n,)."""
+
+        def distance(keep: NDArray[np.bool_] | None = None) -> float:
+            return self.distance(Moments.of(features, keep).gaussian())
+
+        return distance(), without_each(distance, groups)
+
 
 def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     values, vectors = np.linalg.eigh(covariance)
@@ -224,7 +239,7 @@ class KernelReference:
         total = _kernel_sums(self.features, self.features, one_group, own=True).sum()
         self.mean = float(total / (len(features) * (len(features) - 1)))
 
-    def kid(self, features: NDArray[np.float32], groups: NDArray[np.int64]) -> tuple[float, NDArray[np.float64]]:
+    def kid(self, features: NDArray[np.float32], groups: NDArray[np.int64]) -> Score:
         """Compute the KID of Bińkowski et al., 2018: unbiased MMD² over all pairs with the kernel (x·y / F + 1)³.
 
         Parameters
@@ -269,9 +284,7 @@ class NeighbourReference:
         self.features = features.astype(np.float64)
         self.squared_radii = _squared_radii(self.features)  # (m,)
 
-    def precision_recall(
-        self, features: NDArray[np.float32], groups: NDArray[np.int64]
-    ) -> tuple[tuple[float, NDArray[np.float64]], tuple[float, NDArray[np.float64]]]:
+    def precision_recall(self, features: NDArray[np.float32], groups: NDArray[np.int64]) -> tuple[Score, Score]:
         """Compute precision and recall of Kynkäänniemi et al., 2019.
 
         Precision is the share of the images in a neighbourhood of the reference, recall the share of the reference in
