@@ -20,7 +20,7 @@ from npgen.inspection.explain import explain
 from npgen.reports.packing import pack_images, packed
 from npgen.reports.page import SCRIPTS, report
 from npgen.reports.page import _parts as page_parts
-from npgen.reports.pools import KEPT
+from npgen.reports.pools import STORED
 
 CONFIG = npgen.Config(window=5, shortlist=12)
 
@@ -112,7 +112,7 @@ def test_pools_are_those_of_explain(payload, samples, digits):
             end = pools["ends"][step]
             found = explain(samples, digits, k, divmod(p, 16))
             rank = pools["rank"][start:end]
-            assert len(rank) == min(KEPT, len(found.pool))
+            assert len(rank) == min(STORED, len(found.pool))
             assert found.drawn in rank
             assert pools["drawn"][step] == found.drawn
             np.testing.assert_array_equal(ids[pools["source"][start:end]], found.pool.image_id[rank])
@@ -130,8 +130,8 @@ def test_a_candidate_far_down_its_pool_is_kept(digits, tmp_path):
     wide = npgen.generate(digits, 1, "semantic", replace(CONFIG, shortlist=40), encoder="pixels", progress=False)
     payload = payload_of(report(wide, digits, tmp_path / "r.html", progress=False).path)
     pools = {name: unpacked(part) for name, part in payload["pools"]["0"].items()}
-    assert pools["drawn"].max() >= KEPT
-    np.testing.assert_array_equal(pools["rank"][pools["ends"] - 1] >= KEPT, pools["drawn"] >= KEPT)
+    assert pools["drawn"].max() >= STORED
+    np.testing.assert_array_equal(pools["rank"][pools["ends"] - 1] >= STORED, pools["drawn"] >= STORED)
     assert not payload["compared"]
 
 
@@ -209,14 +209,14 @@ def test_pools_are_not_opened_unasked_where_that_takes_long(samples, digits, tmp
     monkeypatch.setattr(sys.modules["npgen.reports.data"], "POOL_IMAGES", 11)
     written = report(samples, digits, tmp_path / "r.html", progress=False)
     assert payload_of(written.path)["pools"] == {}
-    assert "every pixel looks at about 12 images" in written.notes[0]
+    assert "the pool of every pixel comes from about 12 images" in written.notes[0]
     assert sorted(payload_of(report(samples, digits, written.path, pools=[1], progress=False).path)["pools"]) == ["1"]
 
 
 def test_pools_that_cannot_be_opened_are_an_error_only_if_asked_for(samples, digits, tmp_path):
     older = replace(samples, queries=None)
     written = report(older, digits, tmp_path / "r.html", progress=False)
-    assert written.notes[0].startswith("No pools are kept: samples must be with the queries of their run")
+    assert written.notes[0].startswith("No pools are stored: samples must be with the queries of their run")
     assert payload_of(written.path)["pools"] == {}
     with pytest.raises(ValueError, match="samples must be with the queries of their run"):
         report(older, digits, tmp_path / "s.html", pools=[0], progress=False)
@@ -260,7 +260,7 @@ def test_a_run_too_large_is_cut_down_with_a_note(tmp_path):
     limit = full.size / 1e6 * 0.8
     less = write("less.html", limit)
     assert 0.8 * limit < less.size / 1e6 <= limit
-    note = r"of \d+ of the \d+ source images, which \d+\.\d% of all pixels come from, only the surroundings"
+    note = r"of \d+ of the \d+ source images, from which \d+\.\d% of all pixels come, only the surroundings"
     assert re.search(note, less.notes[-1])
     payload = payload_of(less.path)
     images, rects = decoded(payload)
@@ -275,7 +275,7 @@ def test_a_run_too_large_is_cut_down_with_a_note(tmp_path):
             assert low <= max(used.min() - 1, 0)
             assert low + extent >= min(used.max() + 2, 16)
     floor = (full.size - sum(map(len, payload_of(full.path)["sheets"]["uris"]))) / 1e6
-    assert "nothing is there but ids and places" in write("none.html", floor + 0.03).notes[-1]
+    assert "only ids and coordinates are stored" in write("none.html", floor + 0.03).notes[-1]
     message = r"megabytes must be at least 0\.\d for 2 samples(, or count at most 1)?, got 0.06"
     with pytest.raises(ValueError, match=message):
         write("refused.html", 0.06)

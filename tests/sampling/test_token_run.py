@@ -288,7 +288,7 @@ def test_maps_report_and_figures_are_made_of_tokens_too(digits, digit_tokens, tm
     npgen.report(samples, digits, tmp_path / "report.html", progress=False)
     text = (tmp_path / "report.html").read_text("utf-8")
     assert "distances in shares of the bits compared" in text
-    assert "Pools are of pixels: of tokens there are none." in text
+    assert "Tokens have no candidate pools." in text
     with pytest.raises(ValueError, match="samples must be of pixels, each with a pool of its own"):
         npgen.explain(samples, digits, 0, (0, 0))
     with pytest.raises(ValueError, match="samples must be of pixels, each a copy of its source"):
