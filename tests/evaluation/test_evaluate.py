@@ -34,7 +34,7 @@ def corpus():
 
 @pytest.fixture(autouse=True)
 def short_training(monkeypatch):
-    """Train a network so small that it is slower on several threads."""
+    """Train a small network, on one thread, as several would be slower."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     recipe = ClassifierRecipe(layers=((8, 3, 2), (16, 3, 2)), epochs=6, flip=0.0, batch_size=16)
@@ -63,7 +63,7 @@ def copies(corpus, ids, **changes):
     return dataclasses.replace(made, **changes)
 
 
-def test_copies_are_found_out(corpus):
+def test_copies_of_training_images_are_detected(corpus):
     result = evaluate(copies(corpus, range(30)), corpus, quiet=True)
     samples, heldout, training = result.samples, result.heldout, result.training
     assert samples.n == heldout.n == training.n == result.given == 30
@@ -138,7 +138,7 @@ def test_heldout_given_and_without_labels(corpus):
     assert "accuracy" not in result.markdown()
 
 
-def test_images_that_are_all_alike_have_no_ratio():
+def test_equal_images_have_no_ratio():
     images, labels = np.zeros((12, *SHAPE), np.uint8), np.arange(12) % 2
     flat = Corpus.from_arrays(images, labels)
     result = evaluate(copies(flat, range(4)), flat, heldout=Corpus.from_arrays(images[:6]), quiet=True)
@@ -212,7 +212,7 @@ def test_refused_before_any_training(corpus, case, monkeypatch):
         evaluate(samples, given, **options)
 
 
-def test_the_command_writes_one_report_a_network(corpus, tmp_path, monkeypatch):
+def test_the_command_writes_one_report_per_network(corpus, tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
     from npgen.cli import app

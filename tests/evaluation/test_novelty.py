@@ -80,14 +80,14 @@ def trace_of(ids, *, seed, displacement=None):
 
 
 def corner(height, width):
-    """Seed of one pixel at (0, 0)."""
+    """Known mask of a seed of one pixel at (0, 0)."""
     seed = np.zeros((height, width), bool)
     seed[0, 0] = True
     return seed
 
 
 def in_order(values, shape, seed, window=3):
-    """Map (H, W) whose pixels get `values` one by one in fill order; the seed gets −1."""
+    """Map (H, W) of `values` in fill order; −1 in the seed."""
     pixels, _ = novelty._core.fill_order(seed, window)
     ids = np.full(shape, -1, np.int32)
     ids[pixels[:, 0], pixels[:, 1]] = values

@@ -50,7 +50,7 @@ def check(stored, **options):
 
 
 def change(file, at, flip=1):
-    """Change one byte of a file, counted from its end where `at` is negative."""
+    """Change one byte of a file, counted from its end if `at` is negative."""
     data = bytearray(file.read_bytes())
     data[at] ^= flip
     file.write_bytes(data)

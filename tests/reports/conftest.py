@@ -59,7 +59,7 @@ def case(request, digits, tmp_path_factory):
 
 @pytest.fixture
 def opened(chromium, case):
-    """Open the report in a browser that must stay silent and ask for nothing."""
+    """Open the report in a browser; messages on its console and requests are failures."""
     contexts, complaints = [], []
 
     def open_page(fragment="", **settings):

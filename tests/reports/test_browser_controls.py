@@ -9,7 +9,7 @@ from report_pages import frame, hover, sample_colour, seed_rect, text
 import npgen
 
 
-def test_the_filling_plays(page, case):
+def test_the_fill_steps_play(page, case):
     steps = len(npgen.fill_order(*case.samples.images.shape[1:3], seed_rect(case), case.samples.config.window).pixels)
     page.select_option("#speed", "30")
     assert text(page, "#step-text") == f"{steps} of {steps}"
@@ -25,7 +25,7 @@ def test_the_filling_plays(page, case):
     page.locator("#forward").click()
     frame(page)
     assert text(page, "#step-text") == f"{at + 1} of {steps}"
-    # The pixel looked at is the one drawn last; what comes later is not there yet.
+    # The current pixel is the one drawn last; later pixels are transparent.
     order = npgen.fill_order(*case.samples.images.shape[1:3], seed_rect(case), case.samples.config.window).pixels
     y, x = order[at].tolist()
     assert text(page, "#pixel-title") == f"Pixel {y}, {x}"
@@ -73,7 +73,7 @@ def test_the_gallery_and_the_table_sort(page, case):
     assert text(page, "#sample-name") == str(page.evaluate(table)[-1])
 
 
-def test_everything_goes_by_keys(page, case):
+def test_everything_works_by_keys(page, case):
     page.locator("#canvas").focus()
     hover(page, case, 5, 5)
     page.mouse.move(0, 0)
@@ -130,7 +130,7 @@ def test_zooming(page, case):
     assert page.evaluate(width) == fitting
 
 
-def test_light_and_dark(opened):
+def test_light_and_dark_themes(opened):
     background = "() => getComputedStyle(document.body).backgroundColor"
     light, dark = opened(color_scheme="light"), opened(color_scheme="dark")
     assert light.evaluate(background) != dark.evaluate(background)

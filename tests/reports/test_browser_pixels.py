@@ -97,18 +97,18 @@ def test_maps_of_numbers_hold_the_librarys_numbers(page, case):
         hover(page, case, y, x)
         for key in ("id-entropy", "pool", "step"):
             show(page, key)
-            told = page.locator("#canvas").get_attribute("aria-label").rsplit(" ", 1)[1]
+            shown = page.locator("#canvas").get_attribute("aria-label").rsplit(" ", 1)[1]
             drawn = samples.trace.pool_size[k, y, x] > 0
             if key == "id-entropy":
                 inside = 3 <= y < height - 3 and 3 <= x < width - 3
-                assert float(told) == pytest.approx(entropies[y - 3, x - 3], abs=0.051) if inside else told == "none"
+                assert float(shown) == pytest.approx(entropies[y - 3, x - 3], abs=0.051) if inside else shown == "none"
             elif key == "pool":
-                assert told == (f"{samples.trace.pool_size[k, y, x]:,}" if drawn else "none")
+                assert shown == (f"{samples.trace.pool_size[k, y, x]:,}" if drawn else "none")
             else:
-                assert told == (str(order.index([y, x]) + 1) if drawn else "none")
+                assert shown == (str(order.index([y, x]) + 1) if drawn else "none")
 
 
-def test_a_source_lights_up_its_pixels(page, case):
+def test_a_source_highlights_its_pixels(page, case):
     ids = case.samples.trace.image_id[0]
     found, counts = np.unique(ids, return_counts=True)
     row = page.locator("#sources button").first

@@ -1,4 +1,4 @@
-"""The report's file: what it holds is what the run holds, within its size, and nothing in it can break out."""
+"""The file of a report: its data are those of the run, its size is limited, and names in it stay text."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ CONFIG = npgen.Config(window=5, shortlist=12)
 
 
 def decoded(payload):
-    """Cut the sheets into source images again, (S, H, W, C)."""
+    """Return the source images (S, H, W, C) on the sheets, and their stored parts."""
     height, width, channels = payload["source_shape"]
     rects = unpacked(payload["sheets"]["rects"]).reshape(-1, 4)
     images = np.zeros((len(rects), height, width, channels), np.uint8)
@@ -126,7 +126,7 @@ def test_pools_are_those_of_explain(payload, samples, digits):
             start = end
 
 
-def test_a_candidate_far_down_its_pool_is_kept(digits, tmp_path):
+def test_a_drawn_candidate_of_any_rank_is_stored(digits, tmp_path):
     wide = npgen.generate(digits, 1, "semantic", replace(CONFIG, shortlist=40), encoder="pixels", progress=False)
     payload = payload_of(report(wide, digits, tmp_path / "r.html", progress=False).path)
     pools = {name: unpacked(part) for name, part in payload["pools"]["0"].items()}
@@ -190,13 +190,13 @@ def test_every_kind_of_run_has_a_report(digits, tmp_path, model, change):
     drawn = np.flatnonzero(samples.trace.pool_size[0].ravel())
     assert sorted(order.tolist()) == drawn.tolist()
     if config.sweeps:
-        # The order of the last sweep: that of the pools, which say so themselves.
+        # The order of the last sweep is that of the pools.
         steps = [explain(samples, digits, 0, divmod(p, 16)).step for p in order[:20].tolist()]
         assert steps == list(range(20))
         assert payload["stages"] == [0, len(order)]
 
 
-def test_the_first_samples_are_shown_and_the_report_says_so(samples, digits, tmp_path):
+def test_the_first_samples_are_shown_with_a_note(samples, digits, tmp_path):
     written = report(samples, digits, tmp_path / "r.html", count=2, progress=False)
     payload = payload_of(written.path)
     assert payload["shown"] == 2
@@ -205,7 +205,7 @@ def test_the_first_samples_are_shown_and_the_report_says_so(samples, digits, tmp
     assert "The first 2 of 5 samples are shown." in written.path.read_text(encoding="utf-8")
 
 
-def test_pools_are_not_opened_unasked_where_that_takes_long(samples, digits, tmp_path, monkeypatch):
+def test_pools_that_take_long_are_computed_only_on_request(samples, digits, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["npgen.reports.data"], "POOL_IMAGES", 11)
     written = report(samples, digits, tmp_path / "r.html", progress=False)
     assert payload_of(written.path)["pools"] == {}
@@ -213,7 +213,7 @@ def test_pools_are_not_opened_unasked_where_that_takes_long(samples, digits, tmp
     assert sorted(payload_of(report(samples, digits, written.path, pools=[1], progress=False).path)["pools"]) == ["1"]
 
 
-def test_pools_that_cannot_be_opened_are_an_error_only_if_asked_for(samples, digits, tmp_path):
+def test_pools_that_cannot_be_computed_are_an_error_only_on_request(samples, digits, tmp_path):
     older = replace(samples, queries=None)
     written = report(older, digits, tmp_path / "r.html", progress=False)
     assert written.notes[0].startswith("No pools are stored: samples must be with the queries of their run")
@@ -327,7 +327,7 @@ def test_the_same_run_gives_the_same_bytes(samples, digits, written, tmp_path):
     assert again.path.read_bytes() == written.path.read_bytes()
 
 
-def test_jinja_is_asked_for_by_name(samples, digits, tmp_path, monkeypatch):
+def test_without_jinja_the_extra_is_named(samples, digits, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(
         ModuleNotFoundError, match=re.escape('report needs the extra `figures`: pip install "npgen[figures]"')

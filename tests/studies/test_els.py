@@ -40,7 +40,7 @@ def trained(bars, tmp_path_factory):
 
 
 def network(padding="zeros", layers=2, channels=1, shape=(9, 8)):
-    """Make a network of random weights: new ones tell nothing."""
+    """Make a network of random weights: those of a new network are 0 in part."""
     torch.manual_seed(0)
     recipe = replace(RECIPE, padding=padding, layers=layers)
     inner = ConvolutionNetwork(recipe, channels)
@@ -59,7 +59,7 @@ def test_a_pixel_depends_on_its_window_alone():
         assert np.all(np.ptp(changed, axis=0) + 1 == some.recipe.reach)
 
 
-def test_circular_padding_knows_no_place():
+def test_circular_padding_is_equivariant():
     canvas = draw_noise((1, 9, 8, 1), 1)
     turned = np.roll(canvas, (2, 3), (1, 2))
     alike = network("circular").denoise(turned, 0.4) - np.roll(network("circular").denoise(canvas, 0.4), (2, 3), (1, 2))
@@ -161,7 +161,7 @@ def test_r_and_r2_are_those_defined():
     assert r[1] == pytest.approx(1) and r2[1] < 0 and r2[2] == 1
 
 
-def test_a_comparison_is_kept_and_gone_on_with(bars, trained, tmp_path, monkeypatch):
+def test_a_comparison_is_stored_and_resumed(bars, trained, tmp_path, monkeypatch):
     options = {"windows": WINDOWS, "steps": 3, "network_steps": 4, "network": trained, "progress": False}
     found = npgen.studies.els.els_compare(bars, tmp_path / "c", 3, **options)
     assert [row["machine"] for row in found.rows] == list(npgen.els.MACHINES)

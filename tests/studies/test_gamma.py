@@ -1,4 +1,4 @@
-"""The γ study: each point one row, found again, and the turn from generating to memorising in it."""
+"""The γ study: one stored row per point, and the transition from generation to memorisation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def done(corpus, tokens, tmp_path_factory):
     return gamma_study(corpus, out, (1, 3, None), tokens=tokens, **OPTIONS), out
 
 
-def test_a_row_a_sampler_and_range(done):
+def test_there_is_one_row_per_sampler_and_range(done):
     result, _ = done
     assert [(row["kind"], row["gamma"], row.get("range")) for row in result.rows] == [
         ("pixels", "1", 1),
@@ -57,13 +57,13 @@ def test_a_row_a_sampler_and_range(done):
     ]
 
 
-def test_with_everything_seen_a_sampler_of_tokens_recalls(done):
+def test_with_global_range_a_sampler_of_tokens_copies_images(done):
     result, _ = done
     row = next(row for row in result.rows if (row["kind"], row["gamma"]) == ("tokens", "global"))
     assert row["decoded_copies"] >= 0.8
 
 
-def test_numbers_are_what_they_say(done, corpus, tokens):
+def test_measurements_equal_their_definitions(done, corpus, tokens):
     result, _ = done
     row = result.rows[4]
     config = npgen.Config(gamma=3, order="raster")
@@ -98,7 +98,7 @@ def test_files(done):
     assert (out / "gamma.svg").stat().st_size > 10_000
 
 
-def test_rows_are_found_again_and_a_longer_series_adds_to_them(done, corpus, tokens, monkeypatch):
+def test_stored_rows_are_reused_and_a_longer_series_adds_to_them(done, corpus, tokens, monkeypatch):
     result, out = done
     measured = []
     real = gamma_points.PointRunner.measured
@@ -125,7 +125,7 @@ def test_rows_are_found_again_and_a_longer_series_adds_to_them(done, corpus, tok
     assert measured == [("tokens", 1), ("twin", 1)]
 
 
-def test_an_interrupted_study_goes_on(corpus, tokens, tmp_path, monkeypatch, done):
+def test_an_interrupted_study_is_resumed(corpus, tokens, tmp_path, monkeypatch, done):
     result, _ = done
     real, left = gamma_points.PointRunner.measured, [4]
 
@@ -147,7 +147,7 @@ def test_an_interrupted_study_goes_on(corpus, tokens, tmp_path, monkeypatch, don
     assert timeless(resumed.rows) == timeless(result.rows)
 
 
-def test_a_part_of_the_corpus_serves(corpus, tokens, tmp_path):
+def test_a_part_of_the_corpus_as_sources(corpus, tokens, tmp_path):
     result = gamma_study(corpus, tmp_path / "out", (2,), images=15, tokens=tokens, **OPTIONS)
     assert result.facts["images"] == 15 and "15 of 40 images" in result.markdown()
 
@@ -161,7 +161,7 @@ def test_scores(digits, tmp_path, monkeypatch):
         for name in ("inception_score", "frechet"):
             assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
     assert result.rows[0]["inception_score"] >= 1
-    assert "decoded_copies" not in result.rows[-1]  # no tokens were asked for, and none made
+    assert "decoded_copies" not in result.rows[-1]  # there are no tokens
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_damaged_row_is_refused(corpus, tokens, tmp_path):
         gamma_study(corpus, tmp_path / "out", (1,), **options)
 
 
-def test_ranges_as_the_command_line_has_them():
+def test_ranges_of_the_command_line():
     assert parse_gammas("1, 5,global") == [1, 5, None]
     with pytest.raises(ValueError, match="gammas must be whole numbers or global, with commas between them, got '1,x'"):
         parse_gammas("1,x")

@@ -1,4 +1,4 @@
-"""What the tests of figures share: samples of any size, and what an Axes shows."""
+"""Helpers of the tests of figures: samples of any size, and the contents of an Axes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import npgen
 
 
 def made_up(corpus, shape, config, n=1):
-    """Samples of any size without the work: random sources around a seed patch."""
+    """Make samples of any size with random sources around a seed patch, without generation."""
     random = np.random.default_rng(0)
     height, width = shape
     made = npgen.Samples.empty(
@@ -33,7 +33,7 @@ def made_up(corpus, shape, config, n=1):
 
 
 def shown(axes):
-    """The picture of an Axes, as it was given."""
+    """Return the array of the picture of an Axes."""
     (image,) = axes.images
     return image.get_array()
 

@@ -10,7 +10,7 @@ from npgen import tracing
 from npgen.tracing.canvas import draw_borders, draw_outline, plain, share
 
 
-def test_steps_are_those_of_the_last_visit(samples, rgb):
+def test_steps_are_those_of_the_last_draw(samples, rgb):
     steps = tracing.fill_steps(samples)
     order = npgen.fill_order(16, 16, samples.config.seed_rect(16, 16), 5).pixels
     assert [tuple(pixel) for pixel in np.argwhere(steps == 0)] == [tuple(order[0])]

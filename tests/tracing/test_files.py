@@ -65,7 +65,7 @@ def test_vector_figures_carry_their_provenance_and_are_reproducible(stored, samp
     assert f"/Keywords ({facts})".encode() in data and b"CreationDate" not in data
 
 
-def test_the_command_says_what_it_leaves_out(bare, tmp_path):
+def test_the_command_prints_what_it_leaves_out(bare, tmp_path):
     bare[0].save(tmp_path / "corpus")
     bare[1].save(tmp_path / "run")
     result = run("figures", tmp_path / "run", "--corpus", tmp_path / "corpus", "--out", tmp_path / "deep" / "out")

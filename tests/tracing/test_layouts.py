@@ -12,7 +12,7 @@ from npgen.tracing import layouts
 from npgen.tracing.canvas import share
 
 
-def test_a_sample_stands_amid_its_most_used_sources(samples, digits):
+def test_a_sample_is_surrounded_by_its_most_used_sources(samples, digits):
     drawn = tracing.sources_around(samples, digits, 1, top=5)
     ids = samples.trace.image_id[1]
     sources, counts = np.unique(ids, return_counts=True)

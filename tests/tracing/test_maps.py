@@ -1,4 +1,4 @@
-"""Maps of a sample: what they show is what the trace holds."""
+"""Maps of a sample show the values of its trace."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from npgen.tracing import canvas, layouts
 
 
 def drawn_all(samples, corpus, k=0):
-    """Draw everything there is, and render it."""
+    """Draw and render all figures."""
     tracing.sample(samples, k)
     tracing.image_id_map(samples, k)
     tracing.image_id_entropy(samples, k)
@@ -57,7 +57,7 @@ def test_a_frame_that_is_all_seed_can_be_drawn(colours):
     assert tracing.distance_map(seeded).get_title("left") == "distance"
 
 
-def test_everything_draws_where_it_is_told(samples, digits):
+def test_figures_are_drawn_on_the_axes_given(samples, digits):
     own = plt.figure().subplots(1, 2)
     assert tracing.image_id_map(samples, axes=own[0]) is own[0]
     assert tracing.timeline(samples, digits, axes=own[1]) is own[1]

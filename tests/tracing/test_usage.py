@@ -1,4 +1,4 @@
-"""Timelines and mosaics: what they show is what the trace holds."""
+"""Timelines and mosaics show the values of the trace."""
 
 from __future__ import annotations
 
