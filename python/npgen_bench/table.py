@@ -98,7 +98,7 @@ def run_bench(
     threads: int | None = None,
     seconds: float = 10.0,
     batch_size: int = 64,
-    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Bench:
     """Measure npgen and its rivals on this machine.
 
@@ -118,8 +118,8 @@ def run_bench(
         Time to spend on each row.
     batch_size
         Canvases grown side by side. At least one batch is grown, however long it takes.
-    say
-        Told what is about to be measured.
+    progress
+        Called with the name of each section before it is measured.
 
     Returns
     -------
@@ -156,7 +156,7 @@ def run_bench(
     rows = []
     for section in only or possible:
         for each in _variants(dataclasses.replace(task, section=section)):
-            say(f"measuring {each}")
+            progress(f"measuring {each}")
             rows += _in_a_process(each)
     _compare(rows)
     return Bench(_machine(), repr(source), task.to_json(), rows)

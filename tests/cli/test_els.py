@@ -44,6 +44,8 @@ def test_els_writes_samples_trace_and_pictures(stored, tmp_path):
     for name in ("samples.png", "mosaic.png"):
         with Image.open(out / name) as picture:
             assert picture.mode == "RGB"
+        (facts,) = npgen.read_provenance(out / name)
+        assert facts == made.provenance()
     # The same noise from a file, where classes go by number.
     noise = out / "00000000" / "noise.npy"
     result = run("els", "generate", stored, "-n", 3, "--out", tmp_path / "again", "--noise", noise, *options[:4],

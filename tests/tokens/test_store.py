@@ -246,7 +246,7 @@ def test_commands(digits, tmp_path, monkeypatch):
         return result.exit_code, result.output
 
     code, output = run("tokens train digits --recipe recipe.json --bits 5")
-    assert code == 0 and "320 bits an image" in output and output.strip().endswith("digits/autoencoder.safetensors")
+    assert code == 0 and "320 bits per image" in output and output.strip().endswith("digits/autoencoder.safetensors")
     code, output = run("tokens encode digits")
     assert code == 0 and "60 images, 8x8 tokens of 5 bits" in output
     tokens = load_tokens("auto", npgen.load_corpus("digits"))

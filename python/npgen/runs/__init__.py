@@ -1,7 +1,7 @@
 """What sampling leaves behind, in memory and on disk."""
 
 from npgen.runs.folder import RunFolder, merge, part_of
-from npgen.runs.pictures import class_names, image_id_map, labels_of, save_pictures
+from npgen.runs.pictures import class_names, image_id_map, labels_of, save_pictures, save_png
 from npgen.runs.reading import load_samples
 from npgen.runs.samples import TRACE_DTYPES, Samples, Trace, check_samples, distances_to_show, write_run
 from npgen.runs.shards import (
@@ -37,6 +37,7 @@ __all__ = [
     "read_arrays",
     "read_manifest",
     "save_pictures",
+    "save_png",
     "shard_size",
     "write_run",
     "write_shards",

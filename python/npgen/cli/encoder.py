@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import CorpusName, Device, Quiet, RecipeFile, Resume, complain, encoder_app, recipe_from
+import npgen
+from npgen.cli.common import CorpusName, Device, Quiet, RecipeFile, Resume, read_recipe, report_errors
+from npgen.encoders import Normalisation, Recipe, import_encoder, knn_accuracy
 from npgen.errors import invalid
+from npgen.storage import refuse_existing
+
+encoder_app = typer.Typer(help="Train, import and check encoders.", no_args_is_help=True)
 
 
 @encoder_app.command("train")
-@complain
+@report_errors
 def encoder_train(
     corpus: CorpusName,
     out: Annotated[
@@ -22,12 +27,12 @@ def encoder_train(
     recipe: RecipeFile = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the corpus in which views are told apart; by default 16, or 50 of photographs."),
+        typer.Option(help="Passes over the corpus with unmasked views; by default 16, or 50 for photographs."),
     ] = None,
     masked_epochs: Annotated[
         int | None,
         typer.Option(
-            help="Passes after those in which most views are masked; by default none, or 3 for 10 of photographs."
+            help="Passes after those in which most views are masked; by default none, or 3 per 10 for photographs."
         ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
@@ -37,12 +42,11 @@ def encoder_train(
     quiet: Quiet = False,
 ) -> None:
     """Train a SimCLR encoder on a corpus; the corpus uses it from then on."""
-    from npgen.corpus import load_corpus
-    from npgen.encoders import Recipe, simclr
+    from npgen.encoders import simclr
 
-    source = load_corpus(corpus)
+    source = npgen.load_corpus(corpus)
     assert source.path is not None
-    values = recipe_from(recipe, Recipe.for_corpus(source).to_json(), {"batch_size": batch_size, "seed": seed})
+    values = read_recipe(recipe, Recipe.for_corpus(source).to_json(), {"batch_size": batch_size, "seed": seed})
     chosen = Recipe.from_json(values).lasting(epochs, masked_epochs)
     target = out or source.path / "encoder.safetensors"
     encoder = simclr.train_encoder(source, target, chosen, device, resume, progress=not quiet)
@@ -53,31 +57,29 @@ def encoder_train(
 
 
 @encoder_app.command("import")
-@complain
+@report_errors
 def encoder_import(
     checkpoint: Annotated[
         Path, typer.Argument(help="A ResNet-18, 34, 50, 101 or 152 of torch.save, in any wrapping, or .safetensors.")
     ],
     corpus: Annotated[
-        str | None, typer.Option(help="Corpus that is to use it; grey ones can use networks for colour, too.")
+        str | None, typer.Option(help="Corpus that is to use it; a grey corpus can use a network for colour, too.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="File to write; by default encoder.safetensors in the corpus's folder.")
     ] = None,
     normalisation: Annotated[
         str | None,
-        typer.Option(help="cifar10, imagenet or none: what its images went through; by default as the stem suggests."),
+        typer.Option(
+            help="cifar10, imagenet or none: the normalisation it was trained with; by default chosen by its stem."
+        ),
     ] = None,
     mean: Annotated[str | None, typer.Option(help="The normalisation's mean, as in 0.49,0.48,0.45.")] = None,
     std: Annotated[str | None, typer.Option(help="The normalisation's standard deviation, likewise.")] = None,
     prefix: Annotated[str | None, typer.Option(help="Which network of the file, if there are several.")] = None,
 ) -> None:
-    """Make an encoder of a public SimCLR checkpoint. To it, unknown pixels are of the normalisation's mean."""
-    from npgen.corpus import load_corpus
-    from npgen.encoders import Normalisation, import_encoder
-    from npgen.storage import refuse_existing
-
-    source = load_corpus(corpus) if corpus is not None else None
+    """Make an encoder of a public SimCLR checkpoint. Unknown pixels get the normalisation's mean."""
+    source = npgen.load_corpus(corpus) if corpus is not None else None
     target = out or (source.path / "encoder.safetensors" if source is not None and source.path is not None else None)
     if target is None or target.suffix != ".safetensors":
         raise invalid("out", "a path that ends in .safetensors, or corpus given", target and str(target))
@@ -104,14 +106,14 @@ def _numbers(name: str, text: str) -> tuple[float, ...]:
 
 
 @encoder_app.command("check")
-@complain
+@report_errors
 def encoder_check(
     encoder: Annotated[
         str, typer.Argument(help="auto, pixels, the name of a shipped encoder, or a .safetensors file.")
     ],
     corpus: CorpusName,
     heldout: Annotated[
-        str | None, typer.Option(help="Corpus of labelled images kept apart, where CORPUS has none.")
+        str | None, typer.Option(help="Corpus of held-out labelled images, where CORPUS has none of its own.")
     ] = None,
     square: Annotated[
         list[int] | None,
@@ -121,17 +123,14 @@ def encoder_check(
     quiet: Quiet = False,
 ) -> None:
     """Measure how often the 20 nearest images of a partial canvas vote for its class."""
-    from npgen.corpus import load_corpus
-    from npgen.encoders import knn_accuracy, load_encoder
-
-    source = load_corpus(corpus)
-    apart = load_corpus(heldout) if heldout is not None else source.heldout
-    if apart is None or apart.labels is None:
+    source = npgen.load_corpus(corpus)
+    real = npgen.load_corpus(heldout) if heldout is not None else source.heldout
+    if real is None or real.labels is None:
         raise invalid("heldout", "a corpus of labelled images, as there are none beside the corpus", heldout)
-    phi = load_encoder(encoder, source, device)
+    phi = npgen.load_encoder(encoder, source, device)
     squares = tuple(square) if square else None
-    accuracy = knn_accuracy(phi, source, apart.images, apart.labels, squares, progress=not quiet)
-    typer.echo(f"{phi!r}: {len(source)} keys, {len(apart)} held-out images\n")
+    accuracy = knn_accuracy(phi, source, real.images, real.labels, squares, progress=not quiet)
+    typer.echo(f"{phi!r}: {len(source)} keys, {len(real)} held-out images\n")
     typer.echo("| known square | 20-NN accuracy |\n|---:|---:|")
     for side, share in accuracy.items():
         typer.echo(f"| {side} | {share:.4f} |")

@@ -7,11 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from npgen.cli.common import CorpusName, Quiet, complain, corpus_app
+import npgen
+from npgen.cli.common import CorpusName, Quiet, report_errors
+from npgen.corpus import CorpusReport, verify_corpus
+
+corpus_app = typer.Typer(help="Make and check corpora.", no_args_is_help=True)
 
 
 @corpus_app.command("build")
-@complain
+@report_errors
 def corpus_build(
     source: Annotated[
         str,
@@ -21,21 +25,19 @@ def corpus_build(
     root: Annotated[Path | None, typer.Option(help="Where torchvision finds its data sets.")] = None,
     download: Annotated[bool, typer.Option(help="Let torchvision download what is not there.")] = False,
     mode: Annotated[
-        Literal["grey", "rgb"] | None, typer.Option(help="What images become; needed where files differ.")
+        Literal["grey", "rgb"] | None, typer.Option(help="Convert all images to this; needed where files differ.")
     ] = None,
     size: Annotated[tuple[int, int] | None, typer.Option(help="Resize all to this height and width.")] = None,
     keep_sizes: Annotated[
         bool,
         typer.Option("--keep-sizes", help="Let images differ in size. Only the model texture takes such a corpus."),
     ] = False,
-    holdout: Annotated[float, typer.Option(help="Share of the images to keep apart for evaluation.")] = 0.0,
+    holdout: Annotated[float, typer.Option(help="Share of the images to hold out for evaluation.")] = 0.0,
     name: Annotated[str | None, typer.Option(help="Name of the corpus.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Make a corpus of images."""
-    from npgen.corpus import BuildOptions, build_corpus
-
-    options = BuildOptions(
+    options = npgen.BuildOptions(
         root=root,
         download=download,
         mode=mode,
@@ -45,18 +47,16 @@ def corpus_build(
         name=name,
         quiet=quiet,
     )
-    corpus = build_corpus(source, out, options)
+    corpus = npgen.build_corpus(source, out, options)
     typer.echo(f"{corpus!r}")
     typer.echo(str(corpus.path))
 
 
 @corpus_app.command("info")
-@complain
+@report_errors
 def corpus_info(corpus: CorpusName) -> None:
     """Describe a corpus, and verify it byte by byte."""
-    from npgen.corpus import CorpusReport, load_corpus, verify_corpus
-
-    opened = load_corpus(corpus)
+    opened = npgen.load_corpus(corpus)
     assert opened.path is not None
     report: CorpusReport | None = verify_corpus(opened.path)
     while report is not None:

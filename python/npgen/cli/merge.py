@@ -1,4 +1,4 @@
-"""`npgen merge`: one run of its parts."""
+"""`npgen merge`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import app, complain
+from npgen.runs import merge as merge_runs
+from npgen.runs import read_manifest
 
 
-@app.command()
-@complain
 def merge(
     parts: Annotated[list[Path], typer.Argument(metavar="PART…", help="Runs that `npgen generate --shard` made.")],
     out: Annotated[Path, typer.Option(help="Run folder to make.")],
 ) -> None:
-    """Make one run of the parts that several processes or machines made, byte for byte what one would have made."""
-    from npgen.runs import merge as put_together
-    from npgen.runs import read_manifest
-
-    put_together(parts, out)
+    """Join parts that several processes or machines made to one run, byte for byte what one process would make."""
+    merge_runs(parts, out)
     typer.echo(f"{read_manifest(out)['n']} samples of {len(parts)} parts: {out}")
