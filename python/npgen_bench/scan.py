@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import npgen._core as _core
-from npgen.config import Config, find_model
+from npgen.config import Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.encoders import AnyEncoder, embed, load_encoder
-from npgen.sampling import Run, candidate_pool, fill_order, generate, known_rect
+from npgen.sampling import Library, PixelPlan, PixelRun, candidate_pool, fill_order, generate, known_rect
 from npgen_bench.rivals import FORMS, Aim, Form, extended, margin, pool, take_aim, use_threads
 from npgen_bench.task import LEAST_ROUNDS, NPGEN, SEED, VISIT, Row, Task, in_turns, not_installed, timed
 
@@ -135,7 +135,8 @@ class _Scan:
         flat = scene.canvas.reshape(-1)
         self.contexts = [flat[aim.context].astype(np.float32) for aim in self.aims]
         self.references = [_reference(scene, aim) for aim in self.aims]
-        self.filler = Run(scene.corpus, find_model("full"), SETTING, SEED, threads=1).filler
+        plan = PixelPlan(scene.corpus, "full", SETTING, SEED)
+        self.filler = PixelRun(plan, Library(scene.corpus), threads=1).scan
         self.sizes = [self._check_own(k) for k in range(len(self.aims))]
 
     def _check_own(self, k: int) -> int:

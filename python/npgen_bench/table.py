@@ -19,7 +19,7 @@ from npgen.config import MODELS, Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.encoders import load_encoder
 from npgen.errors import invalid
-from npgen.sampling import Run
+from npgen.sampling import PixelPlan
 from npgen_bench.rivals import LIBRARIES
 from npgen_bench.task import EVERYBODY, NPGEN, Row, Task, threads_in_words
 
@@ -152,7 +152,7 @@ def run_bench(
     possible = [name for name in SECTIONS if name not in MODELS or MODELS[name].semantics != "label" or labelled]
     for section in possible:
         if section in MODELS:
-            Run(source, MODELS[section], config, 0, 1)  # complains about what does not fit
+            PixelPlan(source, section, config, 0)  # raises an error where they do not fit each other
     rows = []
     for section in only or possible:
         for each in _variants(dataclasses.replace(task, section=section)):

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 import npgen._core as _core
-from npgen.config import Config, find_model
+from npgen.config import Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.encoders import embed, load_encoder
-from npgen.runs import Samples
-from npgen.sampling import Run, TokenRun
+from npgen.sampling import Library, PixelPlan, PixelRun, TokenRun
 from npgen.storage import write_json
 from npgen.tokens import Tokens, load_tokens
 from npgen_bench.task import SEED, VISIT, in_turns, threads_in_words, timed
@@ -126,32 +125,32 @@ def measure_samples(
     """Time samples of tokens and of pixels, in turns; seconds a sample by name."""
     raster = Config(gamma=gamma, order="raster")
     reach = "global" if gamma is None else f"γ {gamma}"
-    runs: dict[str, tuple[str, Run | TokenRun]] = {}
+    runs: dict[str, PixelRun | TokenRun] = {}
     for name, model, config in (
         (f"tokens, {reach}, raster", "local", raster),
         ("tokens, global, raster", "local", replace(raster, gamma=None)),
         (f"tokens, {reach}, raster, histogram", "local", replace(raster, draw="histogram")),
         (f"tokens, {reach}, rings", "local", replace(raster, order="rings")),
     ):
-        runs[name] = model, TokenRun(corpus, model, config, SEED, threads, tokens)
+        runs[name] = TokenRun(corpus, model, config, SEED, threads, tokens)
     for model in ("full", "local"):
-        of_pixels = Run(corpus, find_model(model), Config(), SEED, threads)
+        encoder = keys = None
         if model == "full":
             encoder = load_encoder("auto", corpus)
-            of_pixels.use_encoder(encoder, embed(corpus, encoder, threads=threads, progress=False))
-        runs[f"pixels, {model}"] = model, of_pixels
+            keys = embed(corpus, encoder, threads=threads, progress=False)
+        plan = PixelPlan(corpus, model, Config(), SEED)
+        runs[f"pixels, {model}"] = PixelRun(plan, Library(corpus, keys, threads), encoder, threads)
     visits = []
-    for name, (model, run) in runs.items():
+    for name, run in runs.items():
         # Pixels that look at all images take seconds each.
         size = max(1, batch_size // 16) if name == "pixels, local" else batch_size
-        visits.append(partial(_batch, corpus, model, run, size))
-        _batch(corpus, model, run, 1)  # loads weights
+        visits.append(partial(_batch, run, size))
+        _batch(run, 1)  # loads weights
     return {name: float(np.median(times)) for name, times in zip(runs, in_turns(visits, seconds), strict=True)}
 
 
-def _batch(corpus: Corpus, model: str, run: Run | TokenRun, size: int) -> list[float]:
-    shape = (size, *corpus.images.shape[1:])
-    samples = Samples.empty(shape, model=model, config=run.config, seed=SEED, first=0, corpus=corpus, **run.facts)
+def _batch(run: PixelRun | TokenRun, size: int) -> list[float]:
+    samples = run.blank(run.facts(0, size))
     return [time / size for time in timed(lambda: run.fill(samples, tqdm(disable=True)), 1)]
 
 

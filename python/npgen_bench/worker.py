@@ -6,24 +6,23 @@ process of its own, a section has a peak of memory, and a number of threads that
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 import npgen._core as _core
-from npgen.config import find_model
 from npgen.corpus import load_corpus
 from npgen.encoders import embed, load_encoder
-from npgen.runs import Samples
-from npgen.sampling import Run, known_rect
+from npgen.sampling import Library, PixelPlan, PixelRun, known_rect
 from npgen_bench.rivals import LIBRARIES, Shortlist, shortlist_form, use_threads
 from npgen_bench.scan import measure_scan
 from npgen_bench.task import NPGEN, SEED, VISIT, Row, Task, in_turns, not_installed, peak_memory, timed
@@ -94,71 +93,54 @@ def same_ids(
     return True
 
 
-class _Clocked:
-    """Stands in for an object, and adds up the time spent in one of its methods."""
+class _Stopwatch:
+    """Adds up the time that each step of a run takes."""
 
-    def __init__(self, target: Any, method: str) -> None:
-        self.target, self.method, self.seconds = target, method, 0.0
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.target, name)
-        return self._clocked(found) if name == self.method else found
-
-    def _clocked(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any, **options: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*arguments, **options)
-            finally:
-                self.seconds += time.perf_counter() - start
-
-        return run
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[step] += time.perf_counter() - start
 
 
 def measure_model(task: Task) -> list[Row]:
     """Time generation, batch after batch, and what its parts take of it."""
-    parts = find_model(task.section)
     corpus = load_corpus(task.corpus)
-    run: Any = Run(corpus, parts, task.config, SEED, task.threads)
+    plan = PixelPlan(corpus, task.section, task.config, SEED)
     what = f"{task.section}, anchor weight {task.config.anchor_weight:g}" if task.has_anchors else task.section
-    if parts.semantics == "embedding":
+    encoder = keys = None
+    if plan.model.semantics == "embedding":
         encoder = load_encoder(task.encoder, corpus)
-        run.use_encoder(encoder, embed(corpus, encoder, threads=task.threads, progress=False))
+        keys = embed(corpus, encoder, threads=task.threads, progress=False)
+    clock = _Stopwatch()
+    run = PixelRun(plan, Library(corpus, keys, task.threads), encoder, task.threads, clock)
     bar = tqdm(disable=True)
 
     def batch(first: int, count: int) -> float:
-        samples = Samples.empty(
-            (count, *corpus.images.shape[1:]),
-            model=task.section,
-            config=task.config,
-            seed=SEED,
-            first=first,
-            corpus=corpus,
-            encoder_id=None,
-            queries=run.queries,
-        )
+        samples = run.blank(run.facts(first, count))
         start = time.perf_counter()
         run.fill(samples, bar)
         return time.perf_counter() - start
 
-    if parts.semantics == "embedding":
+    if encoder is not None:
         batch(0, 1)  # loads weights
-    fill = _Clocked(run.filler, "fill")
-    shortlist = _Clocked(getattr(run, "shortlister", None), "find")
-    encode = _Clocked(run.encoder, "encode")
-    run.shortlister = shortlist
-    run.filler = fill
-    run.encoder = encode if parts.semantics == "embedding" else None
-    before = fill.terms()
+        clock.seconds.clear()
+    before = run.scan.terms()
     times: list[float] = []
     while sum(times) < task.seconds:
         times.append(batch(1 + len(times) * task.batch_size, task.batch_size))
-    done, due = (after - earlier for after, earlier in zip(fill.terms(), before, strict=True))
-    spent = {"encoder": encode.seconds, "shortlist": shortlist.seconds, "scan": fill.seconds}
+    done, due = (after - earlier for after, earlier in zip(run.scan.terms(), before, strict=True))
+    scan = clock.seconds["fill"]
+    spent = {"encoder": clock.seconds["query"], "shortlist": clock.seconds["shortlist"], "scan": scan}
     spent["rest"] = sum(times) - sum(spent.values())
     row = Row(what, NPGEN, task.threads, "sample", float(np.median(times)) / task.batch_size)
-    row.pixels = len(run.order.pixels)
-    row.terms = done / fill.seconds / task.threads
+    row.pixels = plan.drawn
+    row.terms = done / scan / task.threads
     row.skipped = 1 - done / due if due else None
     shares = [f"{part} {seconds / sum(times):.0%}" for part, seconds in spent.items() if seconds > 0]
     row.remark = f"{len(times) * task.batch_size} samples, batches of {task.batch_size}; {', '.join(shares)}"

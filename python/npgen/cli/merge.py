@@ -17,4 +17,4 @@ def merge(
 ) -> None:
     """Join parts that several processes or machines made to one run, byte for byte what one process would make."""
     merge_runs(parts, out)
-    typer.echo(f"{read_manifest(out)['n']} samples of {len(parts)} parts: {out}")
+    typer.echo(f"{read_manifest(out)[0].n} samples of {len(parts)} parts: {out}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
 from npgen.errors import check_name, check_type, check_whole, invalid
-from npgen.runs import MANIFEST, Samples, Trace, check_shards, read_arrays, write_shards
+from npgen.runs import MANIFEST, Shard, Trace, check_finished, read_arrays, shards_of, write_shards
 from npgen.storage import new_folder, npy, read_json, write_json
 
 FORMAT, VERSION = "npgen-scores", 2
@@ -184,6 +184,14 @@ class ScoreSamples:
         """Return, JSON-able, what it takes to make the samples again: the run's manifest, less its shards."""
         return run_facts(self.settings, len(self))
 
+    def describe(self) -> dict[str, Any]:
+        """Return, JSON-able, what an evaluation says of the samples' origin: machine, settings and seed."""
+        return {
+            "model": f"els {self.settings['machine']}",
+            "config": self.settings,
+            "model_seed": self.settings["seed"],
+        }
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the samples as a run folder: all of it, or nothing.
 
@@ -215,21 +223,6 @@ class ScoreSamples:
         share = len(arrays["images"]) / len(self)
         seconds = tuple(share * seconds for seconds in self.seconds)
         return replace(self, **arrays, seconds=seconds, settings={**self.settings, "first": self.first + start})
-
-
-# Samples whose every pixel has a source.
-AnySamples = Samples | ScoreSamples
-
-
-def check_traced(samples: AnySamples, corpus: Corpus) -> None:
-    """Raise TypeError or ValueError unless these are samples of either kind, made from this corpus."""
-    check_type("samples", samples, Samples, ScoreSamples)
-    samples.check_corpus(corpus)
-
-
-def pixels_of(samples: AnySamples) -> NDArray[np.uint8]:
-    """Return the images (n, H, W, C) of samples as bytes."""
-    return samples.images if isinstance(samples, Samples) else samples.pixels
 
 
 def run_facts(settings: dict[str, Any], n: int) -> dict[str, Any]:
@@ -285,16 +278,11 @@ def load_score_samples(path: str | os.PathLike[str]) -> ScoreSamples:
     for name, allowed in (("format", FORMAT), ("version", VERSION)):
         if manifest.get(name) != allowed:
             raise invalid(run, f"a folder of {name} {allowed!r}", manifest.get(name))
-    check_shards(folder, manifest.get("shards"))
     _check_settings(run, manifest)
-    there = sum(shard["n"] for shard in manifest["shards"])
-    if there != manifest["n"] or not there:
-        raise invalid(run, f"of {manifest['n']} samples (the same command goes on with an interrupted run)", there)
     settings = {name: manifest[name] for name in SETTINGS}
-    parts, first = [], settings["first"]
-    for shard in manifest["shards"]:
-        parts.append(_load_shard(folder, shard, {**settings, "first": first}))
-        first += shard["n"]
+    shards = shards_of(folder, manifest.get("shards"), settings["first"])
+    check_finished(folder, manifest["n"], shards, "the same command")
+    parts = [_load_shard(folder, shard, {**settings, "first": shard.first}) for shard in shards]
     shapes = {(part.sources.shape[0], *part.sources.shape[2:], *part.accounts.shape[1:]) for part in parts}
     if len(shapes) > 1:
         raise invalid(run, "of shards of one shape", sorted(shapes))
@@ -318,8 +306,8 @@ def _check_settings(run: str, manifest: dict[str, Any]) -> None:
         raise ValueError(f"{run} must have a whole manifest, got one in which {error}") from error
 
 
-def _load_shard(folder: Path, shard: dict[str, Any], settings: dict[str, Any]) -> ScoreSamples:
-    n, frame, taken = shard["n"], tuple(settings["corpus"]["shape"][1:]), settings["steps"] - 1
+def _load_shard(folder: Path, shard: Shard, settings: dict[str, Any]) -> ScoreSamples:
+    n, frame, taken = shard.n, tuple(settings["corpus"]["shape"][1:]), settings["steps"] - 1
     shapes: dict[str, tuple[int | None, ...]] = {
         "images": (n, *frame),
         "noise": (n, *frame),
@@ -329,12 +317,12 @@ def _load_shard(folder: Path, shard: dict[str, Any], settings: dict[str, Any]) -
         "accounts": (n, taken, 4),
     }
     forms = {name: (dtype, shapes[name]) for name, (dtype, _) in ARRAYS.items()}
-    arrays = read_arrays(folder, shard, forms, shard["sha256"])
+    arrays = read_arrays(folder, shard, forms)
     if not arrays["sources"].shape[:-1] == arrays["weights"].shape or (
         arrays["weights"].shape[:-1] != arrays["entropy"].shape
     ):
-        raise invalid(f"shard {shard['name']}", "of arrays that fit each other", arrays["weights"].shape)
-    seconds = read_json(folder / shard["name"] / "seconds.json").get("seconds")
+        raise invalid(f"shard {shard.name}", "of arrays that fit each other", arrays["weights"].shape)
+    seconds = read_json(folder / shard.name / "seconds.json").get("seconds")
     if not isinstance(seconds, list) or [isinstance(one, int | float) for one in seconds] != [True] * taken:
-        raise invalid(f"seconds of shard {shard['name']}", f"{taken} numbers", seconds)
+        raise invalid(f"seconds of shard {shard.name}", f"{taken} numbers", seconds)
     return ScoreSamples(**arrays, seconds=tuple(map(float, seconds)), settings=settings)

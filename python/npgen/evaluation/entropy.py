@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import npgen._core as _core
 from npgen.corpus import Corpus
-from npgen.els import AnySamples, check_traced
+from npgen.runs import TracedSamples, check_traced
 
 WINDOW = 7
 
@@ -65,7 +65,7 @@ def entropy_map(labels: NDArray[np.integer], window: int = WINDOW) -> NDArray[np
     return _core.sliding_entropy(np.ascontiguousarray(labels, np.int64), window)
 
 
-def entropy(samples: AnySamples, corpus: Corpus, window: int = WINDOW) -> Entropies:
+def entropy(samples: TracedSamples, corpus: Corpus, window: int = WINDOW) -> Entropies:
     """Measure the entropy of image-ID maps and class maps.
 
     Parameters

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus, check_one_size
-from npgen.els import AnySamples, check_traced, pixels_of
 from npgen.errors import check_type, check_whole, invalid
 from npgen.evaluation.entropy import WINDOW, entropy
 from npgen.evaluation.features import Outputs, corpus_outputs, outputs_of
@@ -29,7 +28,7 @@ from npgen.evaluation.networks import Network, NetworkRequest, load_network
 from npgen.evaluation.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
 from npgen.evaluation.partwhole import part_whole
 from npgen.evaluation.scores import NEAR_COPY, VERSION, Evaluation, Scores
-from npgen.runs import Samples
+from npgen.runs import Samples, TracedSamples, check_traced
 from npgen.sampling import filled_order
 
 __all__ = ["VERSION", "Evaluation", "Scores", "evaluate"]
@@ -43,7 +42,7 @@ KERNEL_IMAGES = 10_000
 
 
 def evaluate(
-    samples: AnySamples,
+    samples: TracedSamples,
     corpus: Corpus,
     *,
     heldout: Corpus | None = None,
@@ -107,7 +106,7 @@ def evaluate(
     name, eyes = _network(network, corpus, weights, device, quiet)
     n = min(len(samples), len(heldout), len(corpus) // 2)
     given, samples = len(samples), samples[:n]
-    images = pixels_of(samples)
+    images = samples.pixels
     real = _real(eyes, corpus, heldout, n, seed, quiet)
     made = outputs_of(eyes, images, quiet=quiet, what="features of samples")
     scores = real.yardstick.of([made], groups_of(n, seed))
@@ -130,15 +129,8 @@ def evaluate(
         network_accuracy=real.accuracy,
         first=samples.first,
         seed=seed,
-        **_made_by(samples),
+        **samples.describe(),
     )
-
-
-def _made_by(samples: AnySamples) -> dict[str, Any]:
-    if isinstance(samples, Samples):
-        return {"model": samples.model, "config": samples.config.to_json(), "model_seed": samples.seed}
-    settings = samples.settings
-    return {"model": f"els {settings['machine']}", "config": settings, "model_seed": settings["seed"]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,17 +192,17 @@ def _score_real(eyes: Network, corpus: Corpus, heldout: Corpus, n: int, seed: in
     return _Real(unseen_row, seen_row, yardstick, reference.count, len(kernel_ids), bar, accuracy)
 
 
-def check_scorable(samples: AnySamples, corpus: Corpus, heldout: Corpus | None, seed: int) -> Corpus:
+def check_scorable(samples: TracedSamples, corpus: Corpus, heldout: Corpus | None, seed: int) -> Corpus:
     """Return the held-out images, or raise before anything is trained."""
     check_whole("seed", seed, 0)
     check_traced(samples, corpus)
     check_one_size(corpus, "scores")
     check_type("heldout", heldout, Corpus, type(None))
-    if len(samples.images) < FEWEST:
-        raise invalid("samples", f"at least {FEWEST}", len(samples.images))
+    if len(samples.pixels) < FEWEST:
+        raise invalid("samples", f"at least {FEWEST}", len(samples.pixels))
     shape = corpus.images.shape[1:]
-    if samples.images.shape[1:] != shape:
-        raise invalid("samples", f"images of shape {shape}, as the corpus has", samples.images.shape[1:])
+    if samples.pixels.shape[1:] != shape:
+        raise invalid("samples", f"images of shape {shape}, as the corpus has", samples.pixels.shape[1:])
     heldout = corpus.heldout if heldout is None else heldout
     if heldout is None:
         raise ValueError(
@@ -294,8 +286,8 @@ def _nearest_scores(distances: NDArray[np.float64], heldout_median: float) -> di
     }
 
 
-def _sample_scores(samples: AnySamples, corpus: Corpus, nearest: NDArray[np.int64]) -> dict[str, Any]:
-    entropies = entropy(samples, corpus, min(WINDOW, *samples.images.shape[1:3]))
+def _sample_scores(samples: TracedSamples, corpus: Corpus, nearest: NDArray[np.int64]) -> dict[str, Any]:
+    entropies = entropy(samples, corpus, min(WINDOW, *samples.pixels.shape[1:3]))
     regions = largest_regions(samples.trace)
     parts = {} if corpus.labels is None else part_whole(samples, corpus).summary()
     return {

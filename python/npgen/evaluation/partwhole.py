@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
-from npgen.els import AnySamples, check_traced
 from npgen.errors import check_whole, invalid
 from npgen.evaluation.entropy import WINDOW
 from npgen.evaluation.regions import connected_regions
 from npgen.output import Column, Row, markdown_table
+from npgen.runs import TracedSamples, check_traced
 
 # Pixels of a block of samples, and with it the memory that the analysis takes.
 BLOCK_PIXELS = 1 << 18
@@ -174,7 +174,7 @@ class PartWhole:
         return sources
 
 
-def part_whole(samples: AnySamples, corpus: Corpus, window: int = WINDOW) -> PartWhole:
+def part_whole(samples: TracedSamples, corpus: Corpus, window: int = WINDOW) -> PartWhole:
     """Find the coherent regions of samples, and what feeds them.
 
     Parameters

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 import npgen._core as _core
-from npgen.config import find_model
 from npgen.corpus import Corpus
 from npgen.encoders import kept_keys
 from npgen.errors import invalid
 from npgen.runs import Samples, check_samples
-from npgen.sampling import Pool, Run, known_rect
+from npgen.sampling import Library, PixelPlan, PixelRun, Pool, known_rect
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +95,13 @@ class Explainer:
         if samples.codes is not None:
             raise invalid("samples", "of pixels, each with a pool of its own", samples)
         self.samples, self.corpus, self.config = samples, corpus, samples.config
-        model = find_model(samples.model)
-        self.run = Run(corpus, model, samples.config, samples.seed, threads=None)
-        if model.semantics == "embedding":
+        self.plan = PixelPlan(corpus, samples.model, samples.config, samples.seed)
+        keys = None
+        if self.plan.model.semantics == "embedding":
             if samples.queries is None or samples.encoder_id is None:
                 raise invalid("samples", "with the queries of their run", None)
-            self.run.use_keys(kept_keys(corpus, samples.encoder_id))
+            keys = kept_keys(corpus, samples.encoder_id)
+        self.run = PixelRun(self.plan, Library(corpus, keys))
         self._before_last_sweep: tuple[int, Samples] | None = None
         # All pixels of a stage share it, and finding it takes longer than the rest.
         self._latest: tuple[tuple[int, int], NDArray[np.int32] | None] | None = None
@@ -116,10 +116,10 @@ class Explainer:
         barred = self._own(k)
         barred = barred[barred >= 0]
         choice = len(self.corpus) - len(barred) if shortlist is None else len(shortlist)
-        if self.run.model.low_level and self.config.limited(choice):
+        if self.plan.model.low_level and self.config.limited(choice):
             barred = np.union1d(barred, self._spent((y, x), ids, known))
         pool = Pool(
-            *self.run.filler.candidate_pool(
+            *self.run.scan.candidate_pool(
                 canvas,
                 known,
                 np.array([[y, x]], np.int32),
@@ -141,7 +141,7 @@ class Explainer:
         if not 0 <= k < len(self.samples):
             raise invalid("sample", f"in 0…{len(self.samples) - 1}", k)
         y, x = (int(part) for part in pixel)
-        height, width = self.run.shape
+        height, width = self.plan.shape
         if not (0 <= y < height and 0 <= x < width):
             raise invalid("pixel", f"inside the {height}×{width} frame", (y, x))
         if self._steps[y, x] < 0:
@@ -152,26 +152,26 @@ class Explainer:
     def _order(self) -> NDArray[np.int32]:
         """(P, 2) pixels in the order in which they were last drawn."""
         sweeps = self.config.sweeps
-        pixels = self.run.order.pixels
+        pixels = self.plan.order.pixels
         return _core.sweep_order(pixels, self.samples.seed, sweeps) if sweeps else pixels
 
     @cached_property
     def _steps(self) -> NDArray[np.int64]:
         """(H, W) place of each pixel in that order; −1 in the seed patch."""
-        steps = np.full(self.run.shape, -1)
+        steps = np.full(self.plan.shape, -1)
         steps[tuple(self._order.T)] = np.arange(len(self._order))
         return steps
 
     @cached_property
     def _ends(self) -> list[int]:
         """Where the stages of that order end."""
-        return self.run.cuts(self.config.sweeps)[1:]
+        return self.plan.cuts(self.config.sweeps)[1:]
 
     def _canvas(self, k: int, step: int) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]]:
         """Canvas (H, W, C), source ids and mask (H, W) before a step."""
         final_images, final_ids = self.samples.images[k], self.samples.trace.image_id[k]
         drawn = (self._steps >= 0) & (self._steps < step)
-        seed = known_rect(self.run.shape, self.run.rect)
+        seed = known_rect(self.plan.shape, self.plan.rect)
         if self.config.sweeps:
             earlier = self._earlier(k)
             known = np.ones_like(drawn)
@@ -185,22 +185,12 @@ class Explainer:
     def _earlier(self, k: int) -> Samples:
         """Sample `k` as it was before the last sweep, filled again with the queries of the run."""
         if self._before_last_sweep is None or self._before_last_sweep[0] != k:
-            samples, config = self.samples, replace(self.config, sweeps=self.config.sweeps - 1)
-            run = Run(self.corpus, self.run.model, config, samples.seed, threads=None)
-            if self.run.model.semantics == "embedding":
-                run.use_keys(self.run.library.keys)
-            one = samples[k : k + 1]
-            again = Samples.empty(
-                one.images.shape,
-                model=one.model,
-                config=config,
-                seed=one.seed,
-                first=one.first,
-                corpus=self.corpus,
-                encoder_id=one.encoder_id,
-            )
+            config = replace(self.config, sweeps=self.config.sweeps - 1)
+            plan = PixelPlan(self.corpus, self.samples.model, config, self.samples.seed)
+            one = self.samples[k : k + 1]
+            again = Samples.empty(replace(one.facts, config=config), one.images.shape[1:])
             again = replace(again, queries=one.queries)
-            run.fill(again, tqdm(disable=True))
+            PixelRun(plan, self.run.library).fill(again, tqdm(disable=True))
             self._before_last_sweep = k, again
         return self._before_last_sweep[1]
 
@@ -210,8 +200,8 @@ class Explainer:
         return self._latest[1]
 
     def _found(self, k: int, stage: int) -> NDArray[np.int32] | None:
-        retrieve = self.run.retrieval(self.samples[k : k + 1], self._own(k))
-        earlier = sum(len(self.run.cuts(sweep)) - 1 for sweep in range(self.config.sweeps))
+        retrieve = self.run.shortlists(self.samples[k : k + 1], self._own(k))
+        earlier = sum(len(self.plan.cuts(sweep)) - 1 for sweep in range(self.config.sweeps))
         found = retrieve(earlier + stage, self._steps >= 0)
         return None if found is None else np.setdiff1d(found[0], self._own(k))
 

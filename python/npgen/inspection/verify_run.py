@@ -12,14 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen.config import Config, find_model
 from npgen.corpus import Corpus, find_corpus, open_corpus
 from npgen.encoders import kept_keys
-from npgen.errors import check_name, invalid
+from npgen.errors import invalid
 from npgen.inspection.rules import Breach, Rules, inside_corpus, outside_corpus
-from npgen.runs import FORMAT, TOKEN_VERSION, TRACE_DTYPES, Samples, Trace
-from npgen.sampling import Run, TokenRun
-from npgen.storage import npy, read_json, sha256_file
+from npgen.runs import (
+    TRACE_DTYPES,
+    RunFacts,
+    Samples,
+    Shard,
+    Trace,
+    check_finished,
+    read_manifest,
+    run_name,
+)
+from npgen.sampling import Library, PixelPlan, PixelRun, TokenRun
+from npgen.storage import npy, sha256_file
 from npgen.tokens import Tokens, load_tokens
 
 # Arrays of a shard that say something about pixels; the others are about whole samples.
@@ -145,7 +153,11 @@ def verify_run(
         If a manifest can't be read, or it is another corpus or token store.
     """
     folder = Path(path)
-    facts = _Facts.read(folder)
+    facts, shards = read_manifest(folder)
+    check_finished(folder, facts.n, shards, "generate")
+    for shard in shards:
+        for name in sorted(PIXELS - set(shard.sha256)):
+            raise ValueError(f"{run_name(folder)} must have a complete manifest, got one without {name!r}")
     source = _opened(facts.corpus_name if corpus is None else corpus)
     if source.hash != facts.corpus_hash:
         expected = f"the one the samples were made from ({facts.corpus_name!r}, {facts.corpus_hash[:16]})"
@@ -157,92 +169,9 @@ def verify_run(
             raise invalid("tokens", f"those the samples were made from, {facts.tokens_id[:16]}", store.id[:16])
     verification = _Verification(folder, facts, source, store)
     with tqdm(total=facts.n, unit="sample", disable=not progress, leave=False) as bar:
-        for shard in facts.shards:
+        for shard in shards:
             verification.check(shard, bar)
     return verification.report()
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """What the manifest says of a shard."""
-
-    name: str
-    first: int
-    n: int
-    sha256: dict[str, str]
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """The manifest of a run."""
-
-    model: str
-    config: Config
-    seed: int
-    first: int
-    n: int
-    corpus_name: str
-    corpus_hash: str
-    encoder_id: str | None
-    tokens_id: str | None
-    shards: tuple[_Shard, ...]
-
-    @classmethod
-    def read(cls, folder: Path) -> _Facts:
-        run = f"run {str(folder)!r}"
-        manifest = read_json(folder / "manifest.json")
-        if manifest.get("format") != FORMAT:
-            raise invalid(run, f"a folder of format {FORMAT!r}", manifest.get("format"))
-        if manifest.get("version") not in range(1, TOKEN_VERSION + 1):
-            allowed = f"of format version {TOKEN_VERSION} (a newer npgen may read it)"
-            raise invalid(run, allowed, manifest.get("version"))
-        try:
-            first = _whole("first", manifest["first"])
-            shards: list[_Shard] = []
-            for entry in manifest["shards"]:
-                start = first + sum(shard.n for shard in shards)
-                shards.append(_Shard(_plain(entry["name"]), start, _whole("n", entry["n"]), _hashes(entry["sha256"])))
-            facts = cls(
-                model=manifest["model"],
-                config=Config.from_json(manifest["config"]),
-                seed=_whole("seed", manifest["seed"]),
-                first=first,
-                n=_whole("n", manifest["n"]),
-                corpus_name=str(manifest["corpus"]["name"]),
-                corpus_hash=str(manifest["corpus"]["hash"]),
-                encoder_id=None if manifest["encoder"] is None else str(manifest["encoder"]),
-                tokens_id=None if manifest.get("tokens") is None else str(manifest["tokens"]),
-                shards=tuple(shards),
-            )
-            find_model(facts.model)
-            check_name(facts.corpus_name)
-        except KeyError as error:
-            raise ValueError(f"{run} must have a whole manifest, got one without {error}") from error
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"{run} must have a whole manifest, got one in which {error}") from error
-        if sum(shard.n for shard in shards) != facts.n:
-            whole = f"of {facts.n} samples (generate goes on with an interrupted run)"
-            raise invalid(run, whole, sum(shard.n for shard in shards))
-        return facts
-
-
-def _whole(name: str, value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 2**64:
-        raise invalid(f"{name} in the run's manifest", "a whole number in 0…2⁶⁴ − 1", value)
-    return value
-
-
-def _plain(name: str) -> str:
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise invalid("shard", "the name of a folder inside the run's", name)
-    return name
-
-
-def _hashes(sha256: dict[str, str]) -> dict[str, str]:
-    hashes = {_plain(key): str(digest) for key, digest in sha256.items()}
-    for key in sorted(PIXELS - set(hashes)):
-        raise KeyError(key)
-    return hashes
 
 
 def _opened(corpus: Corpus | str | os.PathLike[str]) -> Corpus:
@@ -263,7 +192,7 @@ def _altered(file: Path, sha256: str) -> str | None:
 class _Verification:
     """A verification in progress: what is checked against, and what was found so far."""
 
-    def __init__(self, folder: Path, facts: _Facts, corpus: Corpus, tokens: Tokens | None) -> None:
+    def __init__(self, folder: Path, facts: RunFacts, corpus: Corpus, tokens: Tokens | None) -> None:
         self.folder, self.facts, self.corpus, self.tokens = folder, facts, corpus, tokens
         # Of tokens nothing but the whole sample, grown again, is a rule.
         self.rules = None if tokens else Rules(corpus, facts.model, facts.config, facts.seed)
@@ -281,7 +210,7 @@ class _Verification:
         pixels = self.samples * height * width
         return RunReport(self.samples, pixels, tuple(self.problems), tuple(self.differences), self.different)
 
-    def check(self, shard: _Shard, bar: tqdm) -> None:  # type: ignore[type-arg]
+    def check(self, shard: Shard, bar: tqdm) -> None:  # type: ignore[type-arg]
         """Check the files of a shard, then its samples, some at a time."""
         altered = set()
         try:
@@ -310,7 +239,7 @@ class _Verification:
             self.problems.append(problem)
         return problem is not None
 
-    def _open(self, shard: _Shard) -> Samples:
+    def _open(self, shard: Shard) -> Samples:
         """Map the arrays of a shard, whatever their hashes."""
         facts, frame = self.facts, (shard.n, *self.shape)
         channels = self.corpus.images.shape[3]
@@ -328,17 +257,9 @@ class _Verification:
             for key, dtype in dtypes.items()
             if key in shard.sha256
         }
-        samples = Samples.empty(
-            (0, *frame[1:], channels),
-            model=facts.model,
-            config=facts.config,
-            seed=facts.seed,
-            first=shard.first,
-            corpus=self.corpus,
-            encoder_id=facts.encoder_id,
-        )
+        arrays.setdefault("fallbacks", np.zeros(shard.n, np.int32))  # version 1 did not count them
         trace = Trace(*(arrays.pop(key) for key in TRACE_DTYPES))
-        return replace(samples, trace=trace, tokens_id=facts.tokens_id, **arrays)
+        return Samples(facts.part(shard.first, shard.n), trace=trace, **arrays)
 
     def _regrowth(self, samples: Samples, altered: set[str]) -> _Regrowth | None:
         try:
@@ -369,20 +290,22 @@ class _Regrowth:
     """Grows samples of a shard again, without their encoder."""
 
     def __init__(self, samples: Samples, corpus: Corpus, tokens: Tokens | None) -> None:
-        self.run: Run | TokenRun
+        self.run: PixelRun | TokenRun
         if tokens is not None:
             self.run = TokenRun(corpus, samples.model, samples.config, samples.seed, None, tokens)
             return
-        self.run = Run(corpus, find_model(samples.model), samples.config, samples.seed, threads=None)
-        y, x = self.run.rect[:2]
+        plan = PixelPlan(corpus, samples.model, samples.config, samples.seed)
+        y, x = plan.rect[:2]
         indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
-        drawn = self.run.seeds.images(indices)
+        drawn = plan.seeds.images(indices)
         if not ((drawn == samples.anchor) | (drawn == samples.trace.image_id[:, y, x])).all():
             raise ValueError("their seeds were drawn otherwise, as from a part of the corpus")
-        if self.run.model.semantics == "embedding":
+        keys = None
+        if plan.model.semantics == "embedding":
             if samples.queries is None or samples.encoder_id is None:
                 raise ValueError("the run has no queries")
-            self.run.use_keys(kept_keys(corpus, samples.encoder_id))
+            keys = kept_keys(corpus, samples.encoder_id)
+        self.run = PixelRun(plan, Library(corpus, keys))
 
     def breach(self, samples: Samples) -> Breach:
         """Compare samples with what they are when grown again."""

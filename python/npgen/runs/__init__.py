@@ -1,33 +1,42 @@
-"""What sampling leaves behind, in memory and on disk."""
+"""What sampling leaves behind, in memory and on disk.
 
+Read in this order: `facts` (what a run is), `samples` (the images and where each pixel came from), `shards` and
+`folder` (a run written while it is made), `reading` (a run read back), `pictures` (samples, image-ID maps and class
+maps as PNG files).
+"""
+
+from npgen.runs.facts import FORMAT, VERSION, RunFacts, differences, run_name
 from npgen.runs.folder import RunFolder, merge, part_of
 from npgen.runs.pictures import class_names, image_id_map, labels_of, save_pictures, save_png
 from npgen.runs.reading import load_samples
-from npgen.runs.samples import TRACE_DTYPES, Samples, Trace, check_samples, distances_to_show, write_run
-from npgen.runs.shards import (
-    FORMAT,
-    MANIFEST,
-    TOKEN_VERSION,
-    VERSION,
-    check_shards,
-    read_arrays,
-    read_manifest,
-    shard_size,
-    write_shards,
+from npgen.runs.samples import (
+    TRACE_DTYPES,
+    Samples,
+    Trace,
+    TracedSamples,
+    check_samples,
+    check_traced,
+    distances_to_show,
+    write_run,
 )
+from npgen.runs.shards import MANIFEST, Shard, check_finished, read_arrays, read_manifest, shards_of, write_shards
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
-    "TOKEN_VERSION",
     "TRACE_DTYPES",
     "VERSION",
+    "RunFacts",
     "RunFolder",
     "Samples",
+    "Shard",
     "Trace",
+    "TracedSamples",
+    "check_finished",
     "check_samples",
-    "check_shards",
+    "check_traced",
     "class_names",
+    "differences",
     "distances_to_show",
     "image_id_map",
     "labels_of",
@@ -36,9 +45,10 @@ __all__ = [
     "part_of",
     "read_arrays",
     "read_manifest",
+    "run_name",
     "save_pictures",
     "save_png",
-    "shard_size",
+    "shards_of",
     "write_run",
     "write_shards",
 ]

@@ -1,4 +1,4 @@
-"""Runs that are written as they are made, and gone on with after anything that stopped them."""
+"""Run folders that are written while the samples are made, and resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -6,33 +6,40 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from npgen.config import Config, find_model
+from npgen.config import Config
 from npgen.errors import invalid
-from npgen.runs.reading import joined, read_shards
-from npgen.runs.samples import write_shard
-from npgen.runs.shards import MANIFEST, check_shards, read_manifest, shard_size
+from npgen.runs.facts import differences, run_name
+from npgen.runs.reading import concatenated, read_shards
+from npgen.runs.samples import Samples, write_shard
+from npgen.runs.shards import MANIFEST, ShardWriter, read_manifest, shards_of
 from npgen.storage import new_folder, read_json, write_json
 
 if os.name == "posix":
     import fcntl
 
 LOCK = ".lock"
-# What a process that was killed while it wrote the first manifest leaves beside the lock.
+# File that a process leaves beside the lock when it is killed while it writes the first manifest.
 PARTIAL = re.compile(rf"\.{re.escape(MANIFEST)}\.[0-9a-f]+\.partial")
-# What parts of one run may differ in.
-OF_A_PART = ("first", "n", "shards")
-# Writes samples, which have a `first`, into a folder, and returns the manifest's entry.
-ShardWriter = Callable[[Any, Path], dict[str, Any]]
 
 
 class RunFolder:
-    """A run in the making: shards of whole samples, each of them on disk before the manifest names it.
+    """A run folder that is being written: each shard is on disk before the manifest names it.
 
-    Whatever ends the process, what the manifest names is whole; a shard that it does not name is made again.
+    Whatever ends the process, the shards that the manifest names are complete. A shard that it does not name is made
+    again.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    facts
+        What the run is: its manifest without the shards.
+    write
+        Writes one shard into a folder, and returns the manifest's entry: `name`, `n` and `sha256`.
     """
 
     def __init__(self, path: Path, facts: dict[str, Any], write: ShardWriter) -> None:
@@ -44,21 +51,19 @@ class RunFolder:
     def open(
         cls, path: str | os.PathLike[str], facts: dict[str, Any], write: ShardWriter = write_shard
     ) -> Iterator[RunFolder]:
-        """Claim a folder for a run, or for the rest of it.
+        """Lock a folder for a run, new or resumed.
 
         Parameters
         ----------
         path
-            Folder to make, or that of the same run, interrupted or finished.
-        facts
-            What the run is: its manifest, less the shards.
-        write
-            Writes samples into a folder, and returns what the manifest is to say of it: `name`, `n` and `sha256`.
+            Folder to make, or the folder of the same run, interrupted or finished.
+        facts, write
+            As of the class.
 
         Yields
         ------
         RunFolder
-            With the shards that are there already. Nobody else can open the folder meanwhile.
+            With the shards that are written already. No other process can open the folder meanwhile.
 
         Raises
         ------
@@ -72,19 +77,19 @@ class RunFolder:
         run.path.mkdir(parents=True, exist_ok=True)
         with run._locked():
             if (run.path / MANIFEST).exists():
-                run._go_on()
+                run._resume()
             else:
                 run._write_manifest()
             yield run
 
     @property
     def done(self) -> int:
-        """How many samples are there."""
+        """Number of samples that are written."""
         return sum(shard["n"] for shard in self.shards)
 
     def append(self, samples: Any) -> None:
         """Write the next shard."""
-        # One that the manifest does not name was left by a process that ended just then.
+        # A shard that the manifest does not name was left by a process that ended before it could.
         shutil.rmtree(self.path / f"{samples.first:08d}", ignore_errors=True)
         with new_folder(self.path / f"{samples.first:08d}") as folder:
             entry = self.write(samples, folder)
@@ -98,28 +103,19 @@ class RunFolder:
         if self.path.is_dir():
             names = [entry.name for entry in self.path.iterdir()]
             others = [name for name in names if name != LOCK and not PARTIAL.fullmatch(name)]
-            # Asked for last: another process may have begun the run just now, and have written what was listed.
+            # Checked last: another process may have begun the run just now, and have written the files listed.
             if others and not (self.path / MANIFEST).exists():
                 raise FileExistsError(f"out must be a new folder or that of an interrupted run, got {str(self.path)!r}")
         elif os.path.lexists(self.path) and not self.path.is_dir():
             raise FileExistsError(f"out must be a new folder or that of an interrupted run, got {str(self.path)!r}")
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         manifest = read_json(self.path / MANIFEST)
-        with contextlib.suppress(KeyError, TypeError, ValueError):  # settings that it does not name have their defaults
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # settings not named have their defaults
             manifest["config"] = Config.from_json(manifest["config"]).to_json()
-        different = [name for name, value in self.facts.items() if manifest.get(name) != value]
-        if different:
-            name = different[0]
-            kept, wanted = manifest.get(name), self.facts[name]
-            if isinstance(kept, dict) and isinstance(wanted, dict):
-                both = {**kept, **wanted}
-                inner = next(
-                    part for part in both if (part in kept, kept.get(part)) != (part in wanted, wanted.get(part))
-                )
-                name, kept, wanted = f"{name}: {inner}", kept.get(inner), wanted.get(inner)
-            raise invalid(f"run {str(self.path)!r}", f"of {name} {wanted!r}, or another folder", kept)
-        check_shards(self.path, manifest.get("shards"))
+        for name, wanted, found in differences(self.facts, manifest):
+            raise invalid(run_name(self.path), f"of {name} {wanted!r}, or another folder", found)
+        shards_of(self.path, manifest.get("shards"), self.facts["first"])
         self.shards = manifest["shards"]
 
     @contextlib.contextmanager
@@ -128,11 +124,11 @@ class RunFolder:
             yield
             return
         lock = self.path / LOCK
-        # Were it a link, what it leads to would be emptied.
+        # O_NOFOLLOW: opening a link for writing would empty the file that it leads to.
         with os.fdopen(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "wb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Its owner may have removed it just then, and who locks a new one would not see this one.
+                # The owner may have removed the file meanwhile: a lock on a removed file locks nothing.
                 if not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
                     raise FileNotFoundError(lock)
             except OSError as error:
@@ -144,7 +140,7 @@ class RunFolder:
 
 
 def part_of(n: int, index: int, count: int) -> tuple[int, int]:
-    """Divide n samples into `count` parts of nearly the same size: where part `index` begins, and its length.
+    """Divide n samples into `count` parts of nearly the same size, and return first sample and length of one part.
 
     Raises
     ------
@@ -160,15 +156,15 @@ def part_of(n: int, index: int, count: int) -> tuple[int, int]:
 
 
 def merge(parts: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> None:
-    """Make one run of runs that are its parts: the folder that one process would have written.
+    """Join runs that are parts of one run into the folder that one process would have written.
 
     Parameters
     ----------
     parts
-        Folders of finished runs, in any order, that differ in the indices of their samples alone, and together have
-        consecutive ones.
+        Folders of finished runs, in any order, that differ in nothing but the indices of their samples, which
+        together are consecutive.
     out
-        Run folder to make; an interrupted call is gone on with.
+        Run folder to make; the same call resumes an interrupted one.
 
     Raises
     ------
@@ -180,34 +176,31 @@ def merge(parts: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) 
     if not parts:
         raise invalid("parts", "at least one run", 0)
     folders = [Path(part) for part in parts]
-    manifests = [read_manifest(folder) for folder in folders]
-    order = sorted(range(len(parts)), key=lambda at: manifests[at]["first"])
-    facts = {name: value for name, value in manifests[order[0]].items() if name != "shards"}
-    following = facts["first"]
-    for at in order:
-        manifest, name = manifests[at], f"part {str(folders[at])!r}"
-        for key, value in facts.items():
-            if key not in OF_A_PART and manifest.get(key) != value:
-                raise invalid(name, f"of the same {key} as {str(folders[order[0]])!r}, {value}", manifest.get(key))
-        done = sum(shard["n"] for shard in manifest["shards"])
-        if done != manifest["n"]:
-            raise invalid(name, f"finished, of {manifest['n']} samples", done)
-        if manifest["first"] != following:
-            raise invalid(name, f"the one that begins with sample {following}", manifest["first"])
-        following += manifest["n"]
-    facts["n"] = following - facts["first"]
-    tokens = facts.get("tokens") is not None
-    size = shard_size(find_model(facts["model"]), Config.from_json(facts["config"]), tokens)
-    with RunFolder.open(out, facts) as folder:
-        skip, held = folder.done, []
-        for at in order:
-            for shard in read_shards(folders[at], manifests[at]):
-                new = max(0, facts["first"] + skip - shard.first)
-                if new < len(shard):
-                    held.append(shard[new:])
-                while sum(map(len, held)) >= size:
-                    together = joined(held)
-                    folder.append(together[:size])
-                    held = [together[size:]] if len(together) > size else []
+    runs = sorted(((*read_manifest(folder), folder) for folder in folders), key=lambda run: run[0].first)
+    facts, _, begin = runs[0]
+    n = 0
+    for part, shards, folder in runs:
+        name = f"part {str(folder)!r}"
+        for key, wanted, found in differences(facts.part(part.first, part.n).to_json(), part.to_json()):
+            raise invalid(name, f"of the same {key} as {str(begin)!r}, {wanted}", found)
+        written = sum(shard.n for shard in shards)
+        if written != part.n:
+            raise invalid(name, f"finished, of {part.n} samples", written)
+        if part.first != facts.first + n:
+            raise invalid(name, f"the one that begins with sample {facts.first + n}", part.first)
+        n += part.n
+    facts = facts.part(facts.first, n)
+    with RunFolder.open(out, facts.to_json()) as run:
+        done = facts.first + run.done  # index of the first sample that is not written yet
+        held: list[Samples] = []
+        for part, shards, folder in runs:
+            for samples in read_shards(folder, part, shards):
+                if samples.first + len(samples) <= done:
+                    continue
+                held.append(samples[max(0, done - samples.first) :])
+                while sum(map(len, held)) >= facts.shard_size:
+                    together = concatenated(held)
+                    run.append(together[: facts.shard_size])
+                    held = [together[facts.shard_size :]] if len(together) > facts.shard_size else []
         if held:
-            folder.append(joined(held))
+            run.append(concatenated(held))

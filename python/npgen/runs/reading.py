@@ -1,4 +1,4 @@
-"""Run folders read back: whole, or shard by shard."""
+"""Run folders of samples read back: as a whole, or shard by shard."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.config import Config
 from npgen.errors import invalid
+from npgen.runs.facts import RunFacts
 from npgen.runs.samples import TRACE_DTYPES, Samples, Trace
-from npgen.runs.shards import ArrayForm, read_arrays, read_manifest
+from npgen.runs.shards import ArrayForm, Shard, check_finished, read_arrays, read_manifest
 
 
 def load_samples(path: str | os.PathLike[str]) -> Samples:
@@ -34,68 +34,60 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
     FileNotFoundError
         If there is no such run.
     ValueError
-        If it is damaged, no run, or of a newer npgen.
+        If it is damaged, unfinished, no run, or of a newer npgen.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> npgen.generate(corpus, n=2, model="class", progress=False).save("run")
+    >>> npgen.load_samples("run")
+    Samples(n=2, size=28×28×1, model='class', seed=0, first=0, corpus='mnist-5k')
     """
     folder = Path(path)
-    manifest = read_manifest(folder)
-    shards = list(read_shards(folder, manifest))
-    there = sum(map(len, shards))
-    if there != manifest["n"] or not shards:
-        whole = f"of {manifest['n']} samples (generate goes on with an interrupted run)"
-        raise invalid(f"run {str(folder)!r}", whole, there)
-    return joined(shards)
+    facts, shards = read_manifest(folder)
+    check_finished(folder, facts.n, shards, "generate")
+    return concatenated(list(read_shards(folder, facts, shards)))
 
 
-def read_shards(folder: Path, manifest: dict[str, Any]) -> Iterator[Samples]:
+def read_shards(folder: Path, facts: RunFacts, shards: Sequence[Shard]) -> Iterator[Samples]:
     """Read the samples of a run shard by shard, each checked against its hashes."""
-    try:
-        config = Config.from_json(manifest["config"])
-        first = manifest["first"]
-        for shard in manifest["shards"]:
-            arrays = _load_shard(folder, shard)
-            yield Samples(
-                images=arrays["images"],
-                trace=Trace(*(arrays[key] for key in TRACE_DTYPES)),
-                anchor=arrays["anchor"],
-                model=manifest["model"],
-                config=config,
-                seed=manifest["seed"],
-                first=first,
-                corpus_name=manifest["corpus"]["name"],
-                corpus_hash=manifest["corpus"]["hash"],
-                encoder_id=manifest["encoder"],
-                fallbacks=arrays["fallbacks"],
-                queries=arrays.get("queries"),
-                codes=arrays.get("codes"),
-                tokens_id=manifest.get("tokens"),
-            )
-            first += shard["n"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"run {str(folder)!r} must have a whole manifest, got one without {error}") from error
+    for shard in shards:
+        arrays = _read_shard(folder, shard, facts)
+        yield Samples(
+            facts.part(shard.first, shard.n),
+            trace=Trace(*(arrays.pop(name) for name in TRACE_DTYPES)),
+            **arrays,
+        )
 
 
-def joined(parts: Sequence[Samples]) -> Samples:
-    """Put consecutive samples of one run together, in memory."""
+def concatenated(parts: Sequence[Samples]) -> Samples:
+    """Join consecutive samples of one run, in memory."""
     others = iter(zip(*(part.arrays() for part in parts[1:]), strict=True))
     return parts[0].mapped(lambda array: np.concatenate([array, *next(others, ())]))
 
 
-def _load_shard(folder: Path, shard: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    n = shard["n"]
+def _read_shard(folder: Path, shard: Shard, facts: RunFacts) -> dict[str, NDArray[Any]]:
+    n = shard.n
     forms: dict[str, ArrayForm] = {
         "images": (np.uint8, (n, None, None, None)),
         "anchor": (np.int32, (n,)),
-        "fallbacks": (np.int32, (n,)),
-        **{key: (dtype, (n, None, None)) for key, dtype in TRACE_DTYPES.items()},
+        **{name: (dtype, (n, None, None)) for name, dtype in TRACE_DTYPES.items()},
     }
     optional: dict[str, ArrayForm] = {
+        "fallbacks": (np.int32, (n,)),
         "queries": (np.float32, (n, None, None)),
         "codes": (np.uint8, (n, None, None, None)),
     }
-    forms |= {key: form for key, form in optional.items() if key in shard["sha256"]}
-    arrays = read_arrays(folder, shard, forms, {key: shard["sha256"][key] for key in forms})
+    forms |= {name: form for name, form in optional.items() if name in shard.sha256}
+    counted = "fallbacks" in shard.sha256 or facts.config.tolerance == "candidates"
+    for name in (*forms, *(() if counted else ("fallbacks",))):
+        if name not in shard.sha256:
+            raise ValueError(f"run {str(folder)!r} must have a complete manifest, got one without {name!r}")
+    arrays = read_arrays(folder, shard, forms)
+    # Version 1 did not count fallbacks; there are none where the tolerance is relative to the candidates.
+    arrays.setdefault("fallbacks", np.zeros(n, np.int32))
     frame = arrays["images"].shape[:3]
-    for key in TRACE_DTYPES:
-        if arrays[key].shape != frame:
-            raise invalid(f"{key} of shard {shard['name']}", f"of shape {frame}", arrays[key].shape)
+    for name in TRACE_DTYPES:
+        if arrays[name].shape != frame:
+            raise invalid(f"{name} of shard {shard.name}", f"of shape {frame}", arrays[name].shape)
     return arrays

@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.config import Config, find_model
+from npgen.config import Config
 from npgen.corpus import Corpus
-from npgen.errors import check_name, check_type, check_whole, invalid
-from npgen.runs.shards import FORMAT, TOKEN_VERSION, VERSION, write_shards
+from npgen.errors import check_type, invalid
+from npgen.runs.facts import RunFacts
+from npgen.runs.shards import write_shards
 from npgen.storage import new_folder, npy
 
 if TYPE_CHECKING:
     from PIL import Image
-
-# Samples in one shard of a run folder.
-SHARD = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +55,7 @@ class Trace:
         return self.image_id, self.y, self.x, self.distance, self.pool_size
 
     def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Trace:
-        """Return a trace of what becomes of each array."""
+        """Return a trace with each array replaced by what `change` makes of it."""
         return Trace(*map(change, self.arrays()))
 
     def __getitem__(self, part: slice) -> Trace:
@@ -74,58 +71,82 @@ TRACE_DTYPES: dict[str, type[Any]] = {
 }
 
 
+class TracedSamples(Protocol):
+    """Samples of either kind, as metrics take them: each pixel has a value and a source.
+
+    `Samples` and `npgen.ScoreSamples` are such.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of samples n."""
+
+    def __getitem__(self, part: slice) -> Self:
+        """Return consecutive samples."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """(n, H, W, C): the images as bytes."""
+
+    @property
+    def trace(self) -> Trace:
+        """Where each pixel came from."""
+
+    @property
+    def first(self) -> int:
+        """Index of the first of these samples in the run that the seed defines."""
+
+    def check_corpus(self, corpus: Corpus) -> None:
+        """Raise ValueError unless the samples were made from this corpus, and every address in them exists."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Return, JSON-able, what it takes to make the samples again."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return, JSON-able, what an evaluation says of the samples' origin: model, config and seed."""
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Generated images with all that is needed to account for them.
 
     Attributes
     ----------
+    facts
+        What the run is: model, config, seed, corpus … Each is also an attribute of the samples.
     images
         (n, H, W, C) uint8.
     trace
         Where each pixel came from.
     anchor
-        (n,) int32: the image each sample's seed patch comes from, and whose meaning guides it.
-    model, config, seed
-        As given to `npgen.generate`.
-    first
-        Index of the first of these samples in the run that the seed defines.
-    corpus_name, corpus_hash
-        The corpus.
-    encoder_id
-        The encoder, or None where the model has no use for one.
+        (n,) int32: the image that each sample's seed patch comes from, and whose meaning guides the sample.
     fallbacks
         (n,) int32: draws for which no candidate was near enough; 0 unless tolerance is relative to the whole corpus.
     queries
-        (n, S, D) float32: where each canvas looked for images of like meaning, stage by stage; S is 1 where the anchor
-        alone decides. None where meaning plays no part. With the corpus's keys they give the shortlists again.
+        (n, S, D) float32: the query of each canvas, stage by stage; S is 1 where the anchor alone decides. None where
+        the model has no embedding. With the corpus's keys they give the shortlists again.
     codes
         (n, h, w, Y) uint8: of a run of tokens, each sample as drawn, which `images` is the decoding of; else None. The
-        trace then says of each pixel where its cell's token came from, at the same place inside that cell; distances
+        trace then holds for each pixel where its cell's token came from, at the same place inside that cell; distances
         are shares of the bits compared, 0 to 1.
-    tokens_id
-        `Tokens.id` of the run's token store, or None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If types or shapes do not fit, as these may come from a file.
     """
 
+    facts: RunFacts
     images: NDArray[np.uint8]
     trace: Trace
     anchor: NDArray[np.int32]
-    model: str
-    config: Config
-    seed: int
-    first: int
-    corpus_name: str
-    corpus_hash: str
-    encoder_id: str | None
     fallbacks: NDArray[np.int32]
-    queries: NDArray[np.float32] | None
+    queries: NDArray[np.float32] | None = None
     codes: NDArray[np.uint8] | None = None
-    tokens_id: str | None = None
 
     def __post_init__(self) -> None:
-        """Check types and shapes, as these may come from a file."""
+        """Check types and shapes."""
+        check_type("facts", self.facts, RunFacts)
         check_type("trace", self.trace, Trace)
-        check_type("config", self.config, Config)
         shape = self.trace.image_id.shape
         _check_array("images", self.images, np.uint8, 4, shape)
         _check_array("anchor", self.anchor, np.int32, 1, shape[:1])
@@ -138,50 +159,75 @@ class Samples:
             stride = shape[1] // height if height else 0
             if shape[1:] != (height * stride, width * stride):
                 raise invalid("codes", f"a grid of square cells of {shape[1]}×{shape[2]} pixels", (height, width))
-        if (self.codes is None) != (self.tokens_id is None):
+        if (self.codes is None) != (self.facts.tokens_id is None):
             raise ValueError("samples must have both codes and tokens_id, or neither")
-        check_type("tokens_id", self.tokens_id, str, type(None))
-        find_model(self.model)
-        for name in ("seed", "first"):
-            check_whole(name, getattr(self, name), 0, 2**64 - 1)
-        for name in ("corpus_name", "corpus_hash"):
-            check_type(name, getattr(self, name), str)
-        check_name(self.corpus_name)  # a name, by which the corpus is looked for: never a path
-        check_type("encoder_id", self.encoder_id, str, type(None))
+        if self.facts.n != len(self.images):
+            raise invalid("n", f"{len(self.images)}, the number of images", self.facts.n)
 
     @classmethod
     def empty(
         cls,
+        facts: RunFacts,
         shape: tuple[int, ...],
-        *,
-        model: str,
-        config: Config,
-        seed: int,
-        first: int,
-        corpus: Corpus,
-        encoder_id: str | None,
         queries: tuple[int, int] | None = None,
         codes: tuple[int, int, int] | None = None,
-        tokens_id: str | None = None,
     ) -> Samples:
-        """Make canvases (n, H, W, C) of which nothing is known yet, with room for queries (S, D), codes (h, w, Y)."""
-        trace = Trace(*(np.zeros(shape[:3], dtype) for dtype in TRACE_DTYPES.values()))
+        """Make n canvases (H, W, C) of which nothing is known yet, with room for queries (S, D) and codes (h, w, Y)."""
+        n = facts.n
         return cls(
-            images=np.zeros(shape, np.uint8),
-            trace=trace,
-            anchor=np.zeros(shape[0], np.int32),
-            model=model,
-            config=config,
-            seed=seed,
-            first=first,
-            corpus_name=corpus.name,
-            corpus_hash=corpus.hash,
-            encoder_id=encoder_id,
-            fallbacks=np.zeros(shape[0], np.int32),
-            queries=None if queries is None else np.zeros((shape[0], *queries), np.float32),
-            codes=None if codes is None else np.zeros((shape[0], *codes), np.uint8),
-            tokens_id=tokens_id,
+            facts,
+            images=np.zeros((n, *shape), np.uint8),
+            trace=Trace(*(np.zeros((n, *shape[:2]), dtype) for dtype in TRACE_DTYPES.values())),
+            anchor=np.zeros(n, np.int32),
+            fallbacks=np.zeros(n, np.int32),
+            queries=None if queries is None else np.zeros((n, *queries), np.float32),
+            codes=None if codes is None else np.zeros((n, *codes), np.uint8),
         )
+
+    @property
+    def model(self) -> str:
+        """Name of the model, as given to `npgen.generate`."""
+        return self.facts.model
+
+    @property
+    def config(self) -> Config:
+        """Settings, as given to `npgen.generate`."""
+        return self.facts.config
+
+    @property
+    def seed(self) -> int:
+        """Seed of all draws."""
+        return self.facts.seed
+
+    @property
+    def first(self) -> int:
+        """Index of the first of these samples in the run that the seed defines."""
+        return self.facts.first
+
+    @property
+    def corpus_name(self) -> str:
+        """Name of the corpus."""
+        return self.facts.corpus_name
+
+    @property
+    def corpus_hash(self) -> str:
+        """Hash of the corpus."""
+        return self.facts.corpus_hash
+
+    @property
+    def encoder_id(self) -> str | None:
+        """The encoder; None where the model uses no embedding."""
+        return self.facts.encoder_id
+
+    @property
+    def tokens_id(self) -> str | None:
+        """`Tokens.id` of the run's token store; None for a run of pixels."""
+        return self.facts.tokens_id
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The images (n, H, W, C)."""
+        return self.images
 
     @property
     def grid(self) -> tuple[int, int] | None:
@@ -238,33 +284,35 @@ class Samples:
         start, _, step = part.indices(len(self))
         if step != 1:
             raise invalid("step of a slice of samples", "1", step)
+        images = self.images[part]
         return replace(
             self,
-            images=self.images[part],
+            facts=self.facts.part(self.first + start, len(images)),
+            images=images,
             trace=self.trace[part],
             anchor=self.anchor[part],
-            first=self.first + start,
             fallbacks=self.fallbacks[part],
             queries=None if self.queries is None else self.queries[part],
             codes=None if self.codes is None else self.codes[part],
         )
 
     def arrays(self) -> list[NDArray[Any]]:
-        """Return all arrays of a run, one row a sample each."""
+        """Return all arrays, each with one row per sample."""
         others = [array for array in (self.queries, self.codes) if array is not None]
         return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks, *others]
 
     def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Samples:
-        """Return samples with each array replaced by what becomes of it, in the order of `arrays`."""
-        arrays = iter(list(map(change, self.arrays())))
+        """Return samples with each array replaced by what `change` makes of it."""
+        images = change(self.images)
         return replace(
             self,
-            images=next(arrays),
-            trace=Trace(*(next(arrays) for _ in TRACE_DTYPES)),
-            anchor=next(arrays),
-            fallbacks=next(arrays),
-            queries=None if self.queries is None else next(arrays),
-            codes=None if self.codes is None else next(arrays),
+            facts=self.facts.part(self.first, len(images)),
+            images=images,
+            trace=self.trace.mapped(change),
+            anchor=change(self.anchor),
+            fallbacks=change(self.fallbacks),
+            queries=None if self.queries is None else change(self.queries),
+            codes=None if self.codes is None else change(self.codes),
         )
 
     def place_seed(
@@ -322,20 +370,12 @@ class Samples:
             raise invalid("trace", "of pixels inside their images (see npgen verify)", "some beyond")
 
     def provenance(self) -> dict[str, Any]:
-        """Return, JSON-able, what it takes to make the samples again: the run's manifest, less its shards."""
-        return {
-            "format": FORMAT,
-            "version": VERSION if self.codes is None else TOKEN_VERSION,
-            "npgen": version("npgen"),
-            "model": self.model,
-            "config": self.config.to_json(),
-            "seed": self.seed,
-            "first": self.first,
-            "n": len(self),
-            "corpus": {"name": self.corpus_name, "hash": self.corpus_hash},
-            "encoder": self.encoder_id,
-            "tokens": self.tokens_id,
-        }
+        """Return, JSON-able, what it takes to make the samples again: the run's manifest without its shards."""
+        return self.facts.to_json()
+
+    def describe(self) -> dict[str, Any]:
+        """Return, JSON-able, what an evaluation says of the samples' origin: model, config and seed."""
+        return {"model": self.model, "config": self.config.to_json(), "model_seed": self.seed}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the samples as a run folder: all of it, or nothing.
@@ -366,6 +406,13 @@ def distances_to_show(samples: Samples) -> tuple[NDArray[np.float64], str]:
     return (np.sqrt(distances), "grey levels") if samples.codes is None else (distances, "of the bits compared")
 
 
+def check_traced(samples: TracedSamples, corpus: Corpus) -> None:
+    """Raise TypeError or ValueError unless these are samples of either kind, made from this corpus."""
+    if not all(hasattr(samples, name) for name in ("pixels", "trace", "check_corpus", "describe")):
+        raise TypeError(f"samples must be of type Samples or ScoreSamples, got {type(samples).__name__}")
+    samples.check_corpus(corpus)
+
+
 def check_samples(samples: Samples, corpus: Corpus) -> None:
     """Raise TypeError or ValueError unless these are samples, made from this corpus."""
     check_type("samples", samples, Samples)
@@ -383,7 +430,7 @@ def _check_array(name: str, array: Any, dtype: type[Any], ndim: int, shape: tupl
 
 def write_run(samples: Samples, folder: Path) -> None:
     """Write manifest and shards into a folder in the making."""
-    write_shards(samples, folder, SHARD, write_shard)
+    write_shards(samples, folder, samples.facts.shard_size, write_shard)
 
 
 def write_shard(samples: Samples, folder: Path) -> dict[str, Any]:

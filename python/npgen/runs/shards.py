@@ -1,72 +1,112 @@
-"""Run folders: a manifest, and shards of whole samples, folders of plain `.npy` files that the manifest names."""
+"""Run folders: a manifest, and shards of consecutive samples, each a folder of `.npy` files that the manifest names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from npgen.config import Config, Model, find_model
-from npgen.errors import check_name, check_type, check_whole, invalid
+from npgen.errors import invalid
+from npgen.runs.facts import RunFacts, run_name
 from npgen.storage import npy, read_json, sha256_file, write_json
 
-FORMAT = "npgen-run"
-VERSION = 2
-# Of runs of tokens, which a reader of version 2 would take for copies of pixels.
-TOKEN_VERSION = 3
 MANIFEST = "manifest.json"
 # Type and shape of an array of a shard; None is any extent.
 ArrayForm = tuple[type[Any], tuple[int | None, ...]]
+# Writes samples, which have a `first`, into a folder, and returns the manifest's entry: `name`, `n` and `sha256`.
+ShardWriter = Callable[[Any, Path], dict[str, Any]]
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest of a run folder, finished or not; raise as `load_samples` does."""
+@dataclass(frozen=True)
+class Shard:
+    """One shard of a run.
+
+    Attributes
+    ----------
+    name
+        Its folder inside the run's.
+    first, n
+        Index of its first sample, and how many it holds.
+    sha256
+        Hash of each array's file, by the array's name.
+    """
+
+    name: str
+    first: int
+    n: int
+    sha256: dict[str, str]
+
+
+def read_manifest(folder: Path) -> tuple[RunFacts, tuple[Shard, ...]]:
+    """Read the manifest of a run folder, finished or not.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Returns
+    -------
+    facts
+        What the run is.
+    shards
+        Its shards that are written, in order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such run.
+    ValueError
+        If the manifest is damaged, of something else, or of a newer npgen.
+    """
     manifest = read_json(folder / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise invalid(f"run {str(folder)!r}", f"a folder of format {FORMAT!r}", manifest.get("format"))
-    if manifest.get("version") not in (VERSION, TOKEN_VERSION):
-        allowed = f"of format version {VERSION} or {TOKEN_VERSION} (another npgen may read it)"
-        raise invalid(f"run {str(folder)!r}", allowed, manifest.get("version"))
-    for name in ("model", "config", "seed", "first", "n", "corpus", "encoder", "shards"):
-        if name not in manifest:
-            raise ValueError(f"run {str(folder)!r} must have a whole manifest, got one without {name!r}")
-    check_shards(folder, manifest["shards"])
-    run = f"run {str(folder)!r}"
-    corpus = manifest["corpus"]
-    if not isinstance(corpus, dict) or not all(isinstance(corpus.get(name), str) for name in ("name", "hash")):
-        raise invalid(run, "of a corpus with name and hash", corpus)
-    check_name(corpus["name"])
-    if not isinstance(manifest["config"], dict):
-        raise invalid(run, "of a config, an object of settings", manifest["config"])
-    try:
-        find_model(manifest["model"])
-        Config.from_json(manifest["config"])
-        check_type("encoder", manifest["encoder"], str, type(None))
-        check_type("tokens", manifest.get("tokens"), str, type(None))
-        for name in ("seed", "first", "n"):
-            check_whole(name, manifest[name], 0, 2**64 - 1)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{run} must have a whole manifest, got one in which {error}") from error
-    return manifest
+    facts = RunFacts.from_json(run_name(folder), manifest)
+    return facts, shards_of(folder, manifest["shards"], facts.first)
 
 
-def check_shards(folder: Path, shards: Any) -> None:
-    """Raise ValueError unless a manifest's list of shards is one."""
-    if not isinstance(shards, list) or not all(
-        isinstance(shard, dict)
-        and type(shard.get("n")) is int
-        and shard["n"] > 0
-        and isinstance(shard.get("name"), str)
-        and isinstance(shard.get("sha256"), dict)
-        for shard in shards
-    ):
-        raise invalid(f"run {str(folder)!r}", "of a whole manifest, with shards of name, n and sha256", shards)
+def shards_of(folder: Path, entries: Any, first: int) -> tuple[Shard, ...]:
+    """Read a manifest's list of shards; `first` is the index of the run's first sample.
+
+    Raises
+    ------
+    ValueError
+        If it is no such list, or names anything but folders and files inside the run's folder.
+    """
+    if not isinstance(entries, list) or not all(map(_is_entry, entries)):
+        raise invalid(run_name(folder), "of a complete manifest, with shards of name, n and sha256", entries)
+    shards = []
+    for entry in entries:
+        for name in (entry["name"], *entry["sha256"]):
+            if Path(name).name != name or name in ("", ".", ".."):
+                raise invalid("shard", "the name of a folder inside the run's", name)
+        shards.append(Shard(entry["name"], first, entry["n"], entry["sha256"]))
+        first += entry["n"]
+    return tuple(shards)
 
 
-def write_shards(samples: Any, folder: Path, size: int, write: Callable[[Any, Path], dict[str, Any]]) -> None:
-    """Write a run of some kind of samples into a folder in the making: its shards, and the manifest that names them.
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and type(entry.get("n")) is int
+        and 0 < entry["n"] < 2**64
+        and isinstance(entry.get("name"), str)
+        and isinstance(entry.get("sha256"), dict)
+        and all(isinstance(digest, str) for digest in entry["sha256"].values())
+    )
+
+
+def check_finished(folder: Path, n: int, shards: tuple[Shard, ...], how: str) -> None:
+    """Raise ValueError unless a run's shards hold all its n samples; `how` tells what finishes a run."""
+    written = sum(shard.n for shard in shards)
+    if written != n or not shards:
+        raise invalid(run_name(folder), f"of {n} samples ({how} resumes an interrupted run)", written)
+
+
+def write_shards(samples: Any, folder: Path, size: int, write: ShardWriter) -> None:
+    """Write samples of either kind into a new run folder: shards of `size` samples, and the manifest that names them.
 
     Parameters
     ----------
@@ -75,9 +115,9 @@ def write_shards(samples: Any, folder: Path, size: int, write: Callable[[Any, Pa
     folder
         The folder.
     size
-        Samples in a shard.
+        Samples per shard.
     write
-        Writes samples into a folder, and returns what the manifest is to say of it.
+        Writes one shard.
     """
     shards = []
     for start in range(0, len(samples), size):
@@ -88,21 +128,17 @@ def write_shards(samples: Any, folder: Path, size: int, write: Callable[[Any, Pa
     write_json(folder / MANIFEST, {**samples.provenance(), "shards": shards})
 
 
-def read_arrays(
-    folder: Path, shard: dict[str, Any], forms: Mapping[str, ArrayForm], sha256: Mapping[str, object]
-) -> dict[str, NDArray[Any]]:
-    """Open the arrays of a shard, each of a type and a shape, and checked against its hash.
+def read_arrays(folder: Path, shard: Shard, forms: Mapping[str, ArrayForm]) -> dict[str, NDArray[Any]]:
+    """Open the arrays of a shard, each of a given type and shape, and checked against its hash.
 
     Parameters
     ----------
     folder
         The run's.
     shard
-        What the manifest says of the shard.
+        The shard.
     forms
         Type and shape of each array.
-    sha256
-        Its hash.
 
     Returns
     -------
@@ -112,27 +148,12 @@ def read_arrays(
     Raises
     ------
     ValueError
-        If one is of another type or shape, or altered, or the shard's name is none.
+        If one is of another type or shape, or its file is not as it was written.
     """
-    if Path(shard["name"]).name != shard["name"] or shard["name"] in ("", ".", ".."):
-        raise invalid("shard", "the name of a folder inside the run's", shard["name"])
     arrays = {}
     for name, (dtype, shape) in forms.items():
-        path = folder / shard["name"] / f"{name}.npy"
+        path = folder / shard.name / f"{name}.npy"
         arrays[name] = npy.open_array(path, dtype, shape)
-        if sha256_file(path) != sha256.get(name):
+        if sha256_file(path) != shard.sha256.get(name):
             raise invalid(f"array {str(path)!r}", "as it was written", "altered bytes")
     return arrays
-
-
-# Samples that a run may lose when it is stopped: many where they take milliseconds, few where each scans all images.
-SHARD = 1024
-SLOW_SHARD = 64
-
-
-def shard_size(model: Model, config: Config, tokens: bool = False) -> int:
-    """How many samples a run writes at once."""
-    slow = model.semantics is None or config.tolerance == "corpus"
-    if tokens:
-        slow = not model.locality
-    return SLOW_SHARD if slow else SHARD

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -16,10 +16,11 @@ from npgen.config import Config, Order, find_model
 from npgen.corpus import Corpus
 from npgen.encoders import AnyEncoder, embed, load_encoder
 from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
-from npgen.runs import RunFolder, Samples, load_samples, shard_size
+from npgen.runs import RunFacts, RunFolder, Samples, load_samples
 from npgen.runtime import MemoryBudget, Ranks, open_ranks
 from npgen.sampling.library import Library, SharedLibrary
-from npgen.sampling.pixel_run import Run
+from npgen.sampling.pixel_run import PixelRun
+from npgen.sampling.plan import PixelPlan
 from npgen.sampling.token_run import TokenRun
 from npgen.tokens import Tokens, load_tokens
 
@@ -108,95 +109,174 @@ def generate(
     ConnectionError
         If another rank is gone.
     """
-    if model is None:
-        model = "full" if tokens is None else "local"
-    parts = find_model(model)
-    config = config or Config()
-    check_type("corpus", corpus, Corpus)
-    check_type("config", config, Config)
+    # 1. Check the arguments, before any work.
+    name = model or ("full" if tokens is None else "local")
+    config = _with_changes(config, gamma, order)
+    _check_arguments(corpus, n, seed, first, batch_size, threads)
+    plan = None
+    if tokens is None:
+        plan = PixelPlan(corpus, name, config, int(seed))
+    elif split == "corpus":
+        raise invalid("split", "'samples' or None with tokens", split)
+    with open_ranks(split) as ranks, MemoryBudget(memory) as budget:
+        process = _Process(ranks, budget, split, device, ranks.threads(threads), progress and ranks.rank == 0)
+        # 2. Open what the run reads: images and keys, or tokens.
+        ranks.agree("corpus", corpus.hash)
+        budget.watch(corpus.images)
+        run: CanvasRun
+        if plan is not None:
+            run = _open_pixels(plan, encoder, process)
+        else:
+            assert tokens is not None
+            run = _open_tokens(corpus, name, config, int(seed), tokens, process)
+        facts = run.facts(int(first), int(n))
+        ranks.agree("run", json.dumps(facts.to_json()))
+        # 3. Fill the canvases batch after batch, and write them shard after shard.
+        samples = _fill_and_write(run, facts, process, int(batch_size), out)
+    return samples if out is None or ranks.rank else load_samples(out)
+
+
+class CanvasRun(Protocol):
+    """A run, of pixels or of tokens, as `generate` uses it."""
+
+    @property
+    def drawn(self) -> int:
+        """Pixels of a sample that are drawn, in each sweep."""
+
+    def facts(self, first: int, n: int) -> RunFacts:
+        """Return what n samples of this run are, from index `first` on."""
+
+    def blank(self, facts: RunFacts) -> Samples:
+        """Make canvases of which nothing is known yet."""
+
+    def fill(self, batch: Samples, bar: tqdm) -> None:  # type: ignore[type-arg]
+        """Fill the canvases of one batch, in place."""
+
+
+@dataclass(frozen=True)
+class _Process:
+    """A process and what it may use, none of which decides the samples."""
+
+    ranks: Ranks
+    budget: MemoryBudget
+    split: str | None
+    device: str
+    threads: int | None
+    progress: bool
+
+
+def _with_changes(config: Config | None, gamma: int | None, order: Order | None) -> Config:
+    """Return the settings, with those that were given as arguments in place of the config's."""
+    check_type("config", config, Config, type(None))
     changes: dict[str, Any] = {"gamma": gamma, "order": order}
-    config = replace(config, **{name: value for name, value in changes.items() if value is not None})
+    return replace(config or Config(), **{name: value for name, value in changes.items() if value is not None})
+
+
+def _check_arguments(corpus: Corpus, n: int, seed: int, first: int, batch_size: int, threads: int | None) -> None:
+    check_type("corpus", corpus, Corpus)
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
         check_whole(name, value, least)
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise invalid("seed", "a whole number in 0…2⁶⁴ − 1", seed)
     if threads is not None:
         check_whole("threads", threads, 1, MOST_THREADS)
-    if tokens is not None and split == "corpus":
-        raise invalid("split", "'samples' or None with tokens", split)
-    with open_ranks(split) as ranks, MemoryBudget(memory) as budget:
-        threads = ranks.threads(threads)
-        run: Run | TokenRun
-        if tokens is None:
-            library = _library(corpus, config, split, ranks, threads, apart=memory is not None)
-            run = Run(corpus, parts, config, int(seed), threads, library)
-        else:
-            ranks.agree("corpus", corpus.hash)
-            store = load_tokens(tokens, corpus, device=device, threads=threads, progress=progress and not ranks.rank)
-            ranks.agree("tokens", store.id)
-            if store.autoencoder is None:
-                raise invalid("tokens", "of an autoencoder, which makes images of them", store)
-            run = TokenRun(corpus, model, config, int(seed), threads, store)
-            budget.watch(store.planes)
-        budget.watch(corpus.images)
-        progress = progress and ranks.rank == 0
-        if isinstance(run, Run) and parts.semantics == "embedding":
-            phi = load_encoder(encoder, corpus, device)
-            ranks.agree("encoder", phi.id)
-            run.use_encoder(phi, embed(corpus, phi, threads=threads, progress=progress, ranks=ranks))
-            budget.watch(run.library.keys)
-
-        def blank(shape: tuple[int, ...], first: int) -> Samples:
-            return Samples.empty(
-                shape, model=model, config=config, seed=int(seed), first=first, corpus=corpus, **run.facts
-            )
-
-        shape = (*run.shape, corpus.images.shape[3])
-        facts = {**blank((0, *shape), first=int(first)).provenance(), "n": int(n)}
-        ranks.agree("run", json.dumps(facts))
-        pixels = run.drawn * (1 + config.sweeps)
-
-        # Canvases that any image may serve have to be wherever there are some.
-        everywhere = split == "corpus" and parts.semantics is None
-        share = (lambda total: (0, total)) if everywhere else ranks.share
-
-        def fill(start: int, end: int) -> Samples:
-            """Fill this rank's share of some samples of the call; at rank 0, return all of them."""
-            own = share(end - start)
-            samples = blank((own[1] - own[0], *shape), first=int(first) + start + own[0])
-            # Ranks that share a corpus go from batch to batch together, even those that have no more of their own.
-            together = int(np.diff(ranks.bounds(end - start)).max())
-            for at in range(0, max(len(samples), together if split == "corpus" else 0), batch_size):
-                run.fill(samples[at : at + batch_size], bar)
-            return samples if everywhere else replace(samples.mapped(ranks.gather), first=int(first) + start)
-
-        with contextlib.ExitStack() as stack:
-            folder = None if out is None or ranks.rank else stack.enter_context(RunFolder.open(out, facts))
-            done = ranks.tell(folder.done if folder else 0)
-            shards = [0, n] if out is None else [*range(done, n, shard_size(parts, config, tokens is not None)), n]
-            own = sum(np.diff(share(end - start))[0] for start, end in pairwise(shards))
-            bar = tqdm(
-                total=(done + own) * pixels, initial=done * pixels, unit="px", unit_scale=True, disable=not progress
-            )
-            stack.enter_context(bar)
-            for start, end in pairwise(shards):
-                samples = fill(start, end)
-                if folder:
-                    folder.append(samples)
-    if ranks.rank:
-        return blank((0, *shape), first=int(first))
-    return samples if out is None else load_samples(out)
 
 
-def _library(
-    corpus: Corpus, config: Config, split: str | None, ranks: Ranks, threads: int | None, apart: bool
-) -> Library:
-    """Open the corpus as it is divided."""
-    ranks.agree("corpus", corpus.hash)
-    if split != "corpus":
-        return Library(corpus, threads, apart)
-    if config.tolerance != "candidates":
-        raise invalid("split", "'samples' or None where tolerance is relative to the corpus", split)
-    if len(corpus) < ranks.count:
-        raise invalid("corpus", f"at least one image a rank, {ranks.count}", len(corpus))
-    return SharedLibrary(corpus, ranks, threads)
+def _open_pixels(plan: PixelPlan, encoder: str | os.PathLike[str] | AnyEncoder, process: _Process) -> PixelRun:
+    """Open the corpus, and for an embedding the encoder and the keys, as the processes divide them."""
+    corpus, ranks, threads = plan.corpus, process.ranks, process.threads
+    if process.split == "corpus":
+        if plan.config.tolerance != "candidates":
+            allowed = "'samples' or None where tolerance is relative to the corpus"
+            raise invalid("split", allowed, process.split)
+        if len(corpus) < ranks.count:
+            raise invalid("corpus", f"at least one image a rank, {ranks.count}", len(corpus))
+    phi = keys = None
+    if plan.model.semantics == "embedding":
+        phi = load_encoder(encoder, corpus, process.device)
+        ranks.agree("encoder", phi.id)
+        keys = embed(corpus, phi, threads=threads, progress=process.progress, ranks=ranks)
+        process.budget.watch(keys)
+    if process.split == "corpus":
+        return PixelRun(plan, SharedLibrary(corpus, ranks, keys, threads), phi, threads)
+    return PixelRun(plan, Library(corpus, keys, threads, process.budget.budget is not None), phi, threads)
+
+
+def _open_tokens(
+    corpus: Corpus,
+    model: str,
+    config: Config,
+    seed: int,
+    tokens: str | os.PathLike[str] | Tokens,
+    process: _Process,
+) -> TokenRun:
+    """Open the corpus's tokens."""
+    store = load_tokens(tokens, corpus, device=process.device, threads=process.threads, progress=process.progress)
+    process.ranks.agree("tokens", store.id)
+    if store.autoencoder is None:
+        raise invalid("tokens", "of an autoencoder, which makes images of them", store)
+    process.budget.watch(store.planes)
+    return TokenRun(corpus, model, config, seed, process.threads, store)
+
+
+def _fill_and_write(
+    run: CanvasRun, facts: RunFacts, process: _Process, batch_size: int, out: str | os.PathLike[str] | None
+) -> Samples:
+    """Make the samples of a call. Without a folder, return them at rank 0; other ranks return none."""
+    ranks, n = process.ranks, facts.n
+    pixels = run.drawn * (1 + facts.config.sweeps)  # per sample
+    samples = run.blank(facts.part(facts.first, 0))
+    with contextlib.ExitStack() as stack:
+        folder = None
+        if out is not None and ranks.rank == 0:
+            folder = stack.enter_context(RunFolder.open(out, facts.to_json()))
+        done = ranks.tell(folder.done if folder else 0)
+        cuts = [0, n] if out is None else [*range(done, n, facts.shard_size), n]
+        shares = [_share(facts, process, end - start) for start, end in pairwise(cuts)]
+        bar = tqdm(
+            total=(done + sum(end - start for start, end in shares)) * pixels,
+            initial=done * pixels,
+            unit="px",
+            unit_scale=True,
+            disable=not process.progress,
+        )
+        stack.enter_context(bar)
+        for start, end in pairwise(cuts):
+            samples = _fill(run, facts.part(facts.first + start, end - start), process, batch_size, bar)
+            if folder:
+                folder.append(samples)
+    return samples if ranks.rank == 0 else samples[:0]
+
+
+def _fill(
+    run: CanvasRun,
+    facts: RunFacts,
+    process: _Process,
+    batch_size: int,
+    bar: tqdm,  # type: ignore[type-arg]
+) -> Samples:
+    """Fill this rank's share of some samples; at rank 0, return all of them."""
+    ranks = process.ranks
+    start, end = _share(facts, process, facts.n)
+    samples = run.blank(facts.part(facts.first + start, end - start))
+    batches = -(-len(samples) // batch_size)
+    if process.split == "corpus":
+        # Ranks that share a corpus serve each other: all take part in as many batches as the largest share has.
+        largest = int(np.diff(ranks.bounds(facts.n)).max())
+        batches = max(batches, -(-largest // batch_size))
+    for at in range(batches):
+        run.fill(samples[at * batch_size : (at + 1) * batch_size], bar)
+    if _scans_together(facts, process):
+        return samples
+    together = samples.mapped(ranks.gather)
+    return replace(together, facts=facts.part(facts.first, len(together)))
+
+
+def _share(facts: RunFacts, process: _Process, n: int) -> tuple[int, int]:
+    """Return which of n samples this rank fills: the first one, and the end."""
+    return (0, n) if _scans_together(facts, process) else process.ranks.share(n)
+
+
+def _scans_together(facts: RunFacts, process: _Process) -> bool:
+    """Tell whether every rank fills every canvas, each scanning its own images: no shortlist says which are needed."""
+    return process.split == "corpus" and find_model(facts.model).semantics is None

@@ -1,18 +1,13 @@
-"""The corpus as a run sees it: images by their ids, and ids by their meaning, wherever they are kept."""
+"""The corpus as a run reads it: images by their ids, the images to scan, and the nearest keys."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import npgen._core as _core
-from npgen.config import Config
 from npgen.corpus import Corpus
 from npgen.runtime import Ranks
-from npgen.sampling.shared_filler import SharedFiller
 from npgen.storage import npy
 
 
@@ -23,22 +18,48 @@ class Library:
     ----------
     corpus
         N images.
+    keys
+        The images' keys (N, D); None for a model without embedding.
     threads
-        CPU threads of a search; None means one a core.
-    apart
-        Whether a stage's images are read into memory of their own, not through the memory map, whose pages come in
-        large pieces.
+        CPU threads of a search; None means one per core.
+    from_file
+        Read the images of a shortlist from the file into memory of their own instead of through the memory map, whose
+        pages come in large pieces. Only for a corpus that is memory-mapped.
+
+    Attributes
+    ----------
+    scanned, sizes
+        The images that a scan of all images reads at this process, (M, H, W, C) uint8, and their sizes (M, 2) where
+        these differ.
+    elsewhere
+        How many images other processes scan.
     """
 
-    keys: NDArray[np.float32]  # (N, D)
+    # Processes that share the corpus, and the id of this one's first image; None where it reads all of it.
+    ranks: Ranks | None = None
+    start = 0
 
-    def __init__(self, corpus: Corpus, threads: int | None = None, apart: bool = False) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        keys: NDArray[np.float32] | None = None,
+        threads: int | None = None,
+        from_file: bool = False,
+    ) -> None:
         self.corpus, self.threads = corpus, threads
-        self.apart = apart and isinstance(corpus.images, np.memmap)
+        self.scanned, self.sizes, self.elsewhere = corpus.images, corpus.sizes, 0
+        self.from_file = from_file and isinstance(corpus.images, np.memmap)
+        self._keys = keys
+
+    @property
+    def keys(self) -> NDArray[np.float32]:
+        """Keys (N, D) of the images."""
+        assert self._keys is not None, "a model without embedding has no keys"
+        return self._keys
 
     def images(self, ids: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Read images (M, H, W, C) by their ids (M,)."""
-        return npy.read_rows(self.corpus.images, ids) if self.apart else np.asarray(self.corpus.images[ids])
+        return npy.read_rows(self.corpus.images, ids) if self.from_file else np.asarray(self.corpus.images[ids])
 
     def nearest(
         self, queries: NDArray[np.float32], count: int, barred: NDArray[np.int32]
@@ -50,41 +71,51 @@ class Library:
         return _core.shortlist(self.keys, queries, count, barred, self.threads or 0)
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so at any of the processes that search together."""
+        """Return True if the flag is True at any of the processes that search together."""
         return flag
-
-    def filler(self, make: Callable[..., _core.Filler], config: Config) -> _core.Filler:
-        """Fill canvases from all images, by way of what `make` gives for some of them."""
-        return make(self.corpus.images, sizes=self.corpus.sizes)
 
 
 class SharedLibrary(Library):
-    """A corpus of which each rank reads a part, images and keys; ranks ask each other for what they want of it.
+    """A corpus of which each rank reads a part, images and keys; ranks fetch other images from each other.
 
-    All ranks call each method together, even those that want nothing.
+    All ranks call each method at the same time, even those that need nothing.
 
     Parameters
     ----------
     corpus
         N images, N at least the number of ranks.
     ranks
-        Who shares it.
+        The processes that share it.
+    keys
+        The images' keys (N, D); None for a model without embedding.
     threads
         CPU threads of a search.
     """
 
-    def __init__(self, corpus: Corpus, ranks: Ranks, threads: int | None = None) -> None:
-        super().__init__(corpus, threads)
-        self.apart = True
+    ranks: Ranks
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        ranks: Ranks,
+        keys: NDArray[np.float32] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__(corpus, keys, threads)
+        self.from_file = True
         self.ranks = ranks
         self.bounds = ranks.bounds(len(corpus))
         self.start, self.end = ranks.share(len(corpus))
-        # What the last stage used: the next one wants most of it again.
+        own = slice(self.start, self.end)
+        self.scanned = corpus.images[own]
+        self.sizes = None if corpus.sizes is None else corpus.sizes[own]
+        self.elsewhere = len(corpus) - len(self.scanned)
+        # Images of the last stage: the next stage uses most of them again.
         self.held = np.empty(0, np.int32)
         self.held_images = np.empty((0, *corpus.images.shape[1:]), np.uint8)
 
     def images(self, ids: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Read images (M, H, W, C) by their ids (M,): those of other ranks from these."""
+        """Read images (M, H, W, C) by their ids (M,); those of other ranks are sent by these."""
         wanted, places = np.unique(ids, return_inverse=True)
         new = np.setdiff1d(wanted, self.held, assume_unique=True)  # ascending, so owner after owner
         asked = self.ranks.exchange(np.split(new, np.searchsorted(new, self.bounds[1:-1])))
@@ -101,11 +132,11 @@ class SharedLibrary(Library):
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Find the keys nearest to each query, over all ranks; see `Library.nearest`.
 
-        Every rank searches its part for all ranks' queries; who asked merges what they found.
+        Every rank searches its part for the queries of all ranks; each rank merges what was found for its own.
         """
         askers = self.ranks.exchange([queries] * self.ranks.count)
         together = np.concatenate(askers)  # (all B, D)
-        # One more than asked for, so that a barred image, unknown here, takes no other's place.
+        # One more than `count`: a barred image, not known here, must not push out another one.
         length, own = min(count + 1, int(np.diff(self.bounds).max())), self.end - self.start
         ids = np.full((len(together), length), np.iinfo(np.int32).max, np.int32)
         products = np.full((len(together), length), -np.inf, np.float32)
@@ -117,15 +148,8 @@ class SharedLibrary(Library):
         return _nearest_of(np.concatenate(found[0], 1), np.concatenate(found[1], 1), count, barred)
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so at any rank."""
+        """Return True if the flag is True at any rank."""
         return self.ranks.any(flag)
-
-    def filler(self, make: Callable[..., _core.Filler], config: Config) -> Any:
-        """Fill canvases from all images, each rank looking at its part; see `SharedFiller`."""
-        own, sizes = slice(self.start, self.end), self.corpus.sizes
-        part = self.corpus.images[own]
-        filler = make(part, elsewhere=len(self.corpus) - len(part), sizes=None if sizes is None else sizes[own])
-        return SharedFiller(filler, part, self.start, self.ranks, config)
 
 
 def _nearest_of(

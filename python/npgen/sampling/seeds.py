@@ -64,8 +64,8 @@ class Seeds:
         return np.concatenate([np.empty((0, 2), np.int32), *drawn])
 
 
-def members(corpus: Corpus) -> dict[int, NDArray[np.int32]]:
-    """Ids of the images of each label, ascending."""
+def images_by_label(corpus: Corpus) -> dict[int, NDArray[np.int32]]:
+    """Return the ids of the images of each label, ascending."""
     if corpus.labels is None:
         raise invalid("corpus", "one with labels, for the model 'class'", corpus.name)
     return {int(label): np.flatnonzero(corpus.labels == label).astype(np.int32) for label in np.unique(corpus.labels)}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import npgen._core as _core
 from npgen.config import Config
 from npgen.runtime import Ranks
+from npgen.sampling.shortlists import Shortlists
 
 # Members of one rank's pool of one canvas that are equally near.
 RUN = np.dtype([("canvas", "i8"), ("rank", "i8"), ("distance", "f8"), ("count", "i8"), ("place", "i8")])
@@ -53,9 +54,10 @@ class SharedFiller:
         sweep: int,
         samples: NDArray[np.uint64],
         barred: NDArray[np.int32],
-        shortlists: None,
+        shortlists: Shortlists | None,
     ) -> NDArray[np.int32]:
         """Fill `pixels` (P, 2) of canvases (B, H, W, C) in place, with their traces; see `_core.Filler.fill`."""
+        assert shortlists is None, "shortlisted images are copied to the rank that fills the canvas"
         image_id, source_y, source_x, distance, pool_size = trace
         known, here = known.copy(), self._local(image_id)
         for y, x in pixels.tolist():

@@ -1,4 +1,4 @@
-"""Which images may serve a canvas: those of like meaning, or of the same label."""
+"""Which images may serve as sources of a canvas: those of similar meaning, or of the same label."""
 
 from __future__ import annotations
 
@@ -7,29 +7,48 @@ from numpy.typing import NDArray
 
 from npgen.config import Config
 from npgen.encoders import AnyEncoder
+from npgen.errors import invalid
 from npgen.runs import Samples
 from npgen.sampling.library import Library
 
-# Ids of the images that may serve each canvas of a batch, one canvas after another, and where each one's end.
+# Ids of the images that may serve each canvas of a batch, one canvas after another, and where the ids of each end.
 Shortlists = tuple[NDArray[np.int32], NDArray[np.int64]]
 
 
-class Queries:
-    """Where a batch's canvases look for their like: between what they are so far and what their anchors are.
+class CanvasQueries:
+    """Queries of a batch's canvases: a blend of canvas and anchor embeddings, recorded in the batch.
 
     ``query = normalise((1 − β)·φ(canvas) + β·φ(anchor))``
+
+    Parameters
+    ----------
+    encoder
+        φ.
+    anchors
+        (B, H, W, C) uint8.
+    batch
+        B canvases; its `queries` (B, S, D) take what is computed.
+    threads
+        CPU threads; None means one per core.
     """
 
     def __init__(self, encoder: AnyEncoder, anchors: NDArray[np.uint8], batch: Samples, threads: int | None) -> None:
+        assert batch.queries is not None
         self.encoder, self.threads = encoder, threads
         self.weight = np.float32(batch.config.anchor_weight)
-        self.images = batch.images
+        self.images, self.rows = batch.images, batch.queries
         if self.weight > 0:
             everything = np.ones(anchors.shape[1:3], np.bool_)
             self.anchors = encoder.encode(anchors, everything, threads=threads)  # (B, D)
 
-    def __call__(self, known: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Embed the canvases as far as they are known, (B, D)."""
+    def __call__(self, stage: int, known: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return the queries (B, D) of a stage, from canvases of which the mask (H, W) is known."""
+        at = min(stage, self.rows.shape[1] - 1)
+        if stage == at:  # with β = 1 the first query holds for all stages
+            self.rows[:, at] = self._computed(known)
+        return np.ascontiguousarray(self.rows[:, at])
+
+    def _computed(self, known: NDArray[np.bool_]) -> NDArray[np.float32]:
         if self.weight == 1:
             return self.anchors
         queries = self.encoder.encode(self.images, known, threads=self.threads)
@@ -41,8 +60,20 @@ class Queries:
         return (mixed / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
 
 
+class RecordedQueries:
+    """Queries that a batch holds already, as its run recorded them: no encoder is needed."""
+
+    def __init__(self, batch: Samples) -> None:
+        assert batch.queries is not None
+        self.rows = batch.queries
+
+    def __call__(self, stage: int, known: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return the queries (B, D) of a stage."""
+        return np.ascontiguousarray(self.rows[:, min(stage, self.rows.shape[1] - 1)])
+
+
 class Shortlister:
-    """Finds the images of like meaning: those whose keys are nearest to a query."""
+    """Lists the images of similar meaning: those whose keys are nearest to a query."""
 
     def __init__(self, library: Library, config: Config) -> None:
         self.library, self.config = library, config
@@ -59,20 +90,45 @@ class Shortlister:
             within = np.array([self._within(row) for row in products], np.int64)
             for b, row, count in zip(rest, ids, within, strict=True):
                 lists[b] = row[: max(config.shortlist, count)]
-            # All that were found are within: there may be more.
+            # Where all that were found are within the threshold there may be more: search again, twice as far.
             unsure = within == ids.shape[1]
             if ids.shape[1] == others or not self.library.any(bool(unsure.any())):
-                return joined(lists)
+                return chained(lists)
             rest = rest[unsure]
             ids, products = self.library.nearest(queries[rest], min(2 * ids.shape[1], others), barred[rest])
 
     def _within(self, products: NDArray[np.float32]) -> int:
-        """How many of the nearest, in order, are within (1 + ε) of the first one's distance."""
+        """Count how many of the nearest, in order, are within (1 + ε) of the first one's distance."""
         # Embeddings have length 1: d² = 2 − 2·product.
         squared = np.maximum(2 - 2 * products.astype(np.float64), 0)
         return int(np.searchsorted(squared, (1 + self.config.epsilon) ** 2 * squared[0], side="right"))
 
 
-def joined(lists: list[NDArray[np.int32]]) -> Shortlists:
+def same_label(
+    members: dict[int, NDArray[np.int32]], labels: NDArray[np.int64], barred: NDArray[np.int32]
+) -> Shortlists:
+    """List all images of each canvas's label.
+
+    Parameters
+    ----------
+    members
+        Ids of the images of each label.
+    labels
+        (B,): the label of each canvas's anchor.
+    barred
+        (B,): image that may not serve, −1 for none. It stays on the list, so that all canvases of a label share one.
+
+    Raises
+    ------
+    ValueError
+        If a canvas is left without an image.
+    """
+    lists = [members[label] for label in labels.tolist()]
+    if any(np.array_equal(ids, [bar]) for ids, bar in zip(lists, barred, strict=True)):
+        raise invalid("corpus", "at least 2 images of each label, as the seed's own is barred", "1 of a label")
+    return chained(lists)
+
+
+def chained(lists: list[NDArray[np.int32]]) -> Shortlists:
     """Put the lists of a batch's canvases one after another."""
     return np.concatenate([np.empty(0, np.int32), *lists]), np.cumsum([len(ids) for ids in lists], dtype=np.int64)

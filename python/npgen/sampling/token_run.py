@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,14 +12,14 @@ import npgen._core as _core
 from npgen.config import Config, find_model
 from npgen.corpus import Corpus
 from npgen.errors import check_type, check_whole, invalid
-from npgen.runs import TRACE_DTYPES, Samples, Trace
+from npgen.runs import TRACE_DTYPES, RunFacts, Samples, Trace
 from npgen.sampling.order import cell_order, known_rect
-from npgen.sampling.seeds import members
+from npgen.sampling.seeds import images_by_label
 from npgen.tokens import Tokens
 
 
 class TokenRun:
-    """What all batches of a run of tokens share; see `npgen.stages.Run`.
+    """A run of tokens, ready to fill batches of canvases; see `PixelRun`.
 
     Parameters
     ----------
@@ -47,7 +46,7 @@ class TokenRun:
     def __init__(
         self, corpus: Corpus, model: str, config: Config, seed: int, threads: int | None, tokens: Tokens
     ) -> None:
-        self.model = find_model(model)
+        self.model_name, self.model = model, find_model(model)
         if self.model.semantics == "embedding":
             raise invalid("model", "'local', 'texture' or 'class' with tokens, which have no embeddings", model)
         config.check_space(tokens=True)
@@ -60,7 +59,7 @@ class TokenRun:
         self.bars = config.exclude_seed_image and config.order == "rings"
         if len(corpus) - self.bars < 1:
             raise invalid("corpus", "at least 2 images, as the seed's own is barred", len(corpus))
-        self.members = members(corpus) if self.model.semantics == "label" else {}
+        self.members = images_by_label(corpus) if self.model.semantics == "label" else {}
         if self.bars and any(len(ids) == 1 for ids in self.members.values()):
             raise invalid("corpus", "at least 2 images of each label, as the seed's own is barred", "1 of a label")
         self._fillers: dict[int | None, tuple[NDArray[np.int32] | None, _core.TokenFiller]] = {}
@@ -70,28 +69,47 @@ class TokenRun:
         """Pixels of a sample that are drawn, in each sweep."""
         return len(self.order.pixels) * self.tokens.stride**2
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What samples say of the run, beside its arguments."""
+    def facts(self, first: int, n: int) -> RunFacts:
+        """Return what n samples of this run are, from index `first` on."""
+        corpus = self.corpus
+        return RunFacts(
+            self.model_name, self.config, self.seed, first, n, corpus.name, corpus.hash, tokens_id=self.tokens.id
+        )
+
+    def blank(self, facts: RunFacts) -> Samples:
+        """Make canvases of which nothing is known yet, with room for the tokens that the run records."""
         codes = (*self.tokens.grid, self.tokens.planes.shape[2])
-        return {"encoder_id": None, "codes": codes, "tokens_id": self.tokens.id}
+        return Samples.empty(facts, (*self.shape, self.corpus.images.shape[3]), codes=codes)
 
     def fill(self, batch: Samples, bar: tqdm) -> None:  # type: ignore[type-arg]
-        """Fill the canvases of one batch, in place, and decode them."""
+        """Fill the canvases of one batch, in place, and decode them.
+
+        Parameters
+        ----------
+        batch
+            B blank canvases; codes, image, trace and anchor are written together.
+        bar
+            Progress in pixels.
+        """
         assert batch.codes is not None
+        # 1. Seed. Each canvas starts from a patch of a random image's tokens, or in raster order from nothing.
         indices = np.arange(batch.first, batch.first + len(batch), dtype=np.uint64)
         batch.anchor[:] = _core.draw_seed_images(self.seed, indices, len(self.corpus))
         labels = np.zeros(len(batch), np.int64) if self.corpus.labels is None else self.corpus.labels[batch.anchor]
         trace = Trace(*(np.zeros(batch.codes.shape[:3], dtype) for dtype in TRACE_DTYPES.values()))  # (B, h, w)
         self._place_seed(batch.codes, trace, batch.anchor)
-        parts: list[int | None] = [*sorted(self.members)] or [None]
-        for label in parts:
+        # 2. Semantics. Canvases of one label share its images; without labels all canvases share all images.
+        labels_here: list[int | None] = [*sorted(self.members)] or [None]
+        for label in labels_here:
             which = np.arange(len(batch)) if label is None else np.flatnonzero(labels == label)
             if len(which):
+                # 3. Locality and low level: the core draws the cells in order, by the Hamming distance of contexts.
                 self._fill(label, which, indices[which], batch, trace)
                 bar.update(len(which) * self.drawn * (1 + self.config.sweeps))
+        # 4. A pixel's source is the pixel at the same place inside the cell that its token came from.
         for ours, theirs in zip(batch.trace.arrays(), pixel_trace(trace, self.tokens.stride).arrays(), strict=True):
             ours[:] = theirs
+        # 5. Decode the tokens.
         if len(batch):
             batch.images[:] = self.tokens.decode(batch.codes, threads=self.threads)
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.config import MODELS, Config, find_model
+from npgen.config import MODELS, Config
 from npgen.corpus import Corpus, check_one_size
 from npgen.encoders import AnyEncoder, embed, keep_keys, load_encoder
 from npgen.errors import check_type, invalid
 from npgen.evaluation import FEWEST, WINDOW, NetworkRequest, check_scorable, entropy, evaluate, load_network
 from npgen.evaluation import VERSION as EVALUATION_VERSION
 from npgen.output import Row
-from npgen.runs import FORMAT, VERSION, Samples, load_samples, write_run
-from npgen.sampling import Run, generate
+from npgen.runs import VERSION, RunFacts, Samples, differences, load_samples, read_manifest, run_name, write_run
+from npgen.sampling import PixelPlan, generate
 from npgen.storage import new_folder, read_json, write_json
 
 # Quantiles of pool sizes that are reported, in per cent.
@@ -99,10 +99,8 @@ class Workbench:
         if self.threads is not None:
             whole("threads", self.threads, 1)
         if self.unscored is None:  # else the first evaluation would complain, after the first run
-            shape = (FEWEST, *self.corpus.images.shape[1:])
-            some = Samples.empty(
-                shape, model="full", config=Config(), seed=0, first=0, corpus=self.corpus, encoder_id=None
-            )
+            facts = RunFacts("full", Config(), 0, 0, FEWEST, self.corpus.name, self.corpus.hash)
+            some = Samples.empty(facts, self.corpus.images.shape[1:])
             check_scorable(some, self.corpus, self.heldout, self.seed)
             self._network_id  # noqa: B018 (loads the network)
 
@@ -112,7 +110,7 @@ class Workbench:
         if setting.images > len(self.corpus):
             raise invalid("images", f"in 2..={len(self.corpus)} (the corpus's images)", setting.images)
         source, _ = self.source(setting.images)
-        Run(source, find_model(setting.model), setting.config, self.seed, self.threads)
+        PixelPlan(source, setting.model, setting.config, self.seed)
         self.encoder_id(setting.model)
 
     @property
@@ -213,7 +211,8 @@ class Workbench:
         if not whole_corpus:
             trace = replace(samples.trace, image_id=ids[samples.trace.image_id].astype(np.int32))
             anchor = ids[samples.anchor].astype(np.int32)
-            samples = replace(samples, trace=trace, anchor=anchor, corpus_hash=self.corpus.hash)
+            facts = replace(samples.facts, corpus_hash=self.corpus.hash)
+            samples = replace(samples, facts=facts, trace=trace, anchor=anchor)
         if folder is not None:
             with new_folder(folder) as partial:
                 write_run(samples, partial)
@@ -222,28 +221,17 @@ class Workbench:
 
     def check_kept(self, setting: Setting, folder: Path) -> None:
         """Raise ValueError unless a folder holds the run of a setting."""
-        manifest = read_json(folder / "manifest.json")
-        expected = {
-            "format": FORMAT,
-            "version": VERSION,
-            "model": setting.model,
-            "seed": self.seed,
-            "first": 0,
-            "n": setting.n,
-            "encoder": self.encoder_id(setting.model),
-            "corpus": self.corpus.hash,
-        }
-        config = Config.from_json(manifest.get("config") or {})
-        kept = {**manifest, "corpus": (manifest.get("corpus") or {}).get("hash")}
-        different = [f"{name} {kept.get(name)!r}" for name, value in expected.items() if kept.get(name) != value]
-        for name, value in setting.config.to_json().items():
-            if getattr(config, name) != value:
-                different.append(f"{name} {getattr(config, name)!r}")
-                expected[name] = value
+        found, _ = read_manifest(folder)
+        encoder_id = self.encoder_id(setting.model)
+        name, corpus = found.corpus_name, self.corpus.hash
+        wanted = RunFacts(setting.model, setting.config, self.seed, 0, setting.n, name, corpus, encoder_id)
+        wanted = replace(wanted, npgen=found.npgen)  # whichever version made it
+        different = differences(wanted.to_json(), found.to_json())
         if different:
-            wanted = ", ".join(f"{text.split()[0]} {expected[text.split()[0]]!r}" for text in different)
+            allowed = ", ".join(f"{key} {value!r}" for key, value, _ in different)
+            got = ", ".join(f"{key} {value!r}" for key, _, value in different)
             raise ValueError(
-                f"run {str(folder)!r} must be of {wanted}, got {', '.join(different)}: "
+                f"{run_name(folder)} must be of {allowed}, got {got}: "
                 "it belongs to another study; choose another folder, or remove it"
             )
 

@@ -1,0 +1,123 @@
+"""What a run of pixels does, checked and laid out before any work: frame, seed patches, fill order, stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+import npgen._core as _core
+from npgen.config import Config, find_model
+from npgen.corpus import Corpus, check_one_size
+from npgen.errors import invalid
+from npgen.sampling.filler import canvas_shape
+from npgen.sampling.order import fill_order
+from npgen.sampling.seeds import Seeds, images_by_label
+
+# Without queries a stage may be cut anywhere: this many pixels between two steps of the progress bar.
+SLICE = 16
+
+
+class PixelPlan:
+    """The plan of a run of pixels. It follows from the settings alone: no image and no key is read.
+
+    Parameters
+    ----------
+    corpus
+        N images.
+    model
+        A key of `npgen.config.MODELS`.
+    config
+        Settings; those of tokens alone must have their defaults.
+    seed
+        Seed of all draws.
+
+    Attributes
+    ----------
+    shape
+        Height and width of the canvases, (H, W).
+    rect
+        The seed patch on the canvas, (y, x, height, width).
+    seeds
+        Where the seed patches come from.
+    order
+        The order in which pixels are filled.
+    radius
+        Largest Chebyshev distance between a pixel and its source.
+    members
+        Ids of the images of each label, for the semantics "label".
+
+    Raises
+    ------
+    ValueError
+        If model or settings do not fit the corpus.
+    """
+
+    def __init__(self, corpus: Corpus, model: str, config: Config, seed: int) -> None:
+        self.corpus, self.model_name, self.model = corpus, model, find_model(model)
+        self.config, self.seed = config, seed
+        source = self._checked()
+        self.shape = canvas_shape(corpus, config)
+        self.seeds = Seeds(corpus, config, self.shape, seed)
+        self._check_choice()
+        self.members = images_by_label(corpus) if self.model.semantics == "label" else {}
+        self.rect = config.seed_rect(*self.shape)
+        self.order = fill_order(*self.shape, self.rect, config.window)
+        # Without locality every position is a candidate: none is farther away than the longest side.
+        self.radius = config.locality if self.model.locality else max(*self.shape, *source)
+
+    def _checked(self) -> tuple[int, int]:
+        """Check the settings that the canvases' size depends on, and return the size of the source images."""
+        self.config.check_space(tokens=False)
+        source: tuple[int, int] = (self.corpus.images.shape[1], self.corpus.images.shape[2])
+        if self.model.locality:
+            check_one_size(self.corpus, "a model with locality (all but 'texture')")
+            if self.config.size not in (None, source):
+                allowed = f"{source} or None, the corpus's own, for a model with locality"
+                raise invalid("size", allowed, self.config.size)
+        return source
+
+    def _check_choice(self) -> None:
+        """Check that there are enough images to choose from."""
+        config = self.config
+        others = len(self.corpus) - config.exclude_seed_image
+        if others < 1:
+            raise invalid("corpus", "at least 2 images, as the seed's own is barred", len(self.corpus))
+        if self.model.semantics == "embedding" and config.shortlist > others:
+            barred = ", the seed's own barred" if config.exclude_seed_image else ""
+            raise invalid("shortlist", f"in 1..={others} (the corpus's images{barred})", config.shortlist)
+        if config.tolerance != "candidates" and not self.model.low_level:
+            raise invalid("tolerance", "'candidates' for a model that looks at no window", config.tolerance)
+
+    @property
+    def drawn(self) -> int:
+        """Pixels of a sample that are drawn, in each sweep."""
+        return len(self.order.pixels)
+
+    @property
+    def query_count(self) -> int:
+        """Queries per canvas, S: one per stage; with β = 1 one in all, as the anchor does not change."""
+        return 1 if self.config.anchor_weight == 1 else sum(1 for _ in self.stages())
+
+    def stages(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        """Go through the stages of a run: the sweep, 0 for the first filling, and the pixels (P, 2) in order."""
+        for sweep in range(1 + self.config.sweeps):
+            pixels = self.order.pixels
+            if sweep:
+                pixels = _core.sweep_order(pixels, self.seed, sweep)
+            for start, end in pairwise(self.cuts(sweep)):
+                yield sweep, pixels[start:end]
+
+    def cuts(self, sweep: int) -> list[int]:
+        """Where stages begin and end in the order of a sweep: rings or the whole sweep, cut further where asked for."""
+        whole = [0, len(self.order.pixels)]
+        if self.model.semantics == "label" or (self.model.semantics and self.config.anchor_weight == 1):
+            return whole  # the shortlist is the same throughout
+        rings: list[int] = self.order.stages.tolist() if sweep == 0 else whole
+        longest = self.config.stage_pixels if self.model.semantics else SLICE
+        if longest is None:
+            return rings
+        cuts = [range(start, end, longest) for start, end in pairwise(rings)]
+        return [cut for ring in cuts for cut in ring] + rings[-1:]
