@@ -1,7 +1,7 @@
-"""`python -m npgen_bench.els`: the score machine's steps beside plain PyTorch's, in turns, on the same canvases.
+"""`python -m npgen_bench.els CORPUS`: the steps of a score machine beside plain PyTorch, on the same canvases.
 
-PyTorch is exact brute force in blocked single precision, the best of several block sizes, on a part of the images: its
-time per step is extrapolated from that part. It compares interior pixels alone. npgen does all of the step.
+PyTorch computes all distances in single precision, block by block, with the best of several block sizes, for some of
+the images; its time per step is extrapolated to all images. It computes interior pixels alone, npgen the whole frame.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class StepTimes:
     step, window
         Number of the step and side of its windows.
     torch
-        Time of PyTorch as written plainly, and with exponents clamped; extrapolated.
+        Time of PyTorch, written plainly and with exponents clamped; extrapolated to all images.
     torch_images
-        Images that it was timed on.
+        Number of images that PyTorch was timed on.
     npgen
-        Time of each effort.
+        Time of npgen, per effort (a pair of tolerance and sampling).
     efforts
-        Of each effort: the worst bound on the share skipped, the largest standard error, the mean share of images met,
-        the share of their patches weighed.
+        Per effort: the largest bound of the share skipped, the largest standard error, the mean share of images used,
+        the share of their patches that were given a weight.
     """
 
     step: int
@@ -95,18 +95,18 @@ def torch_denoise(
     count, height, width, channels = canvases.shape
     down, across = height - window + 1, width - window + 1
     reach = window // 2
-    ours = patches(canvases) * (a / b**2)  # (B·P, k²·C)
-    most = torch.full((len(ours),), -float("inf"))
-    total, sums = torch.zeros(len(ours)), torch.zeros(len(ours), channels)
+    own = patches(canvases) * (a / b**2)  # (B·P, k²·C)
+    most = torch.full((len(own),), -float("inf"))
+    total, sums = torch.zeros(len(own)), torch.zeros(len(own), channels)
     together = max(1, block[1] // (down * across))
     for start in range(0, len(images), together):
         part = images[start : start + together] / np.float32(127.5) - np.float32(1)
-        theirs = patches(part)  # (M, k²·C)
-        bias = theirs.square().sum(1) * (-a * a / (2 * b * b))
+        other = patches(part)  # (M, k²·C)
+        bias = other.square().sum(1) * (-a * a / (2 * b * b))
         centres = torch.from_numpy(part[:, reach : reach + down, reach : reach + across].reshape(-1, channels))
-        for at in range(0, len(ours), block[0]):
+        for at in range(0, len(own), block[0]):
             rows = slice(at, at + block[0])
-            logits = torch.addmm(bias, ours[rows], theirs.T)
+            logits = torch.addmm(bias, own[rows], other.T)
             new = torch.maximum(most[rows], logits.amax(1))
             logits.sub_(new[:, None])
             if clamp:
@@ -121,7 +121,7 @@ def torch_denoise(
 
 
 def main() -> None:
-    """Time every step of one batch, and compare the samples of all efforts with those of the first."""
+    """Time every step of one batch, and compare the samples of all efforts with those of the first effort."""
     import torch
 
     parser = argparse.ArgumentParser(prog="python -m npgen_bench.els", description=__doc__)
@@ -219,22 +219,22 @@ def _report(
     canvases: list[NDArray[np.float64]],
     count: int,
 ) -> dict[str, Any]:
-    """Print, and return, seconds a sample and how far samples are from the first effort's."""
+    """Print and return the seconds per sample, and the differences of the samples from those of the first effort."""
     plain, clamped = (sum(times.torch[at] for times in steps) / given.batch for at in (0, 1))
-    print(f"\n{count} images, batch of {given.batch}, threads: {given.threads}; seconds a sample")
+    print(f"\n{count} images, batch of {given.batch}, threads: {given.threads}; seconds per sample")
     print(f"PyTorch, extrapolated: {plain:.1f} plain, {clamped:.1f} clamped")
     rows = []
     for at, effort in enumerate(efforts):
-        mine = sum(times.npgen[at] for times in steps) / given.batch
+        seconds = sum(times.npgen[at] for times in steps) / given.batch
         exact, other = (canvases[index].reshape(given.batch, -1) for index in (0, at))
         r = [float(np.corrcoef(x, y)[0, 1]) for x, y in zip(exact, other, strict=True)]
         worst = np.abs(exact - other).max(1) * 127.5
         print(
-            f"npgen {effort}: {mine:.2f} ({plain / mine:.1f} ×, {clamped / mine:.1f} ×); beside {efforts[0]}: r least "
-            f"{min(r):.5f}, median {np.median(r):.6f}; largest difference of a sample's pixels, of 255: median "
+            f"npgen {effort}: {seconds:.2f} ({plain / seconds:.1f} ×, {clamped / seconds:.1f} ×); beside {efforts[0]}: "
+            f"r least {min(r):.5f}, median {np.median(r):.6f}; largest difference of a sample's pixels, of 255: median "
             f"{np.median(worst):.2f}, most {worst.max():.2f}"
         )
-        rows.append({"effort": effort, "seconds": mine, "r": r, "worst": worst.tolist()})
+        rows.append({"effort": effort, "seconds": seconds, "r": r, "worst": worst.tolist()})
     return {"torch": {"plain": plain, "clamped": clamped}, "npgen": rows}
 
 
