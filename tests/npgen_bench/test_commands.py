@@ -45,7 +45,7 @@ def test_the_benchmark_of_score_machines(digits, tmp_path):
 def test_numpy_counts_the_same_bits(digits, gamma):
     store = npgen.encode_tokens(digits, "mnist", threads=1, progress=False)
     times = tokens.measure_scan(store, gamma, canvases=2, seconds=0.0)  # raises an error where a form differs
-    assert list(times)[0] == "npgen" and len(times) == 7
+    assert next(iter(times)) == "npgen" and len(times) == 7
     assert all(0 < least <= median for median, least in times.values())
 
 
