@@ -130,6 +130,7 @@ def test_damaged_runs_are_refused(stored, tmp_path, change, message):
         load_score_samples(tmp_path / "run")
 
 
+@pytest.mark.xdist_group("time")
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signal")
 def test_ctrl_c_ends_els_soon_and_leaves_what_can_be_gone_on_with(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4000, 32, 32), dtype=np.uint8)

@@ -12,7 +12,7 @@ import pytest
 
 import npgen
 from npgen import _core
-from npgen.sampling.pixel_run import Run
+from npgen.sampling.pixel_run import PixelRun
 
 CONFIG = npgen.Config(window=5, shortlist=20, seed_size=4)
 # Seconds until what takes one or two counts as hung.
@@ -103,14 +103,14 @@ def test_threads_share_a_network(colours):
 
 def test_a_run_folder_has_one_writer(colours, tmp_path, monkeypatch):
     entered, go_on = threading.Event(), threading.Event()
-    fill = Run.fill
+    fill = PixelRun.fill
 
     def waiting(self, batch, bar):
         entered.set()
         assert go_on.wait(PATIENCE)
         fill(self, batch, bar)
 
-    monkeypatch.setattr(Run, "fill", waiting)
+    monkeypatch.setattr(PixelRun, "fill", waiting)
     out = tmp_path / "run"
 
     def second():
@@ -155,7 +155,8 @@ def test_an_error_in_one_thread_is_its_own(colours):
         same(samples, generate(colours, encoder="pixels"))
 
 
-def test_python_goes_on_while_the_core_works(colours):
+@pytest.mark.xdist_group("time")
+def test_python_runs_while_the_core_works(colours):
     config = npgen.Config(window=7, shortlist=60, seed_size=4, anchor_weight=1.0)  # one call of the core for a batch
     began, ended, ticks = [], [], []
 

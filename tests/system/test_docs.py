@@ -20,11 +20,12 @@ GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 SMALLER = [
     (r"-n [12]000\b", "-n 20"),
     (r"^npgen generate photos -n \d+", "npgen generate photos -n 8"),
+    (r"--n-texture 100", "--n-texture 4"),
     (r"--size 64 96", "--size 16 18"),
 ]
 ADDED = {
     "npgen encoder train": "--epochs 1 --batch-size 16",
-    "npgen bench": "--seconds 0.1 --batch-size 4",
+    "npgen bench": "--seconds 0.1 --batch-size 4 --threads 1",
     "npgen gamma-study": "--gammas 1 -n 4 --images 40 --twin-steps 1",
     "npgen tokens compare": "--gammas 1 --contexts 4 --steps 1",
     "npgen tokens train": "--epochs 0 --settling-epochs 1",

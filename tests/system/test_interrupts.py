@@ -18,7 +18,10 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "interrupts.py"
 # Seconds until what takes half a second counts as hung.
 PATIENCE = 60
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
+    pytest.mark.xdist_group("time"),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ def torture(colours, tmp_path, monkeypatch):
     module = importlib.util.module_from_spec(specification)
     monkeypatch.setitem(sys.modules, "torture", module)  # where dataclasses look
     specification.loader.exec_module(module)
-    monkeypatch.setattr("npgen.runs.shards.SLOW_SHARD", 2)
+    monkeypatch.setattr("npgen.runs.facts.SLOW_SHARD", 2)
     config = npgen.Config(window=3, seed_size=8)
     for name in ("whole", "run"):
         npgen.generate(colours, 6, "local", config, out=tmp_path / name, progress=False)
