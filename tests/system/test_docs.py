@@ -1,5 +1,7 @@
 """Every command and every Python example of the README and of the guide runs."""
 
+import ast
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -113,8 +115,35 @@ def test_every_command_of_the_guide_runs_and_then_its_python(folder):
         exec(compile(block, "guide.md", "exec"), {})
 
 
-def test_the_guide_names_files_that_are_there():
-    """Links lead somewhere."""
-    for text, place in ((README, ROOT), (GUIDE, ROOT / "docs")):
-        for link in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (place / link).exists(), link
+def pages():
+    """List the README and all pages of docs/, with the folder that their links start from."""
+    return [(ROOT / "README.md", ROOT), *((path, path.parent) for path in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize(("page", "folder"), pages(), ids=lambda path: path.name)
+def test_links_and_paths_lead_to_files(page, folder):
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (folder / link).exists(), link
+    for path in re.findall(r"`((?:python|rust|tests|scripts|benches|npgen|npgen_bench|npgen_command)/[\w/.]*)`", text):
+        assert (ROOT / path).exists() or (ROOT / "python" / path).exists(), path
+    for module in re.findall(r"python -m (npgen[\w.]*)", text):
+        assert importlib.util.find_spec(module), module
+
+
+def test_the_architecture_page_has_the_import_rule():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    rows = ast.parse((ROOT / "tests" / "test_layering.py").read_text(encoding="utf-8")).body
+    (layers,) = (ast.literal_eval(row.value) for row in rows if ast.unparse(row).startswith("LAYERS ="))
+    assert blocks[-1].split("\n")[:-1] == [", ".join(row) for row in layers]
+    table = re.findall(r"^\| `(?:npgen/)?([\w/]+?)(?:\.py)?` \|", text, re.MULTILINE)
+    assert [name.replace("__init__", "npgen") for name in table] == [name for row in layers for name in row]
+
+
+def test_the_architecture_page_names_what_packages_offer():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for package, names in re.findall(r"^\| `(npgen/[a-z]+|npgen_[a-z]+)` \|.*\| (.*) \|$", text, re.MULTILINE):
+        tree = ast.parse((ROOT / "python" / package / "__init__.py").read_text(encoding="utf-8"))
+        (face,) = (ast.literal_eval(node.value) for node in tree.body if ast.unparse(node).startswith("__all__ ="))
+        assert set(re.findall(r"`(\w+)`", names)) <= set(face), package
