@@ -27,7 +27,7 @@ def encoder_train(
     recipe: RecipeFile = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the corpus with unmasked views; by default 16, or 50 for photographs."),
+        typer.Option(help="Passes over the corpus; by default 16, or 50 for photographs."),
     ] = None,
     masked_epochs: Annotated[
         int | None,
