@@ -1,4 +1,4 @@
-"""The core under attack: valid arguments for each of its functions."""
+"""Functions of the core under test: valid arguments of each."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _token_cell_arguments(**others: Any) -> dict[str, Any]:
 
 
 def core_functions() -> dict[str, Function]:
-    """List all of `npgen._core`, by name."""
+    """Return the entries of all functions of `npgen._core`, by name."""
     keys = functools.partial(np.eye, 6, 4, dtype=np.float32)
     ids = functools.partial(np.arange, 3, dtype=np.uint64)
     known = functools.partial(np.eye, 8, dtype=np.bool_)

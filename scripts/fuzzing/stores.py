@@ -1,4 +1,4 @@
-"""Stores under attack: valid ones made once, malformed ones made of them, and every reader that opens them."""
+"""Files of all kinds: valid ones made once, malformed ones made from them, and the readers that open them."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def make_stores(folder: Path) -> Files:
 
 
 def make_encoder() -> npgen.Encoder:
-    """Make the encoder of the stores: small, its weights random."""
+    """Make a small encoder with random weights."""
     random = np.random.default_rng(1)
     architecture = Architecture(1, ((2, 3, 2), (4, 3, 2, 1)), 1, 4)
     tensors = {name: random.normal(size=shape).astype(np.float16) for name, shape in architecture.shapes().items()}
@@ -94,7 +94,7 @@ def make_encoder() -> npgen.Encoder:
 
 
 def make_autoencoder() -> npgen.Autoencoder:
-    """Make the autoencoder of the stores: small, its weights random."""
+    """Make a small autoencoder with random weights."""
     random = np.random.default_rng(2)
     shape = TokenArchitecture(1, stride=2, bits=5, kernel=3, width=4, blocks=1, reach=1)
     tensors = {name: random.normal(size=extents).astype(np.float16) for name, extents in shape.shapes().items()}
@@ -118,7 +118,7 @@ def lay_out(store: Files, folder: Path) -> None:
 
 
 def reseal(store: Files) -> None:
-    """Give every manifest the hashes of what lies beside it, as whoever forges arrays would."""
+    """Write to every manifest the hashes of the files beside it, as somebody who forges arrays would."""
     hashes: dict[str, str] = {}
     for folder in ("corpus/heldout", "corpus"):
         with _manifest(store, f"{folder}/manifest.json") as manifest:
@@ -148,7 +148,7 @@ def reseal(store: Files) -> None:
 
 @contextlib.contextmanager
 def _manifest(store: Files, path: str) -> Iterator[dict[str, Any]]:
-    """Change a manifest in place, as far as it is one."""
+    """Change a manifest in place, if it is valid JSON of the right form."""
     value: Any = {}
     with contextlib.suppress(KeyError, TypeError, ValueError, RecursionError):
         value = json.loads(store[path])  # type: ignore[arg-type]
@@ -168,11 +168,11 @@ class Attack:
     Attributes
     ----------
     needed
-        What begins the paths of all files that it may read.
+        Beginnings of the paths of all files that it may read.
     attacked
-        What begins the paths of those that are malformed.
+        Beginnings of the paths of the files that may be malformed.
     read
-        Opens them in the working directory and uses what it got, in one way or another.
+        Opens the files in the working directory and uses the result, in one of several ways.
     """
 
     needed: tuple[str, ...]
@@ -340,7 +340,7 @@ def _command(random: Random) -> None:
 
 
 def command(arguments: list[str]) -> None:
-    """Run the command line in this process; what a user would see as a traceback is raised."""
+    """Run the command line in this process; an exception that a user would see as a traceback is raised."""
     result = CliRunner().invoke(app, arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

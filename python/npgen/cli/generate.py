@@ -25,7 +25,7 @@ from npgen.cli.option_groups import CONFIG_OPTIONS, takes_config
 from npgen.config import MODELS, Config
 from npgen.errors import invalid
 from npgen.evaluation import WINDOW
-from npgen.runs import Samples, part_of, save_pictures
+from npgen.runs import part_of, save_pictures
 from npgen.storage import write_json
 
 
@@ -99,24 +99,26 @@ def generate(
     )
     if not len(samples):
         return  # under torchrun, rank 0 holds the samples
-    typer.echo(f"{len(samples)} samples of {source.name} ({model}) in {time.perf_counter() - start:.1f} s")
-    _write_entropy(samples, source, out)
+    seconds = time.perf_counter() - start
+    entropies = _write_entropies(samples, source, out)
     pictures = save_pictures(samples[:PICTURED], source, out, columns, scale)
+    typer.echo(f"{len(samples)} samples of {source.name} ({model}) in {seconds:.1f} s")
+    typer.echo(f"image-ID entropy {entropies.mean_image_id:.3f} nats")
+    if entropies.mean_class is not None:
+        typer.echo(f"class entropy    {entropies.mean_class:.3f} nats")
     if len(samples) > PICTURED:
         typer.echo(f"the pictures show the first {PICTURED} samples")
     for path in pictures:
         typer.echo(str(path))
 
 
-def _write_entropy(samples: Samples, source: npgen.Corpus, out: Path) -> None:
-    """Measure, print and write the mean entropies of a run's maps, in nats."""
+def _write_entropies(samples: npgen.Samples, source: npgen.Corpus, out: Path) -> npgen.Entropies:
+    """Compute the entropies of the samples' maps, write their means, in nats, to `entropy.json`, and return them."""
     side = min(WINDOW, *samples.images.shape[1:3])
     entropies = npgen.entropy(samples, source, side)
     means = {"image_id": entropies.mean_image_id, "class": entropies.mean_class}
     write_json(out / "entropy.json", {"unit": "nats", "window": side, "mean": means})
-    typer.echo(f"image-ID entropy {entropies.mean_image_id:.3f} nats")
-    if entropies.mean_class is not None:
-        typer.echo(f"class entropy    {entropies.mean_class:.3f} nats")
+    return entropies
 
 
 def _fraction(text: str) -> tuple[int, int]:
