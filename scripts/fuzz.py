@@ -2,9 +2,9 @@
 
     python scripts/fuzz.py --cases 100000 --log fuzz.log
 
-Each case depends on the seed and its number alone; `--case 123` runs one case again, in this process. A case must succeed
-or raise ValueError, TypeError, OSError or OverflowError: any other exception, a crash, a hang, unbounded memory or a file
-opened outside the store is a fault. Linux only.
+Each case depends on the seed and its number alone; `--case 123` runs one case again, in this process. A case must
+succeed, or raise ValueError, TypeError, OSError or OverflowError: any other exception, a crash, a hang, unbounded
+memory or a file opened outside the store is a fault. Linux only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every command and every Python example of the README and of the guide runs."""
+"""The documents: every command and Python example of README and guide runs, and paths and links lead to files."""
 
 import ast
 import importlib.util
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 
-# Big runs and trainings are made small: what is tested is that the commands are right.
+# Large runs and trainings are made small: the test is that the commands work.
 SMALLER = [
     (r"-n [12]000\b", "-n 20"),
     (r"^npgen generate photos -n \d+", "npgen generate photos -n 8"),
@@ -35,7 +35,7 @@ ADDED = {
 
 
 def commands_of(text):
-    """List the commands of a page: first those of its blocks, then those in its sentences."""
+    """List the commands of a page: first those in blocks, then those within sentences."""
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     inline = re.findall(r"`(npgen [^`]*)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL).replace("\n", " "))
     lines = [line.split("#")[0] for block in blocks for line in block.splitlines()]
@@ -60,14 +60,14 @@ def run(command):
 
 
 def write_idx(path, array):
-    """Write an array as MNIST's files are."""
+    """Write an array as an IDX file, the format of MNIST."""
     header = bytes([0, 0, 8, array.ndim]) + b"".join(extent.to_bytes(4, "big") for extent in array.shape)
     path.write_bytes(header + array.tobytes())
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, colours):
-    """A folder with what the commands expect of every user: photos, in class folders, and textures."""
+    """Return a folder with the images that the commands expect: photos, in class folders, and textures."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NPGEN_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("npgen.evaluation.classifier._epochs", lambda shown, count: 1)
@@ -83,7 +83,7 @@ def folder(tmp_path, monkeypatch, colours):
 
 @pytest.fixture
 def mnist_files(folder, mnist_5k):
-    """DATA, in MNIST's layout."""
+    """Write a part of MNIST to DATA, in the layout of the data set."""
     raw = folder / "DATA" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name, part in (("train", slice(0, None, 4)), ("t10k", slice(1, None, 10))):
@@ -94,7 +94,7 @@ def mnist_files(folder, mnist_5k):
 def test_every_command_of_the_readme_runs(mnist_files):
     commands = commands_of(README)
     assert len(commands) >= 9
-    # The corpora must be there before they are used; else, the README's order.
+    # Corpora are built first; all other commands run in the README's order.
     for command in sorted(commands, key=lambda command: not command.startswith("npgen corpus build")):
         run(command)
 
