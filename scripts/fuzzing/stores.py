@@ -269,7 +269,7 @@ def _merge(random: Random) -> None:
     npgen.load_samples("merged")
 
 
-def _go_on(random: Random) -> None:
+def _resume(random: Random) -> None:
     corpus = npgen.load_corpus("corpus")
     npgen.generate(corpus, 4, "full", CONFIG, encoder=make_encoder(), threads=1, progress=False, out="unfinished")
 
@@ -356,7 +356,7 @@ STORES: dict[str, tuple[int, Attack]] = {
     **{f"verify {path[5:-1]}": (3, Attack(("corpus/", path), (path, "corpus/"), _verify_run)) for path in _RUNS},
     "merge": (4, Attack(("parts/full",), ("parts/full",), _merge)),
     "scores": (4, Attack(("corpus/", "scores/"), ("scores/",), _read_scores)),
-    "go on": (4, Attack(("corpus/", "unfinished"), ("unfinished",), _go_on)),
+    "resume": (4, Attack(("corpus/", "unfinished"), ("unfinished",), _resume)),
     "encoder": (5, Attack(("corpus/encoder",), ("corpus/encoder",), _read_encoder)),
     "tokens": (5, Attack(("corpus/",), ("corpus/tokens",), _read_tokens)),
     "classifier": (3, Attack(("corpus/",), ("corpus/classifier",), _read_classifier)),
