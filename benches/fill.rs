@@ -9,12 +9,12 @@ use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
 use npgen::geometry::{Extent, Rect};
-use npgen::model::{Account, Model};
 use npgen::order::fill_order;
+use npgen::pixels::scan::{Account, Model};
+use npgen::pixels::window::Window;
 use npgen::pool::{Keep, Rule};
-use npgen::sample::Keyed;
-use npgen::ssd::Path;
-use npgen::window::Window;
+use npgen::random::Keyed;
+use npgen::simd::Path;
 
 const COUNT: usize = 2_000;
 const BATCH: usize = 16;

@@ -5,9 +5,11 @@ mod common;
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::corpus::Corpus;
 use npgen::geometry::{Extent, Pixel};
-use npgen::planes::Planes;
-use npgen::ssd::{scan_plainly, Path, Probe, Reach, Scratch};
-use npgen::window::Window;
+use npgen::pixels::planes::Planes;
+use npgen::pixels::probe::{Probe, Reach};
+use npgen::pixels::ssd::{scan_plainly, Scratch};
+use npgen::pixels::window::Window;
+use npgen::simd::Path;
 use std::hint::black_box;
 
 const COUNT: usize = 300;

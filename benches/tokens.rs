@@ -9,10 +9,10 @@ use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::canvas::{Canvas, Trace};
 use npgen::geometry::{Extent, Pixel};
 use npgen::pool::{Keep, Rule};
-use npgen::sample::Keyed;
+use npgen::random::Keyed;
 use npgen::tokens::context::{Metric, Range};
 use npgen::tokens::draw::Draw;
-use npgen::tokens::sampler::Sampler;
+use npgen::tokens::fill::Sampler;
 use npgen::tokens::{Kernel, Tokens};
 
 const COUNT: usize = 20_000;

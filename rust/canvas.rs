@@ -1,7 +1,7 @@
 //! A canvas in the making.
 
 use crate::corpus::ImageId;
-use crate::sample::Keyed;
+use crate::random::Keyed;
 
 /// A canvas in the making, with its trace. All slices are row-major over the frame.
 #[derive(Debug)]

@@ -35,7 +35,7 @@ use rayon::prelude::*;
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Error, Result};
 use crate::geometry::Pixel;
-use crate::ssd::Path;
+use crate::simd::Path;
 use background::first_places;
 use kernel::{scan, View};
 use machine::{Frame, Machine, Region};

@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::error::{check, require, Result};
 use crate::geometry::{Extent, Pixel};
-use crate::sample::{Keyed, Stream};
-use crate::window::check_side;
+use crate::pixels::window::check_side;
+use crate::random::{Keyed, Stream};
 
 /// Unknown pixels in the order in which they are filled, cut into stages.
 #[derive(Debug, Clone, PartialEq, Eq)]

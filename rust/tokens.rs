@@ -7,14 +7,14 @@
 //! 1. [`context`] — which cells count, and how the sums of one cell become those of the next.
 //! 2. `kernel` — XOR and popcount over one plane after another, images side by side.
 //! 3. [`draw`] — which source is copied: of a pool, or by the weights of a histogram.
-//! 4. [`sampler`] — scan, draw, write, cell after cell; and the distribution of one cell.
+//! 4. [`fill`] — scan, draw, write, cell after cell; and the distribution of one cell.
 //!
 //! All distances are integers, so that every instruction set gives the same ones.
 
 pub mod context;
 pub mod draw;
+pub mod fill;
 mod kernel;
-pub mod sampler;
 #[cfg(test)]
 mod tests;
 

@@ -8,12 +8,12 @@ use std::sync::atomic::AtomicBool;
 use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
 use npgen::geometry::{Extent, Offset, Rect};
-use npgen::model::{Account, Model};
 use npgen::order::{fill_order, FillOrder};
+use npgen::pixels::scan::{Account, Model};
+use npgen::pixels::window::Window;
 use npgen::pool::{Keep, Rule};
-use npgen::sample::Keyed;
-use npgen::ssd::Path;
-use npgen::window::Window;
+use npgen::random::Keyed;
+use npgen::simd::Path;
 use npgen::Error;
 use rayon::ThreadPoolBuilder;
 

@@ -15,7 +15,7 @@ use super::vector::{Block, Portable, Vector};
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
 use crate::geometry::Extent;
-use crate::ssd::Path;
+use crate::simd::Path;
 
 /// One canvas beside a tile.
 #[derive(Clone, Copy)]

@@ -6,14 +6,14 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
+use super::convert::{contiguous, image_id};
 use super::run::run;
-use super::{contiguous, image_id};
 use crate::corpus::Corpus;
 use crate::els::machine::Machine;
 use crate::els::{Denoised, Effort, Step};
 use crate::error::{require, Result};
 use crate::geometry::Extent;
-use crate::ssd::Path;
+use crate::simd::Path;
 
 /// x̂₀ (B, H, W, C); logarithms of sums and entropies (B, H, W); images and flat positions (B, H, W, M) of the heaviest
 /// patches, −1 where there are fewer, and their weights; of each canvas (B,) the bound on the share skipped, the

@@ -7,16 +7,17 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
-use super::filler::{canvases_of, mask_of, one_pixel, optional_ids, TraceArrays};
+use super::convert::{
+    canvases_of, check_shape, contiguous, mask_of, one_pixel, optional_ids, pixels_of, TraceArrays,
+};
 use super::run::run;
-use super::{check_shape, contiguous, pixels_of};
 use crate::error::{require, Result};
 use crate::geometry::Extent;
 use crate::pool::{Keep, Rule};
-use crate::ssd::Path;
+use crate::simd::Path;
 use crate::tokens::context::{Metric, Range};
 use crate::tokens::draw::{Draw, Histogram};
-use crate::tokens::sampler::Sampler;
+use crate::tokens::fill::Sampler;
 use crate::tokens::{Kernel, Tokens};
 
 /// Tokens of a corpus and the way they are compared: all that stays the same during a run.

@@ -5,7 +5,7 @@
 
 use crate::error::{require, Result};
 use crate::pool::Rule;
-use crate::sample::{Keyed, Stream};
+use crate::random::{Keyed, Stream};
 
 /// Images whose least sum is kept.
 pub(super) const BLOCK: usize = 1024;

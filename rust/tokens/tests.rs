@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 use super::context::{pairs, Metric, Range, Running, Terms};
 use super::draw::{Distances, Draw, Histogram, BLOCK};
+use super::fill::Sampler;
 use super::kernel::Scan;
-use super::sampler::Sampler;
 use super::*;
 use crate::canvas::{Canvas, Trace};
 use crate::pool::{Builder, Candidate, Keep, Rule};
-use crate::sample::{Keyed, Stream};
+use crate::random::{Keyed, Stream};
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 

@@ -14,10 +14,12 @@ use crate::canvas::Canvas;
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{check, Result};
 use crate::geometry::{Extent, Offset, Pixel, Rect};
-use crate::planes::{Planes, LANES};
+use crate::pixels::planes::{Planes, LANES};
+use crate::pixels::probe::{Probe, Reach};
+use crate::pixels::ssd::{self, Scratch};
+use crate::pixels::window::Window;
 use crate::pool::{Builder, Candidate, Keep, Rule};
-use crate::ssd::{self, Path, Probe, Reach, Scratch};
-use crate::window::Window;
+use crate::simd::Path;
 
 /// Images that one task streams past a pixel: few enough for their windows to stay in a core's own cache.
 const STREAM_IMAGES: usize = 4 * LANES;

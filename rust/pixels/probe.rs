@@ -1,9 +1,13 @@
 //! What the scan of one pixel needs to know, prepared once for all canvases of a batch.
 
-use super::square;
 use crate::geometry::{Extent, Pixel, Rect};
-use crate::planes::Lanes;
-use crate::window::{Taps, Window};
+use crate::pixels::planes::Lanes;
+use crate::pixels::window::{Taps, Window};
+
+pub(super) fn square(byte: u8, value: i16) -> u64 {
+    let difference = i64::from(byte) - i64::from(value);
+    (difference * difference) as u64
+}
 
 /// A scan looks whether it may stop after every so many terms: rarely enough to cost little.
 const CHECK_TERMS: usize = 4;

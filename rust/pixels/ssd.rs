@@ -12,26 +12,17 @@
 //! what the pool could still take, the rest of their window is left out. With a bound that is never below the pool's
 //! final one the pool is the same; [`offer_group`] starts from the pool so far, and tightens it as it goes.
 
-mod path;
-mod probe;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use path::Path;
-pub use probe::{Probe, Reach};
-
-use probe::{Place, Span};
+use super::probe::{square, Place, Probe, Span};
 
 use crate::corpus::{Corpus, ImageId};
 use crate::geometry::{Extent, Pixel};
-use crate::planes::{Group, Inside, Lanes, LANES};
+use crate::pixels::planes::{Group, Inside, Lanes, LANES};
+use crate::pixels::window::Taps;
 use crate::pool::{Builder, Candidate, Keep};
-use crate::window::Taps;
-
-fn square(byte: u8, value: i16) -> u64 {
-    let difference = i64::from(byte) - i64::from(value);
-    (difference * difference) as u64
-}
+use crate::simd::Path;
 
 /// The definition, in plain double precision: what every kernel is held to. The canvas is its bytes and its frame.
 pub fn reference(

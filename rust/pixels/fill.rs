@@ -11,11 +11,11 @@ use crate::canvas::Canvas;
 use crate::corpus::ImageId;
 use crate::error::{check, Result};
 use crate::geometry::Pixel;
-use crate::model::{merged, Model, Part, View};
-use crate::planes::Planes;
+use crate::pixels::planes::Planes;
+use crate::pixels::scan::{merged, Model, Part, View};
+use crate::pixels::ssd::Scratch;
 use crate::pool::{Builder, Candidate};
-use crate::sample::Stream;
-use crate::ssd::Scratch;
+use crate::random::Stream;
 
 /// A canvas, and the images that may serve it.
 type Listed<'l, 'c> = (&'l mut Canvas<'c>, &'l [ImageId]);

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::{scan_sources, Limits, Lined, Outcome, Sums, Windows};
-use crate::planes::LANES;
+use crate::pixels::planes::LANES;
 
 /// # Safety
 /// The CPU must have AVX-512 F and BW; of each window, the lines must index the group and be as many as the terms of the

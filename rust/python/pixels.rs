@@ -3,21 +3,21 @@
 use numpy::ndarray::{Array1, Array2};
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-    PyReadonlyArray3, PyReadonlyArray4, PyReadwriteArray3, PyReadwriteArray4, PyUntypedArrayMethods,
+    PyReadonlyArray3, PyReadwriteArray4, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
+use super::convert::{
+    canvases_of, check_shape, contiguous, corpus_of, cut, mask_of, one_pixel, optional_ids, pixels_of,
+    sorted_ids, TraceArrays,
+};
 use super::run::run;
-use super::{check_shape, contiguous, contiguous_mut, cut, optional_id, pixels_of, sorted_ids};
-use crate::canvas::{Canvas, Trace};
-use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Error, Result};
 use crate::geometry::{Extent, Pixel};
-use crate::model::{Account, Model};
+use crate::pixels::scan::{Account, Model};
+use crate::pixels::window::Window;
 use crate::pool::{Candidate, Keep, Rule};
-use crate::sample::Keyed;
-use crate::ssd::Path;
-use crate::window::Window;
+use crate::simd::Path;
 
 /// Distances, counts and ends.
 type Runs<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>);
@@ -28,15 +28,6 @@ type PoolArrays<'py> = (
     Bound<'py, PyArray1<i32>>,
     Bound<'py, PyArray1<i32>>,
     Bound<'py, PyArray1<f64>>,
-);
-
-/// Image ids, y, x, distances and pool sizes of a batch, (B, H, W) each.
-pub(super) type TraceArrays<'py> = (
-    PyReadwriteArray3<'py, i32>,
-    PyReadwriteArray3<'py, i32>,
-    PyReadwriteArray3<'py, i32>,
-    PyReadwriteArray3<'py, f32>,
-    PyReadwriteArray3<'py, i32>,
 );
 
 /// A corpus and the way its pixels are compared and chosen: all that stays the same during a run.
@@ -78,69 +69,6 @@ impl Filler {
     }
 }
 
-/// Canvases (B, H, W, C) with their traces, checked.
-pub(super) fn canvases_of<'a>(
-    (extent, channels): (Extent, usize),
-    canvases: &'a mut PyReadwriteArray4<u8>,
-    trace: &'a mut TraceArrays,
-    (seed, samples): (u64, &[u64]),
-    barred: &[Option<ImageId>],
-) -> Result<Vec<Canvas<'a>>> {
-    let (height, width, area) = (extent.height, extent.width, extent.area());
-    let batch = canvases.shape()[0];
-    check_shape("canvases", canvases.shape(), &[batch, height, width, channels])?;
-    check_shape("samples", &[samples.len()], &[batch])?;
-    let (image_id, y, x, distance, pool_size) = trace;
-    for (name, shape) in [
-        ("trace.image_id", image_id.shape()),
-        ("trace.y", y.shape()),
-        ("trace.x", x.shape()),
-        ("trace.distance", distance.shape()),
-        ("trace.pool_size", pool_size.shape()),
-    ] {
-        check_shape(name, shape, &[batch, height, width])?;
-    }
-    let mut image_id = contiguous_mut("trace.image_id", image_id.as_slice_mut())?.chunks_exact_mut(area);
-    let mut y = contiguous_mut("trace.y", y.as_slice_mut())?.chunks_exact_mut(area);
-    let mut x = contiguous_mut("trace.x", x.as_slice_mut())?.chunks_exact_mut(area);
-    let mut distance = contiguous_mut("trace.distance", distance.as_slice_mut())?.chunks_exact_mut(area);
-    let mut pool_size = contiguous_mut("trace.pool_size", pool_size.as_slice_mut())?.chunks_exact_mut(area);
-    let rows = std::iter::from_fn(|| {
-        Some(Trace {
-            image_id: image_id.next()?,
-            y: y.next()?,
-            x: x.next()?,
-            distance: distance.next()?,
-            pool_size: pool_size.next()?,
-        })
-    });
-    let canvas = |((pixels, trace), (&sample, &barred))| Canvas {
-        random: Keyed { seed, sample },
-        barred,
-        pixels,
-        trace,
-        fallbacks: 0,
-    };
-    let pixels = contiguous_mut("canvases", canvases.as_slice_mut())?.chunks_exact_mut(area * channels);
-    Ok(pixels.zip(rows).zip(samples.iter().zip(barred)).map(canvas).collect())
-}
-
-/// What each canvas of a batch must not take from, −1 standing for nothing.
-pub(super) fn optional_ids(
-    barred: &PyReadonlyArray1<i32>,
-    batch: usize,
-    count: usize,
-) -> Result<Vec<Option<ImageId>>> {
-    check_shape("barred", barred.shape(), &[batch])?;
-    let ids = contiguous("barred", barred.as_slice())?;
-    ids.iter().map(|&id| optional_id("barred", id, count)).collect()
-}
-
-pub(super) fn mask_of<'a>(known: &'a PyReadonlyArray2<bool>, extent: Extent) -> Result<&'a [bool]> {
-    check_shape("known", known.shape(), &[extent.height, extent.width])?;
-    contiguous("known", known.as_slice())
-}
-
 /// A canvas, its mask and one of its pixels, checked against the corpus.
 fn one_canvas<'a>(
     model: &Model,
@@ -152,23 +80,6 @@ fn one_canvas<'a>(
     check_shape("canvas", canvas.shape(), &[extent.height, extent.width, model.corpus.channels()])?;
     let known = mask_of(known, extent)?;
     Ok((contiguous("canvas", canvas.as_slice())?, known, one_pixel(pixel, extent)?))
-}
-
-pub(super) fn one_pixel(pixel: &PyReadonlyArray2<i32>, extent: Extent) -> Result<Pixel> {
-    check_shape("pixel", pixel.shape(), &[1, 2])?;
-    Ok(pixels_of(pixel, extent)?[0])
-}
-
-fn corpus_of<'a>(
-    images: &'a PyReadonlyArray4<u8>,
-    sizes: Option<&'a PyReadonlyArray2<i32>>,
-) -> Result<Corpus<'a>> {
-    let shape = images.shape();
-    let bytes = contiguous("images", images.as_slice())?;
-    let corpus = Corpus::new(bytes, shape[0], Extent::new(shape[1], shape[2]), shape[3])?;
-    let Some(sizes) = sizes else { return Ok(corpus) };
-    check_shape("sizes", sizes.shape(), &[shape[0], 2])?;
-    corpus.with_sizes(contiguous("sizes", sizes.as_slice())?)
 }
 
 #[pymethods]

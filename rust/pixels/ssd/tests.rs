@@ -1,10 +1,11 @@
 use proptest::prelude::*;
 
+use super::super::probe::Reach;
 use super::*;
 use crate::geometry::{Extent, Offset};
-use crate::planes::Planes;
+use crate::pixels::planes::Planes;
+use crate::pixels::window::Window;
 use crate::pool::Rule;
-use crate::window::Window;
 
 /// A small corpus and canvas of few grey levels, so that ties and zeros abound, or of extremes.
 #[derive(Debug, Clone)]
