@@ -35,7 +35,7 @@ use rayon::prelude::*;
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Error, Result};
 use crate::geometry::Pixel;
-use crate::simd::Path;
+use crate::simd::InstructionSet;
 use background::first_places;
 use kernel::{scan, View};
 use machine::{Frame, Machine, Region};
@@ -44,6 +44,9 @@ use state::State;
 use sums::{Source, Sums, Totals};
 use tile::{commonest_pixel, Tile};
 use vector::LANES;
+
+/// Images per tile, one per lane of a vector. It is the same on every instruction set, so that sums have one order.
+pub const TILE_IMAGES: usize = LANES;
 
 /// One evaluation of the score.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +113,7 @@ const FIRST_SAMPLE: usize = 8;
 /// Denoises canvases `(B, H, W, C)` in the frame of the corpus by the images `ids`, in any order; it is the faster, and
 /// a sample the better, the more alike neighbours in that order are.
 pub fn denoise(
-    path: Path,
+    instructions: InstructionSet,
     (corpus, ids): (&Corpus, &[ImageId]),
     canvases: &[f32],
     step: Step,
@@ -118,10 +121,10 @@ pub fn denoise(
     cancel: &AtomicBool,
 ) -> Result<Vec<Denoised>> {
     check(corpus, ids, canvases, step, effort)?;
-    let plan = Plan::new(path, corpus, ids, step, effort);
+    let plan = Plan::new(instructions, corpus, ids, step, effort);
     let mut states: Vec<State> =
         canvases.chunks_exact(plan.canvas_len()).map(|canvas| State::new(&plan, canvas)).collect();
-    let order = tile_order(ids.len().div_ceil(LANES), effort.rotation);
+    let order = tile_order(ids.len().div_ceil(TILE_IMAGES), effort.rotation);
     let mut met = 0;
     for share in ROUNDS {
         let end = order.partition_point(|&(place, _)| place < share);
@@ -215,7 +218,7 @@ fn tile_order(tiles: usize, rotation: usize) -> Vec<(usize, usize)> {
 
 /// All that stays the same during one scan.
 struct Plan<'a> {
-    path: Path,
+    instructions: InstructionSet,
     corpus: &'a Corpus<'a>,
     ids: &'a [ImageId],
     step: Step,
@@ -232,14 +235,20 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(path: Path, corpus: &'a Corpus<'a>, ids: &'a [ImageId], step: Step, effort: Effort) -> Self {
+    fn new(
+        instructions: InstructionSet,
+        corpus: &'a Corpus<'a>,
+        ids: &'a [ImageId],
+        step: Step,
+        effort: Effort,
+    ) -> Self {
         let frame = Frame::new(step.machine, step.window, corpus.extent());
         let partners = frame.extent.pixels().map(|pixel| {
             let (rows, columns) = frame.partners(pixel.y, pixel.x);
             (rows.len() * columns.len()) as f64
         });
         Self {
-            path,
+            instructions,
             corpus,
             ids,
             step,
@@ -272,8 +281,8 @@ impl<'a> Plan<'a> {
     }
 
     fn tile_ids(&self, tile: usize) -> &[ImageId] {
-        let start = tile * LANES;
-        &self.ids[start..self.ids.len().min(start + LANES)]
+        let start = tile * TILE_IMAGES;
+        &self.ids[start..self.ids.len().min(start + TILE_IMAGES)]
     }
 
     /// The sums of all canvases that are not done over some tiles.
@@ -296,7 +305,7 @@ impl<'a> Plan<'a> {
                 if cancel.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                scan(self.path, self.view(state, &tile), sums, &mut scratch);
+                scan(self.instructions, self.view(state, &tile), sums, &mut scratch);
                 sums.rest(self.regions.len());
             }
         }
@@ -348,7 +357,7 @@ impl<'a> Plan<'a> {
         let mut met: Vec<ImageId> =
             order[..state.tiles].iter().flat_map(|&(_, tile)| self.tile_ids(tile)).copied().collect();
         met.sort_unstable();
-        let tiles = met.chunks(LANES);
+        let tiles = met.chunks(TILE_IMAGES);
         let State { totals, background, .. } = state;
         let wanted = |pixel: usize| (totals.alike[pixel] as usize).min(self.effort.sources);
         let places = first_places(self.corpus, tiles, &mut self.tile(), &self.frame, wanted);

@@ -105,14 +105,6 @@ impl Rect {
     pub fn flat(self, pixel: Pixel) -> usize {
         (pixel.y - self.y) * self.width + (pixel.x - self.x)
     }
-
-    /// Whether the rectangle lies inside a frame and holds at least one pixel.
-    pub fn fits(self, extent: Extent) -> bool {
-        let inside = |at: usize, len: usize, limit: usize| {
-            len > 0 && at.checked_add(len).is_some_and(|end| end <= limit)
-        };
-        inside(self.y, self.height, extent.height) && inside(self.x, self.width, extent.width)
-    }
 }
 
 impl Offset {
@@ -152,14 +144,5 @@ mod tests {
         assert_eq!(rect, Rect { y: 0, x: 2, height: 3, width: 3 });
         assert_eq!(rect.pixels().next(), Some(Pixel { y: 0, x: 2 }));
         assert_eq!(rect.flat(Pixel { y: 1, x: 3 }), 4);
-    }
-
-    #[test]
-    fn rectangles_outside_the_frame_do_not_fit() {
-        let extent = Extent::new(4, 4);
-        assert!(Rect { y: 1, x: 1, height: 3, width: 3 }.fits(extent));
-        assert!(!Rect { y: 1, x: 1, height: 4, width: 3 }.fits(extent));
-        assert!(!Rect { y: usize::MAX, x: 0, height: 2, width: 1 }.fits(extent));
-        assert!(!Rect { y: 0, x: 0, height: 0, width: 1 }.fits(extent));
     }
 }

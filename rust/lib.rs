@@ -9,7 +9,8 @@
 //! 6. [`random`]: random numbers that depend on their key alone.
 //! 7. [`canvas`]: an image that is being filled, with its trace.
 //! 8. [`entropy`]: how mixed the sources of a finished image are.
-//! 9. [`simd`]: which instruction set all kernels run on. [`error`]: the error type.
+//! 9. [`simd`]: the instruction set that all kernels run on.
+//! 10. [`timing`]: timed scans for benchmarks. [`error`]: the error type.
 //!
 //! **Samplers**, each with its own kernels:
 //! - [`pixels`]: pixels are copied from sources with similar windows (the paper's sampler).
@@ -35,6 +36,7 @@ mod python;
 pub mod random;
 pub mod shortlist;
 pub mod simd;
+pub mod timing;
 pub mod tokens;
 
 pub use error::{Error, Result};

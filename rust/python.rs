@@ -1,9 +1,16 @@
-//! `npgen._core`: converts arrays, releases the GIL, delegates. No logic of its own.
+//! `npgen._core`: converts arrays, releases the GIL and calls the core. It has no logic of its own.
+//!
+//! 1. `convert`: arrays and numbers to types of the core, and their checks. `run`: work without the GIL.
+//! 2. `draws`: orders and draws. `quota`: the quota of pixels per image.
+//! 3. `pixels`: the class that fills canvases of pixels; `pools`: its pools. `tokens`: the same for tokens.
+//! 4. `els`: the score machines.
 
 mod convert;
 mod draws;
 mod els;
 mod pixels;
+mod pools;
+mod quota;
 mod run;
 mod tokens;
 
@@ -15,7 +22,7 @@ use pyo3::prelude::*;
 use crate::error::{Error, Result};
 use crate::geometry::Extent;
 use crate::shortlist::Rows;
-use crate::simd::Path;
+use crate::simd::InstructionSet;
 use convert::{contiguous, optional_id};
 use run::run;
 
@@ -27,7 +34,7 @@ impl From<Error> for PyErr {
 
 type Pair<'py, A, B> = (Bound<'py, A>, Bound<'py, B>);
 
-/// Ids and products of the `k` nearest keys of each query, nearest first.
+/// Ids and products of the `k` nearest keys of each query, nearest first, (B, k) each.
 #[pyfunction]
 fn shortlist<'py>(
     py: Python<'py>,
@@ -43,8 +50,9 @@ fn shortlist<'py>(
         .iter()
         .map(|&id| optional_id("barred", id, key_rows.count()))
         .collect::<Result<Vec<_>>>()?;
+    let (instructions, rows) = (InstructionSet::chosen()?, (key_rows, query_rows));
     let found =
-        run(py, threads, |cancel| crate::shortlist::shortlist(key_rows, query_rows, k, &barred, cancel))?;
+        run(py, threads, |cancel| crate::shortlist::shortlist(instructions, rows, k, &barred, cancel))?;
     let shape = (found.len(), k);
     let ids = Array2::from_shape_fn(shape, |(b, rank)| found[b][rank].image.0 as i32);
     let products = Array2::from_shape_fn(shape, |(b, rank)| found[b][rank].product);
@@ -66,10 +74,10 @@ fn sliding_entropy<'py>(
         .into_pyarray(py))
 }
 
-/// Names of the instruction sets that scans can run on here, fastest first.
+/// Names of the instruction sets of this machine, fastest first. `NPGEN_SIMD` chooses one of them.
 #[pyfunction]
 fn instruction_sets() -> Vec<&'static str> {
-    Path::available().into_iter().map(Path::name).collect()
+    InstructionSet::available().into_iter().map(InstructionSet::name).collect()
 }
 
 #[pymodule]
@@ -77,11 +85,15 @@ mod _core {
     #[pymodule_export]
     use super::draws::{draw_members, draw_seed_images, draw_seed_places, fill_order, sweep_order};
     #[pymodule_export]
-    use super::els::{denoise, score_machines};
+    use super::els::{denoise, score_machines, tile_size, DenoisedArrays};
     #[pymodule_export]
-    use super::pixels::{Filler, Pools};
+    use super::pixels::{Filler, PixelSettings};
     #[pymodule_export]
-    use super::tokens::TokenFiller;
+    use super::pools::Pools;
+    #[pymodule_export]
+    use super::quota::{quota_limits, served_counts, used_up_images};
+    #[pymodule_export]
+    use super::tokens::{TokenFiller, TokenSettings};
     #[pymodule_export]
     use super::{instruction_sets, shortlist, sliding_entropy};
 }

@@ -196,11 +196,18 @@ def test_the_core_checks_what_pools_are_asked_for(colours):
     filler = make_filler(colours.images, CONFIG, 1, 1)
     known = np.zeros((12, 12), np.bool_)
     known[4:8, 4:8] = True
-    stage = {"known": known, "sweep": 0, "barred": blank.anchor}
-    pools = filler.pools(blank.images, blank.trace.arrays(), pixel=np.array([[3, 5]], np.int32), **stage)
-    distances, counts, ends = pools.runs()
+    stage = {"known": known, "barred": blank.anchor}
+    pools = filler.pools(blank.images, blank.trace.arrays(), pixel=(3, 5), **stage)
+    canvases, distances, counts, places = pools.runs()
+    assert (canvases == 0).all()
     assert (np.diff(distances) > 0).all()
-    assert len(counts) == ends[-1]
+    np.testing.assert_array_equal(places, np.cumsum(counts) - counts)
+    order, before, taken = filler.merge_runs(canvases, distances, counts)
+    np.testing.assert_array_equal(order, np.arange(len(counts)))
+    np.testing.assert_array_equal(before, places)
+    np.testing.assert_array_equal(taken, counts)
+    with pytest.raises(ValueError, match="counts must be at least 0, got -1"):
+        filler.merge_runs(canvases, distances, counts * 0 - 1)
     one = np.zeros(1, np.int64)
     assert pools.members(one, one).shape == (1, 3)
     for canvas, place in ((1, 0), (-1, 0), (0, counts.sum()), (0, -1)):

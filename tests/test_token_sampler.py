@@ -391,13 +391,13 @@ def test_distributions_of_long_tokens_are_refused(digits):
 
 
 def test_bad_arrays_are_refused_by_the_core(digit_tokens):
-    arguments = {"bits": 6, "gamma": 1, "disc": False, "radius": 0, "threads": 1}
+    settings = _core.TokenSettings(gamma=1, disc=False, radius=0, epsilon=0.1, k_min=1, flip=None, threads=1)
     with pytest.raises(ValueError, match="planes must be of 2 bytes a token, got 1"):
-        _core.TokenFiller(digit_tokens.planes, **(arguments | {"bits": 9}))
+        _core.TokenFiller(digit_tokens.planes, 9, settings)
     with pytest.raises(ValueError, match=r"bits must be in 1\.\.=64, got 65"):
-        _core.TokenFiller(digit_tokens.planes, **(arguments | {"bits": 65}))
+        _core.TokenFiller(digit_tokens.planes, 65, settings)
     with pytest.raises(ValueError, match="planes must be a C-contiguous array, got another layout"):
-        _core.TokenFiller(digit_tokens.planes[..., ::2], **arguments)
+        _core.TokenFiller(digit_tokens.planes[..., ::2], 6, settings)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")

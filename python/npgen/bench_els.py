@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus, load_corpus
-from npgen.denoising import denoise, images_alike, resized
+from npgen.denoising import TILE_SIZE, denoise, images_alike, resized
 from npgen.files import write_json
 from npgen.schedules import levels, windows_of
 from npgen.scores import draw_noise
@@ -146,7 +146,7 @@ def main() -> None:
     source = resized(load_corpus(given.corpus), given.size)
     ids = images_alike(source, given.label)
     if given.images and given.images < len(ids):
-        tiles = ids[: len(ids) // 16 * 16].reshape(-1, 16)
+        tiles = ids[: len(ids) // TILE_SIZE * TILE_SIZE].reshape(-1, TILE_SIZE)
         ids = np.ascontiguousarray(tiles[:: len(ids) // given.images].reshape(-1))
     sides = windows_of(given.windows, 20)
     start = draw_noise((given.batch, *source.images.shape[1:]), 0).astype(np.float64)

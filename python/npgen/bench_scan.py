@@ -168,8 +168,7 @@ class _Scan:
 
     def time_own(self, k: int, prune: bool) -> list[float]:
         pixel, known = self.scene.pixels[k]
-        at = np.array([pixel], np.int32)
-        seconds, size = self.filler.time_scan(self.scene.canvas, known, at, self.scene.shortlist, VISIT + 1, prune)
+        seconds, size = self.filler.time_scan(self.scene.canvas, known, pixel, self.scene.shortlist, VISIT + 1, prune)
         if prune and size != self.sizes[k]:
             raise RuntimeError(f"npgen's timed pool must have {self.sizes[k]} members, got {size}")
         return list(seconds[1:].tolist())

@@ -97,17 +97,17 @@ def measure_scan(tokens: Tokens, gamma: int | None, canvases: int, seconds: floa
     ids = np.random.default_rng(SEED).choice(len(tokens), canvases, replace=len(tokens) < canvases)
     codes = tokens.codes(ids)  # (B, h, w, Y)
     contexts = [np.ascontiguousarray(code[y, x]).reshape(-1) for code in codes]
-    filler = _core.TokenFiller(tokens.planes, bits=tokens.bits, gamma=gamma, disc=False, radius=0, threads=1)
+    settings = _core.TokenSettings(gamma=gamma, disc=False, radius=0, epsilon=0, k_min=1, flip=None, threads=1)
+    filler = _core.TokenFiller(tokens.planes, tokens.bits, settings)
 
     forms = numpy_forms(lines)
-    place = np.array([cell], np.int32)
-    expected = filler.distances(codes[:1], known, place)[0]
+    expected = filler.distances(codes[:1], known, cell)[0]
     for name, form in forms.items():
         if not np.array_equal(form(contexts[0]), expected):
             raise RuntimeError(f"NumPy counts otherwise: {name}")
 
     def own() -> list[float]:
-        found: list[float] = (filler.time_scan(codes, known, place, VISIT + 1)[1:] / canvases).tolist()
+        found: list[float] = (filler.time_scan(codes, known, cell, VISIT + 1)[1:] / canvases).tolist()
         return found
 
     # NumPy takes canvas after canvas, as its best form has no use for several; a few of them tell the time of one.

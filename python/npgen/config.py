@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from npgen import _core
 from npgen.errors import invalid
 
 Candidates = Literal["best", "all"]
@@ -245,7 +246,7 @@ class Config:
 
     def limited(self, choice: int) -> bool:
         """Tell whether the quota limits candidates from so many images."""
-        return self.quota is not None and choice > (self.window**2 - 1) // self.quota
+        return self.quota is not None and _core.quota_limits(self.quota, self.window, choice)
 
     @property
     def gaussian_sigma(self) -> float:

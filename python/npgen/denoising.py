@@ -15,7 +15,7 @@ from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
 
 MACHINES: tuple[str, ...] = tuple(_core.score_machines())
 # Images that the core compares at once.
-LANES = 16
+TILE_SIZE: int = _core.tile_size()
 # What needs images of one size.
 NEEDS = "a score machine, unless it is given a size"
 
@@ -124,7 +124,7 @@ def denoise(
     if window < 1:
         raise invalid("window", "odd and at least 1", window)
     ids = images_alike(corpus, label) if ids is None else ids
-    mean, log_sum, entropy, image, at, weights, skipped, standard_error, images, weighed = _core.denoise(
+    found = _core.denoise(
         corpus.images,
         ids,
         np.ascontiguousarray(canvases, np.float32),
@@ -138,9 +138,17 @@ def denoise(
         sources=sources,
         threads=threads or 0,
     )
-    y, x = np.where(at < 0, -1, np.stack(np.divmod(at, corpus.images.shape[2])))
-    named = np.stack([image, y, x], -1).astype(np.int32)  # (B, H, W, M, 3)
-    return Denoised(mean, log_sum, entropy, named, weights, skipped, standard_error, images, weighed)
+    return Denoised(
+        mean=found.mean,
+        log_sum=found.log_sum,
+        entropy=found.entropy,
+        sources=found.sources,
+        weights=found.weights,
+        skipped=found.skipped,
+        standard_error=found.standard_error,
+        images=found.images,
+        weighed=found.weighed,
+    )
 
 
 # Longest side of resized images, which are made in memory.
@@ -221,7 +229,7 @@ def label_number(corpus: Corpus, label: int | str | None) -> int | None:
 def images_alike(corpus: Corpus, label: int | str | None) -> NDArray[np.int32]:
     """Order images so that neighbours are alike.
 
-    The core compares sixteen neighbours at once, and passes them over at once if none of them is near.
+    The core compares `TILE_SIZE` neighbours at once, and skips them at once if none of them is near.
 
     Parameters
     ----------
@@ -248,13 +256,13 @@ def images_alike(corpus: Corpus, label: int | str | None) -> NDArray[np.int32]:
     ordered, parts = [], [np.arange(len(ids))]
     while parts:
         part = parts.pop()
-        if len(part) <= LANES:
+        if len(part) <= TILE_SIZE:
             ordered.append(part)
             continue
         values = cells[part]
         sums, squares = values.sum(0), (values * values).sum(0)
         cell = int(np.argmax(len(part) * squares - sums * sums))
-        half = -(-len(part) // (2 * LANES)) * LANES
+        half = -(-len(part) // (2 * TILE_SIZE)) * TILE_SIZE
         sorted_part = part[np.argsort(values[:, cell], kind="stable")]
         parts += [sorted_part[half:], sorted_part[:half]]
     return ids[np.concatenate(ordered)].astype(np.int32)

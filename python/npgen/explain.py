@@ -118,12 +118,16 @@ class Explainer:
         barred = barred[barred >= 0]
         choice = len(self.corpus) - len(barred) if shortlist is None else len(shortlist)
         if self.run.model.low_level and self.config.limited(choice):
-            barred = np.union1d(barred, self._spent((y, x), ids, known))
+            assert self.config.quota is not None
+            used_up = _core.used_up_images(
+                np.ascontiguousarray(ids), known, (y, x), self.config.quota, self.config.window
+            )
+            barred = np.union1d(barred, used_up)
         pool = Pool(
             *self.run.filler.candidate_pool(
                 canvas,
                 known,
-                np.array([[y, x]], np.int32),
+                (y, x),
                 None if shortlist is None else np.setdiff1d(shortlist, barred),
                 barred,
             )
@@ -219,10 +223,3 @@ class Explainer:
     def _own(self, k: int) -> NDArray[np.int32]:
         anchor = self.samples.anchor[k : k + 1]
         return anchor if self.config.exclude_seed_image else np.full_like(anchor, -1)
-
-    def _spent(self, pixel: tuple[int, int], ids: NDArray[np.int32], known: NDArray[np.bool_]) -> NDArray[np.int32]:
-        """Images that have served as much of a pixel's window as they may."""
-        half = self.config.window // 2
-        near = tuple(slice(max(0, at - half), at + half + 1) for at in pixel)
-        served, counts = np.unique(ids[near][known[near]], return_counts=True)
-        return served[counts >= (self.config.quota or np.inf)]

@@ -124,7 +124,7 @@ class SharedLibrary(Library):
         own, sizes = slice(self.start, self.end), self.corpus.sizes
         part = self.corpus.images[own]
         filler = make(part, elsewhere=len(self.corpus) - len(part), sizes=None if sizes is None else sizes[own])
-        return SharedFiller(filler, part, self.start, self.ranks, config)
+        return SharedFiller(filler, part, self.start, self.ranks)
 
 
 def _nearest_of(

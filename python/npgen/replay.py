@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from npgen import _core
 from npgen.config import Config, Model, find_model, known_rect
 from npgen.corpus import Corpus
 from npgen.errors import invalid
@@ -173,14 +174,9 @@ class Rules:
         return self.model.low_level and self.config.limited(choice[self.model.semantics])
 
     def _quota(self, samples: Samples, quota: int) -> Breach:
-        ids = samples.trace.image_id
-        served = np.zeros(ids.shape, np.int64)
-        known, half = ~self.drawn, self.config.window // 2
-        for y, x in fill_order(*self.shape, self.rect, self.config.window).pixels.tolist():
-            near = (slice(max(0, y - half), y + half + 1), slice(max(0, x - half), x + half + 1))
-            same = ids[(slice(None), *near)] == ids[:, y, x, None, None]
-            served[:, y, x] = (same & known[near]).sum(axis=(1, 2))
-            known[y, x] = True
+        order = fill_order(*self.shape, self.rect, self.config.window).pixels
+        ids = np.ascontiguousarray(samples.trace.image_id)
+        served = _core.served_counts(ids, ~self.drawn, order, self.config.window)  # (n, H, W)
         return Breach(
             served >= quota,
             lambda at: f"its image served {served[at]} pixels of its window already; the quota is {quota}",

@@ -126,9 +126,6 @@ class TokenRun:
                 sweep=sweep,
                 samples=indices,
                 barred=barred if self.bars else np.full_like(barred, -1),
-                epsilon=self.config.epsilon,
-                k_min=self.config.k_min,
-                flip=self.config.flip if self.config.draw == "histogram" else None,
             )
             known[:] = True
         if ids is not None:
@@ -152,9 +149,16 @@ class TokenRun:
 def _make_filler(
     planes: NDArray[np.uint8], bits: int, config: Config, radius: int, threads: int | None
 ) -> _core.TokenFiller:
-    return _core.TokenFiller(
-        planes, bits=bits, gamma=config.gamma, disc=config.metric == "l2", radius=radius, threads=threads or 0
+    settings = _core.TokenSettings(
+        gamma=config.gamma,
+        disc=config.metric == "l2",
+        radius=radius,
+        epsilon=config.epsilon,
+        k_min=config.k_min,
+        flip=config.flip if config.draw == "histogram" else None,
+        threads=threads or 0,
     )
+    return _core.TokenFiller(planes, bits, settings)
 
 
 def pixel_trace(cells: Trace, stride: int) -> Trace:
@@ -236,4 +240,4 @@ def token_distributions(
     known[tuple(order[: place[0]].T)] = True
     nobody = np.full(len(codes), -1, np.int32) if barred is None else np.asarray(barred, np.int32)
     filler = _make_filler(tokens.planes, tokens.bits, config, 0, threads)
-    return filler.distributions(np.ascontiguousarray(codes), known, order[place], config.flip, nobody)
+    return filler.distributions(np.ascontiguousarray(codes), known, (int(cell[0]), int(cell[1])), config.flip, nobody)

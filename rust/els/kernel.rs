@@ -15,7 +15,7 @@ use super::vector::{Block, Portable, Vector};
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
 use crate::geometry::Extent;
-use crate::simd::Path;
+use crate::simd::InstructionSet;
 
 /// One canvas beside a tile.
 #[derive(Clone, Copy)]
@@ -60,18 +60,18 @@ impl View<'_> {
 }
 
 /// Adds what a tile has to say to the sums of one canvas.
-pub fn scan(path: Path, view: View, sums: &mut Sums, scratch: &mut Scratch) {
+pub fn scan(instructions: InstructionSet, view: View, sums: &mut Sums, scratch: &mut Scratch) {
     view.check();
     assert_eq!(sums.pixels(), view.extent.area());
     scratch.fit(view.side, view.extent.width);
-    // SAFETY: a path is only made where the CPU has its features (`available`); `check` asserts what else is asked for.
+    // SAFETY: the CPU has the features of an instruction set that is `available`; `check` asserts what else is asked for.
     unsafe {
-        match path {
+        match instructions {
             #[cfg(target_arch = "x86_64")]
-            Path::Avx512 => avx512(view, sums, scratch),
+            InstructionSet::Avx512 => avx512(view, sums, scratch),
             #[cfg(target_arch = "x86_64")]
-            Path::Avx2 => avx2(view, sums, scratch),
-            Path::Portable => any_channels::<Portable>(view, sums, scratch),
+            InstructionSet::Avx2 => avx2(view, sums, scratch),
+            InstructionSet::Portable => any_channels::<Portable>(view, sums, scratch),
         }
     }
 }

@@ -1,22 +1,22 @@
 //! Some images of the corpus, position-major: for every position and channel, one byte of each image side by side.
 //!
-//! A scan compares one window with the same window of many images. With `(y, x, channel, image)` order its inner
-//! loop runs over contiguous bytes, one lane an image, and no lane ever waits for another.
+//! A scan compares one window with the same window of many images. In `(y, x, channel, image)` order its inner loop runs
+//! over contiguous bytes, one lane per image, and the lanes are independent of each other.
 
 use crate::corpus::{Corpus, ImageId};
 use crate::geometry::{Extent, Pixel, Rect};
 
-/// Images side by side in one plane row: one cache line, and two 32-byte loads of the widest kernel.
-pub const LANES: usize = 64;
+/// Images side by side in one group: one cache line, and two 32-byte loads of the widest kernel.
+pub const GROUP_IMAGES: usize = 64;
 
-/// One cache line of a plane: the same position and channel of `LANES` images.
+/// One cache line: the bytes of `GROUP_IMAGES` images at the same position and channel.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub struct Lanes(pub [u8; LANES]);
+pub struct PlaneLine(pub [u8; GROUP_IMAGES]);
 
-/// Which lanes' images a position lies inside of, where they are of several sizes: one bit a lane.
+/// Which images of a group hold a position, where images are of several sizes: one bit per lane.
 ///
-/// As every image fills the upper left of the common frame, rows and columns tell it apart from each other.
+/// Every image fills the upper left of the common frame, so rows and columns can be looked up separately.
 #[derive(Debug, Clone)]
 pub struct Inside {
     rows: Vec<u64>,
@@ -39,12 +39,12 @@ impl Inside {
     }
 }
 
-/// Up to `LANES` images side by side.
+/// Up to `GROUP_IMAGES` images, one per lane.
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a> {
     /// In `(y, x, channel)` order.
-    pub lines: &'a [Lanes],
-    /// Lane by lane, ascending.
+    pub lines: &'a [PlaneLine],
+    /// The image of each lane, ascending.
     pub ids: &'a [ImageId],
     /// None where all images are of one size.
     pub inside: Option<&'a Inside>,
@@ -52,21 +52,22 @@ pub struct Group<'a> {
 
 /// Position-major copy of a region of some images.
 ///
-/// Stored as groups of `LANES` images; within a group `(y, x, channel)` lines follow each other, so that all a scan
-/// of one group touches is one short, dense piece of memory.
+/// Stored as groups of `GROUP_IMAGES` images; within a group the lines are in `(y, x, channel)` order, so a scan of one
+/// group reads one short, dense piece of memory.
 #[derive(Debug, Default)]
 pub struct Planes {
     ids: Vec<ImageId>,
     region: Option<Rect>,
-    lines: Vec<Lanes>,
+    lines: Vec<PlaneLine>,
     lines_per_group: usize,
-    /// One a group, or none at all.
+    /// One per group, or none at all.
     inside: Vec<Inside>,
 }
 
 impl Planes {
-    /// Copies `region` of the images `ids` (in ascending order, so that lanes are in pool order), reusing memory. What
-    /// it holds of the same images it keeps, so planes serve one corpus in all their life.
+    /// Copies `region` of the images `ids` (in ascending order, so that lanes are in pool order), reusing memory.
+    ///
+    /// Does nothing if the same region of the same ids is held already, so planes must always be given the same corpus.
     pub fn gather(&mut self, corpus: &Corpus, ids: impl Iterator<Item = ImageId> + Clone, region: Rect) {
         if self.region == Some(region) && ids.clone().eq(self.ids.iter().copied()) {
             return;
@@ -79,9 +80,9 @@ impl Planes {
         let row_bytes = region.width * channels;
         self.lines_per_group = region.area() * channels;
         self.lines.clear();
-        self.lines.resize(self.lines_per_group * self.groups(), Lanes([0; LANES]));
+        self.lines.resize(self.lines_per_group * self.groups(), PlaneLine([0; GROUP_IMAGES]));
         let groups = self.lines.chunks_exact_mut(self.lines_per_group);
-        for (group, ids) in groups.zip(self.ids.chunks(LANES)) {
+        for (group, ids) in groups.zip(self.ids.chunks(GROUP_IMAGES)) {
             for (row, lines) in group.chunks_exact_mut(row_bytes).enumerate() {
                 let from = (region.y + row) * corpus.extent().width + region.x;
                 for (lane, &id) in ids.iter().enumerate() {
@@ -95,24 +96,24 @@ impl Planes {
         self.inside.clear();
         if !corpus.is_of_one_size() {
             let inside = |ids: &[ImageId]| Inside::new(corpus.extent(), ids.iter().map(|&id| corpus.own(id)));
-            self.inside.extend(self.ids.chunks(LANES).map(inside));
+            self.inside.extend(self.ids.chunks(GROUP_IMAGES).map(inside));
         }
     }
 
-    /// The images, lane by lane: image `k` is lane `k % LANES` of group `k / LANES`.
+    /// The images held: image `k` is lane `k % GROUP_IMAGES` of group `k / GROUP_IMAGES`.
     pub fn ids(&self) -> &[ImageId] {
         &self.ids
     }
 
     pub fn groups(&self) -> usize {
-        self.ids.len().div_ceil(LANES)
+        self.ids.len().div_ceil(GROUP_IMAGES)
     }
 
     pub fn group(&self, group: usize) -> Group<'_> {
-        let ids = &self.ids[group * LANES..];
+        let ids = &self.ids[group * GROUP_IMAGES..];
         Group {
             lines: &self.lines[group * self.lines_per_group..][..self.lines_per_group],
-            ids: &ids[..ids.len().min(LANES)],
+            ids: &ids[..ids.len().min(GROUP_IMAGES)],
             inside: self.inside.get(group),
         }
     }
@@ -132,20 +133,20 @@ mod tests {
         planes.gather(&corpus, corpus.ids(), region);
         assert_eq!(planes.groups(), 2);
         for k in 0..n {
-            let Group { lines, ids, inside } = planes.group(k / LANES);
+            let Group { lines, ids, inside } = planes.group(k / GROUP_IMAGES);
             assert!(inside.is_none());
-            let id = ids[k % LANES];
+            let id = ids[k % GROUP_IMAGES];
             for pixel in region.pixels() {
                 for channel in 0..channels {
                     let line = lines[region.flat(pixel) * channels + channel];
-                    assert_eq!(line.0[k % LANES], corpus.value(id, pixel)[channel]);
+                    assert_eq!(line.0[k % GROUP_IMAGES], corpus.value(id, pixel)[channel]);
                 }
             }
         }
     }
 
     #[test]
-    fn other_images_or_another_region_take_the_place_of_what_was_held() {
+    fn other_images_or_another_region_replace_what_was_held() {
         let extent = Extent::new(2, 3);
         let bytes: Vec<u8> = (0..30).collect();
         let corpus = Corpus::new(&bytes, 5, extent, 1).unwrap();
@@ -175,11 +176,11 @@ mod tests {
         let mut planes = Planes::default();
         planes.gather(&corpus, corpus.ids(), Rect { y: 1, x: 1, height: 2, width: 2 });
         for (k, id) in corpus.ids().enumerate() {
-            let inside = planes.group(k / LANES).inside.unwrap();
+            let inside = planes.group(k / GROUP_IMAGES).inside.unwrap();
             for position in extent.pixels() {
                 let own = corpus.own(id);
                 let holds = position.y < own.height && position.x < own.width;
-                assert_eq!(inside.lanes(position) >> (k % LANES) & 1 == 1, holds);
+                assert_eq!(inside.lanes(position) >> (k % GROUP_IMAGES) & 1 == 1, holds);
             }
         }
         assert_eq!(planes.group(1).inside.unwrap().lanes(Pixel { y: 0, x: 0 }), (1 << 6) - 1);

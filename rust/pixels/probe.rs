@@ -1,27 +1,31 @@
-//! What the scan of one pixel needs to know, prepared once for all canvases of a batch.
+//! What the scan of one pixel needs, prepared once for all canvases of a batch.
 
-use crate::geometry::{Extent, Pixel, Rect};
-use crate::pixels::planes::Lanes;
-use crate::pixels::window::{Taps, Window};
+use super::planes::PlaneLine;
+use super::settings::Settings;
+use super::window::Taps;
+use crate::corpus::Corpus;
+use crate::geometry::{Pixel, Rect};
 
+/// The squared difference of a byte of a source and a value of a canvas.
 pub(super) fn square(byte: u8, value: i16) -> u64 {
     let difference = i64::from(byte) - i64::from(value);
     (difference * difference) as u64
 }
 
-/// A scan looks whether it may stop after every so many terms: rarely enough to cost little.
+/// A scan checks whether it may stop after at least this many terms: rarely enough for the check to cost little.
 const CHECK_TERMS: usize = 4;
 
-/// The end of a shell in the list of terms, its weight, and whether a scan looks up from its work there.
+/// The terms of one shell: they follow those of the shell before and end at `end`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
+pub(super) struct ShellTerms {
     pub(super) end: usize,
     pub(super) weight: f64,
     pub(super) weight_f32: f32,
+    /// Whether a scan checks after this shell if it may stop.
     pub(super) check: bool,
 }
 
-/// Where the lines of a source position are listed: `lines[row..]`, each moved on by `base`.
+/// Where the lines of a source position are listed: `lines[row..]`, `base` to be added to each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) row: usize,
@@ -37,44 +41,25 @@ pub struct Probe {
     pub(super) taps: Taps,
     /// Source positions q, in (y, x) order: `Q` of them.
     pub(super) sources: Vec<Pixel>,
-    /// Byte of the canvas that each term reads, `(T·C,)`.
+    /// The byte of the canvas that each term reads, `(T·C,)`.
     pub(super) canvas_bytes: Vec<usize>,
-    /// Lines of a group of planes that the terms read, `(·, T·C)`: one row for all positions whose window lies inside the
-    /// frame, and one for each of the others.
+    /// Lines of a group of planes that the terms read, `(·, T·C)`: one row shared by all positions whose window lies
+    /// inside the frame, and one row for each other position.
     pub(super) lines: Vec<u32>,
-    /// Which row each source position has, and how many lines farther on it reads, `(Q,)`.
+    /// The row of each source position, and what is to be added to its lines, `(Q,)`.
     pub(super) places: Vec<Place>,
-    pub(super) spans: Vec<Span>,
-    /// `C · Σ_δ G(δ)`; 1 without taps, when every distance is 0.
+    pub(super) shells: Vec<ShellTerms>,
+    /// `C · Σ_δ G(δ)`; 1 if there are no taps, as every distance is 0 then.
     pub(super) norm: f64,
     pub(super) region: Rect,
 }
 
-/// Where a pixel's candidates lie and which part of them is looked at.
-#[derive(Debug, Clone, Copy)]
-pub struct Reach<'a> {
-    /// Frame of the canvases.
-    pub frame: Extent,
-    /// Frame of the sources; another one only where a source may lie anywhere in it.
-    pub source: Extent,
-    pub channels: usize,
-    /// Largest Chebyshev distance between a pixel and its source.
-    pub radius: usize,
-    pub window: &'a Window,
-}
-
-impl Reach<'_> {
-    /// The part of the sources that a scan of `pixel` reads.
-    pub fn region(&self, pixel: Pixel) -> Rect {
-        self.source.square(pixel, self.radius.saturating_add(self.window.half()))
-    }
-}
-
 impl Probe {
     /// Prepares the scan of `pixel` under the mask `known`, over planes that hold `region` of each source.
-    pub fn new(reach: &Reach, known: &[bool], pixel: Pixel, region: Rect) -> Self {
-        let Reach { frame, source, channels, radius, window } = *reach;
-        let taps = window.taps(frame, known, pixel);
+    pub fn new(settings: &Settings, corpus: &Corpus, known: &[bool], pixel: Pixel, region: Rect) -> Self {
+        let Settings { frame, radius, .. } = *settings;
+        let (source, channels) = (corpus.extent(), corpus.channels());
+        let taps = settings.window.taps(frame, known, pixel);
         let per_channel = |at: usize| (0..channels).map(move |channel| at * channels + channel);
         let canvas_bytes: Vec<usize> = taps
             .offsets
@@ -82,7 +67,7 @@ impl Probe {
             .flat_map(|&offset| per_channel(frame.flat(frame.step_clamped(pixel, offset))))
             .collect();
         let sources: Vec<Pixel> = source.square(pixel, radius).pixels().collect();
-        // A source may be as large as it likes: what is listed grows with its edges, not with its area.
+        // Sources may be large, so the list grows with their circumference, not with their area.
         let mut lines: Vec<u32> = Vec::new();
         let mut inner: Option<(usize, usize)> = None;
         let corners = taps.corners();
@@ -104,7 +89,7 @@ impl Probe {
         };
         let places = sources.iter().map(&mut place).collect();
         let mut checked = 0;
-        let spans = taps
+        let shells = taps
             .shells
             .iter()
             .map(|&(weight, end)| {
@@ -113,14 +98,14 @@ impl Probe {
                 if check {
                     checked = end;
                 }
-                Span { end, weight, weight_f32: weight as f32, check }
+                ShellTerms { end, weight, weight_f32: weight as f32, check }
             })
             .collect();
         let norm = if taps.offsets.is_empty() { 1.0 } else { channels as f64 * taps.total_weight() };
-        Self { pixel, taps, sources, canvas_bytes, lines, places, spans, norm, region }
+        Self { pixel, taps, sources, canvas_bytes, lines, places, shells, norm, region }
     }
 
-    /// Whether a position lies within the locality radius.
+    /// Whether a position is a source position.
     pub fn is_source(&self, position: Pixel) -> bool {
         self.sources.binary_search(&position).is_ok()
     }
@@ -138,37 +123,43 @@ impl Probe {
         self.region
     }
 
-    /// Tap·channel·candidate terms of a scan of `images` sources.
+    /// Number of terms, tap · channel · candidate, of a scan of `images` sources.
     pub fn terms(&self, images: usize) -> usize {
         self.sources.len() * self.canvas_bytes.len() * images
     }
 
-    /// What the canvas holds at the known taps, `(T·C,)`.
+    /// Reads the bytes of the canvas at the known taps, `(T·C,)`.
     pub(super) fn context(&self, canvas: &[u8], context: &mut Vec<i16>) {
         context.clear();
         context.extend(self.canvas_bytes.iter().map(|&byte| i16::from(canvas[byte])));
     }
 
-    /// Relative error of a scanned distance at most: half an ulp for each weight, each integer, each product and
-    /// each sum, rounded up generously.
+    /// Bound on the relative error of a scanned distance: half a unit in the last place for each weight, integer, product
+    /// and sum, rounded up generously.
     pub(super) fn slack(&self) -> f64 {
-        (self.spans.len() + 4) as f64 * f64::from(f32::EPSILON)
+        (self.shells.len() + 4) as f64 * f64::from(f32::EPSILON)
     }
 
-    /// The distance of one lane's window, in double precision.
-    pub(super) fn settle(&self, group: &[Lanes], lane: usize, source: usize, context: &[i16]) -> f64 {
+    /// The distance of one lane's window in double precision, equal to that of [`reference`](super::ssd::reference).
+    pub(super) fn exact_distance(
+        &self,
+        group: &[PlaneLine],
+        lane: usize,
+        source: usize,
+        context: &[i16],
+    ) -> f64 {
         let Place { row, base } = self.places[source];
         let lines = &self.lines[row..][..context.len()];
         let mut start = 0;
         let mut sum = 0.0;
-        for span in &self.spans {
-            let squares: u64 = lines[start..span.end]
+        for shell in &self.shells {
+            let squares: u64 = lines[start..shell.end]
                 .iter()
-                .zip(&context[start..span.end])
+                .zip(&context[start..shell.end])
                 .map(|(&line, &value)| square(group[base + line as usize].0[lane], value))
                 .sum();
-            sum += span.weight * squares as f64;
-            start = span.end;
+            sum += shell.weight * squares as f64;
+            start = shell.end;
         }
         sum / self.norm
     }

@@ -1,4 +1,4 @@
-//! Arrays and numbers of Python as what the core takes, checked.
+//! Conversions of Python arrays and numbers to the types of the core, with their checks.
 
 use numpy::{
     PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray4, PyReadwriteArray3, PyReadwriteArray4,
@@ -36,12 +36,12 @@ pub fn image_id(name: &'static str, id: i32, count: usize) -> Result<ImageId> {
     }
 }
 
-/// −1 stands for none.
+/// An image id, or −1 for none.
 pub fn optional_id(name: &'static str, id: i32, count: usize) -> Result<Option<ImageId>> {
     (id != -1).then(|| image_id(name, id, count)).transpose()
 }
 
-/// Ids of one shortlist in the ascending order that the planes take, none twice.
+/// The ids of one shortlist in ascending order, none twice.
 pub fn sorted_ids(ids: &[i32], count: usize) -> Result<Vec<ImageId>> {
     let mut sorted = ids.iter().map(|&id| image_id("shortlist", id, count)).collect::<Result<Vec<_>>>()?;
     sorted.sort_unstable();
@@ -51,7 +51,7 @@ pub fn sorted_ids(ids: &[i32], count: usize) -> Result<Vec<ImageId>> {
     Ok(sorted)
 }
 
-/// Consecutive parts of `ids`, each up to one of `ends`.
+/// Cuts `ids` into consecutive parts that end at `ends`.
 pub fn cut<'a>(ids: &'a [i32], ends: &[i64]) -> Result<Vec<&'a [i32]>> {
     let mut start = 0;
     let mut parts = Vec::with_capacity(ends.len());
@@ -66,19 +66,23 @@ pub fn cut<'a>(ids: &'a [i32], ends: &[i64]) -> Result<Vec<&'a [i32]>> {
     Ok(parts)
 }
 
+/// A pixel (y, x) of a frame.
+pub fn pixel_of((y, x): (i64, i64), extent: Extent) -> Result<Pixel> {
+    let inside = |at: i64, len: usize| usize::try_from(at).ok().filter(|&at| at < len);
+    match (inside(y, extent.height), inside(x, extent.width)) {
+        (Some(y), Some(x)) => Ok(Pixel { y, x }),
+        _ => Err(Error::invalid(
+            "pixel",
+            format!("inside the {}×{} frame", extent.height, extent.width),
+            format!("({y}, {x})"),
+        )),
+    }
+}
+
+/// Pixels (P, 2) of a frame.
 pub fn pixels_of(array: &PyReadonlyArray2<i32>, extent: Extent) -> Result<Vec<Pixel>> {
     check_shape("pixels", array.shape(), &[array.shape()[0], 2])?;
-    let pixel = |row: &[i32]| {
-        let inside = |at: i32, len: usize| usize::try_from(at).ok().filter(|&at| at < len);
-        match (inside(row[0], extent.height), inside(row[1], extent.width)) {
-            (Some(y), Some(x)) => Ok(Pixel { y, x }),
-            _ => Err(Error::invalid(
-                "pixel",
-                format!("inside the {}×{} frame", extent.height, extent.width),
-                format!("({}, {})", row[0], row[1]),
-            )),
-        }
-    };
+    let pixel = |row: &[i32]| pixel_of((row[0].into(), row[1].into()), extent);
     contiguous("pixels", array.as_slice())?.chunks_exact(2).map(pixel).collect()
 }
 
@@ -91,7 +95,7 @@ pub type TraceArrays<'py> = (
     PyReadwriteArray3<'py, i32>,
 );
 
-/// Canvases (B, H, W, C) with their traces, checked.
+/// Canvases (B, H, W, C) with their traces.
 pub fn canvases_of<'a>(
     (extent, channels): (Extent, usize),
     canvases: &'a mut PyReadwriteArray4<u8>,
@@ -138,7 +142,7 @@ pub fn canvases_of<'a>(
     Ok(pixels.zip(rows).zip(samples.iter().zip(barred)).map(canvas).collect())
 }
 
-/// What each canvas of a batch must not take from, −1 standing for nothing.
+/// The image that is barred for each canvas of a batch, −1 for none.
 pub fn optional_ids(
     barred: &PyReadonlyArray1<i32>,
     batch: usize,
@@ -149,16 +153,13 @@ pub fn optional_ids(
     ids.iter().map(|&id| optional_id("barred", id, count)).collect()
 }
 
+/// A mask (H, W).
 pub fn mask_of<'a>(known: &'a PyReadonlyArray2<bool>, extent: Extent) -> Result<&'a [bool]> {
     check_shape("known", known.shape(), &[extent.height, extent.width])?;
     contiguous("known", known.as_slice())
 }
 
-pub fn one_pixel(pixel: &PyReadonlyArray2<i32>, extent: Extent) -> Result<Pixel> {
-    check_shape("pixel", pixel.shape(), &[1, 2])?;
-    Ok(pixels_of(pixel, extent)?[0])
-}
-
+/// Images (N, H, W, C), and their sizes (N, 2) unless all fill the frame.
 pub fn corpus_of<'a>(
     images: &'a PyReadonlyArray4<u8>,
     sizes: Option<&'a PyReadonlyArray2<i32>>,

@@ -1,263 +1,297 @@
-//! Scan, draw, write: cell after cell of a batch of canvases.
+//! The fill of tokens, and the distribution of a single cell.
 //!
-//! Canvases are independent of each other. A few of them go together, over block after block of images, so that what is read
-//! of the planes serves all of them while it is in a core's own cache.
+//! For each cell p, in order:
+//! 1. the context: the known cells around p, within the range γ;
+//! 2. distances: bits in which the context of the canvas differs from that of each image;
+//! 3. the pool, or the weights of a histogram;
+//! 4. a draw from it;
+//! 5. the copy: token and trace are written together.
+//!
+//! Canvases are independent of each other. Some of them are compared with one block of images after another together, so
+//! that the block is read while it is in a core's own cache.
 
 use std::array;
-use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::context::{Range, Running, Terms};
+use super::context::{Metric, Range, RunningContext, Terms};
 use super::draw::{Distances, Draw, Histogram, BLOCK};
-use super::kernel::{Kernel, Scan};
+use super::kernel::HammingScan;
 use super::Tokens;
 use crate::canvas::Canvas;
 use crate::corpus::ImageId;
 use crate::error::{check, require, Result};
 use crate::geometry::Pixel;
+use crate::pool::PoolRule;
+use crate::simd::InstructionSet;
 
-/// Canvases that go together at most: what a core's own cache holds beside a block of the planes.
-const TOGETHER: usize = 32;
+/// Canvases per task at most: as many as a core's own cache holds beside a block of the planes.
+pub(crate) const CANVASES_PER_TASK: usize = 32;
 
-/// Canvases of these that what was read serves while it is in a register.
-const ABREAST: usize = 4;
+/// Canvases that are compared with a group of images while it is in registers.
+const CANVASES_PER_PASS: usize = 4;
 
-/// Bits of a token at most for which all values are listed.
+/// Bits of a token at most for a distribution, which lists all values.
 const LISTED_BITS: usize = 16;
 
-/// How tokens are compared and chosen; the same for all cells of a run.
+/// The settings of a run of tokens: how contexts are compared and what is drawn.
 #[derive(Debug, Clone, Copy)]
-pub struct Sampler<'a> {
-    pub tokens: Tokens<'a>,
-    pub range: Range,
-    /// Largest Chebyshev distance between a cell and its source; of each image its nearest place counts, the first in (y, x)
-    /// order where several are.
+pub struct Settings {
+    /// Observation range γ in cells; `None` sees everything.
+    pub gamma: Option<usize>,
+    pub metric: Metric,
+    /// Largest Chebyshev distance between a cell and its source. Of each image only the nearest position is a candidate,
+    /// in a tie the first in (y, x) order.
     pub radius: usize,
-    pub kernel: Kernel,
+    pub rule: DrawRule,
+    pub instructions: InstructionSet,
 }
 
-/// What is around a cell, the same for all canvases of a batch.
-struct Around {
-    /// Bits that are compared.
+/// What a source is drawn from.
+#[derive(Debug, Clone, Copy)]
+pub enum DrawRule {
+    Pool(PoolRule),
+    /// A histogram with the bit-flip probability `flip`.
+    Histogram {
+        flip: f64,
+    },
+}
+
+/// Fills canvases from the tokens of a corpus.
+#[derive(Debug, Clone)]
+pub struct Sampler<'a> {
+    pub(super) tokens: Tokens<'a>,
+    pub(super) range: Range,
+    radius: usize,
+    draw: Draw,
+    instructions: InstructionSet,
+}
+
+/// What is compared for one cell, the same for all canvases.
+pub(crate) struct Surroundings {
+    /// Number of bits that are compared.
     bits: usize,
-    /// Where sources may lie, in (y, x) order, and the terms of a scan for each of these places.
-    places: Vec<Pixel>,
+    /// The positions of sources, in (y, x) order, and the terms of a scan for each of them.
+    positions: Vec<Pixel>,
     terms: Vec<Terms>,
 }
 
-/// One canvas's distances around one cell: of each image its nearest place.
-struct View {
+/// The distances of one canvas from all images around one cell: of each image that of its nearest position.
+pub(crate) struct CanvasDistances {
     distances: Distances,
-    /// Which of the places that is; empty where there is only one.
-    nearest_place: Vec<u32>,
+    /// Index of that position; empty if there is only one.
+    nearest_position: Vec<u32>,
 }
 
-/// Brings a block of images up to date for `C` canvases, the first of them `canvas`, by a scan for each place.
-fn update<const C: usize>(
-    views: &mut [View; C],
-    kernel: Kernel,
-    scans: &[Scan],
+/// Updates the distances of a block of images from image `first` on, for `C` canvases from canvas `canvas` on, by one scan
+/// per position.
+fn update_block<const C: usize>(
+    found: &mut [CanvasDistances; C],
+    instructions: InstructionSet,
+    scans: &[HammingScan],
     (canvas, first): (usize, usize),
     cancel: &AtomicBool,
 ) -> Result<()> {
-    let end = (first + BLOCK).min(views[0].distances.sums.len());
-    let sums = views.each_mut().map(|view| &mut view.distances.sums[first..end]);
-    let mut least = scans[0].run(kernel, (canvas, first), sums);
+    let end = (first + BLOCK).min(found[0].distances.sums.len());
+    let sums = found.each_mut().map(|found| &mut found.distances.sums[first..end]);
+    let mut least = scans[0].run(instructions, (canvas, first), sums);
     if scans.len() > 1 {
-        for view in &mut *views {
-            view.nearest_place[first..end].fill(0);
+        for found in &mut *found {
+            found.nearest_position[first..end].fill(0);
         }
         let mut others = [[0; BLOCK]; C];
-        for (place, scan) in (1..).zip(&scans[1..]) {
+        for (position, scan) in (1..).zip(&scans[1..]) {
             check(cancel)?;
-            let found =
-                scan.run(kernel, (canvas, first), others.each_mut().map(|sums| &mut sums[..end - first]));
-            for (least, found) in least.iter_mut().zip(found) {
-                *least = found.min(*least);
+            let sums = others.each_mut().map(|sums| &mut sums[..end - first]);
+            let other_least = scan.run(instructions, (canvas, first), sums);
+            for (least, other) in least.iter_mut().zip(other_least) {
+                *least = other.min(*least);
             }
-            for (view, others) in views.iter_mut().zip(&others) {
-                view.keep_nearer(place, first, &others[..end - first]);
+            for (found, others) in found.iter_mut().zip(&others) {
+                found.keep_nearer(position, first, &others[..end - first]);
             }
         }
     }
-    for (view, least) in views.iter_mut().zip(least) {
-        view.distances.settle(first, least);
+    for (found, least) in found.iter_mut().zip(least) {
+        found.distances.set_block_least(first, least);
     }
     Ok(())
 }
 
-impl View {
-    /// Takes the distances of another place where they are less, from image `first` on.
-    fn keep_nearer(&mut self, place: u32, first: usize, others: &[u16]) {
+impl CanvasDistances {
+    /// Keeps the lesser of the present distances and those of another position, from image `first` on.
+    fn keep_nearer(&mut self, position: u32, first: usize, others: &[u16]) {
         let sums = &mut self.distances.sums[first..];
-        for ((sum, nearest), &other) in sums.iter_mut().zip(&mut self.nearest_place[first..]).zip(others) {
-            *nearest = if other < *sum { place } else { *nearest };
+        for ((sum, nearest), &other) in sums.iter_mut().zip(&mut self.nearest_position[first..]).zip(others) {
+            *nearest = if other < *sum { position } else { *nearest };
             *sum = other.min(*sum);
         }
     }
 
-    /// Where an image's nearest surroundings are.
-    fn place(&self, around: &Around, image: usize) -> Pixel {
-        around.places[self.nearest_place.get(image).map_or(0, |&place| place as usize)]
+    /// The nearest position of an image.
+    fn position(&self, surroundings: &Surroundings, image: usize) -> Pixel {
+        surroundings.positions[self.nearest_position.get(image).map_or(0, |&index| index as usize)]
     }
 }
 
-impl Sampler<'_> {
-    /// Views of `count` canvases from which nothing was scanned yet.
-    fn views(&self, barred: impl Iterator<Item = Option<ImageId>>) -> Vec<View> {
-        let count = self.tokens.count();
-        let view = |barred: Option<ImageId>| View {
-            distances: Distances::new(count, barred.map(ImageId::index)),
-            nearest_place: if self.radius > 0 { vec![0; count] } else { Vec::new() },
+impl<'a> Sampler<'a> {
+    pub fn new(tokens: Tokens<'a>, settings: &Settings) -> Result<Self> {
+        let draw = match settings.rule {
+            DrawRule::Pool(rule) => Draw::Pool(rule),
+            DrawRule::Histogram { flip } => Draw::Histogram(Histogram::new(flip, tokens.count())?),
         };
-        barred.map(view).collect()
+        let range = Range::new(settings.gamma, settings.metric, &tokens)?;
+        Ok(Self { tokens, range, radius: settings.radius, draw, instructions: settings.instructions })
     }
 
-    fn around(&self, running: &mut Running, known: &[bool], cell: Pixel) -> Around {
+    pub fn tokens(&self) -> &Tokens<'a> {
+        &self.tokens
+    }
+
+    /// Distances of some canvases before their first scan, given the image that is barred for each.
+    pub(crate) fn empty_distances(
+        &self,
+        barred: impl Iterator<Item = Option<ImageId>>,
+    ) -> Vec<CanvasDistances> {
+        let count = self.tokens.count();
+        let empty = |barred: Option<ImageId>| CanvasDistances {
+            distances: Distances::new(count, barred.map(ImageId::index)),
+            nearest_position: if self.radius > 0 { vec![0; count] } else { Vec::new() },
+        };
+        barred.map(empty).collect()
+    }
+
+    pub(crate) fn surroundings(
+        &self,
+        running: &mut RunningContext,
+        known: &[bool],
+        cell: Pixel,
+    ) -> Surroundings {
         let tokens = &self.tokens;
         let context = self.range.cells(tokens.grid(), known, cell);
         let bits = context.len() * tokens.bits();
-        let places: Vec<Pixel> = tokens.grid().square(cell, self.radius).pixels().collect();
+        let positions: Vec<Pixel> = tokens.grid().square(cell, self.radius).pixels().collect();
         let terms = if self.radius == 0 {
-            vec![running.towards(tokens, context)]
+            vec![running.advance(tokens, context)]
         } else {
-            places.iter().map(|&place| Terms::moved(tokens, &context, cell, place)).collect()
+            positions.iter().map(|&position| Terms::moved(tokens, &context, cell, position)).collect()
         };
-        Around { bits, places, terms }
+        Surroundings { bits, positions, terms }
     }
 
-    /// Brings the distances of all images up to date, for canvases that go together.
-    fn scan<'c>(
+    /// Updates the distances of the canvases of one task from all images.
+    pub(crate) fn scan<'c>(
         &self,
-        around: &Around,
+        surroundings: &Surroundings,
         canvases: impl Iterator<Item = &'c [u8]>,
-        views: &mut [View],
+        found: &mut [CanvasDistances],
         cancel: &AtomicBool,
     ) -> Result<()> {
         let canvases: Vec<&[u8]> = canvases.collect();
-        let scan = |terms| Scan::new(&self.tokens, terms, &canvases);
-        let scans: Vec<Scan> = around.terms.iter().map(scan).collect();
-        let (abreast, others) = views[..canvases.len()].as_chunks_mut::<ABREAST>();
-        let following = abreast.len() * ABREAST;
+        let scan = |terms| HammingScan::new(&self.tokens, terms, &canvases);
+        let scans: Vec<HammingScan> = surroundings.terms.iter().map(scan).collect();
+        let (passes, others) = found[..canvases.len()].as_chunks_mut::<CANVASES_PER_PASS>();
+        let following = passes.len() * CANVASES_PER_PASS;
         for first in (0..self.tokens.count()).step_by(BLOCK) {
             check(cancel)?;
-            for (index, views) in abreast.iter_mut().enumerate() {
-                update(views, self.kernel, &scans, (index * ABREAST, first), cancel)?;
+            for (index, found) in passes.iter_mut().enumerate() {
+                let at = (index * CANVASES_PER_PASS, first);
+                update_block(found, self.instructions, &scans, at, cancel)?;
             }
-            for (index, view) in others.iter_mut().enumerate() {
-                update(array::from_mut(view), self.kernel, &scans, (following + index, first), cancel)?;
+            for (index, found) in others.iter_mut().enumerate() {
+                let at = (following + index, first);
+                update_block(array::from_mut(found), self.instructions, &scans, at, cancel)?;
             }
         }
         Ok(())
     }
 
-    /// Fills `cells`, none of them twice, of canvases of `(h, w, Y)` bytes; in later sweeps, fills them again.
+    /// Fills `cells`, none of them twice, of canvases of `(h, w, Y)` bytes. In later sweeps than 0 they are drawn again.
     pub fn fill(
         &self,
         (cells, sweep): (&[Pixel], u16),
         known: &[bool],
-        draw: &Draw,
         canvases: &mut [Canvas],
         cancel: &AtomicBool,
     ) -> Result<()> {
         let fill = |canvases: &mut [Canvas]| {
-            let mut views = self.views(canvases.iter().map(|canvas| canvas.barred));
-            let mut running = Running::default();
+            let mut found = self.empty_distances(canvases.iter().map(|canvas| canvas.barred));
+            let mut running = RunningContext::default();
             let mut known = known.to_vec();
             for &cell in cells {
-                let around = self.around(&mut running, &known, cell);
-                self.scan(&around, canvases.iter().map(|canvas| &*canvas.pixels), &mut views, cancel)?;
-                for (canvas, view) in canvases.iter_mut().zip(&views) {
-                    self.write(canvas, (cell, sweep), &around, view, draw);
+                // 1. The context.
+                let surroundings = self.surroundings(&mut running, &known, cell);
+                // 2. Distances.
+                let bytes = canvases.iter().map(|canvas| &*canvas.pixels);
+                self.scan(&surroundings, bytes, &mut found, cancel)?;
+                for (canvas, found) in canvases.iter_mut().zip(&found) {
+                    // 3. to 5. Pool or weights, draw and copy.
+                    self.draw(canvas, (cell, sweep), &surroundings, found);
                 }
                 known[self.tokens.grid().flat(cell)] = true;
             }
             Ok(())
         };
-        canvases.par_chunks_mut(together(canvases.len())).try_for_each(fill)
+        canvases.par_chunks_mut(canvases_per_task(canvases.len())).try_for_each(fill)
     }
 
-    /// Copies a drawn token into the canvas, and notes it in the trace.
-    fn write(
+    /// Draws a source and copies its token into the canvas, together with its trace.
+    fn draw(
         &self,
         canvas: &mut Canvas,
         (cell, sweep): (Pixel, u16),
-        around: &Around,
-        view: &View,
-        draw: &Draw,
+        surroundings: &Surroundings,
+        found: &CanvasDistances,
     ) {
         let width = self.tokens.width();
         let flat = self.tokens.grid().flat(cell);
-        let drawn = view.distances.draw(draw, canvas.random, sweep, flat);
-        let source = view.place(around, drawn.image);
+        let drawn = found.distances.draw(&self.draw, canvas.random, sweep, flat);
+        let source = found.position(surroundings, drawn.image);
         let token = &mut canvas.pixels[flat * width..][..width];
         for (own, byte) in token.iter_mut().zip(self.tokens.value(ImageId(drawn.image as u32), source)) {
             *own = byte;
         }
-        draw.finish(canvas.random, sweep, flat, self.tokens.bits(), token);
+        self.draw.flip_bits(canvas.random, sweep, flat, self.tokens.bits(), token);
         canvas.trace.image_id[flat] = drawn.image as i32;
         canvas.trace.y[flat] = source.y as i32;
         canvas.trace.x[flat] = source.x as i32;
-        canvas.trace.distance[flat] = f32::from(drawn.distance) / around.bits.max(1) as f32;
-        canvas.trace.pool_size[flat] = drawn.choice as i32;
+        canvas.trace.distance[flat] = f32::from(drawn.distance) / surroundings.bits.max(1) as f32;
+        canvas.trace.pool_size[flat] = drawn.pool_size as i32;
     }
 
-    /// What `of` makes of each canvas's view of one cell.
-    fn each<T: Send>(
+    /// Calls `result` with the distances of each canvas around one cell.
+    fn for_each_canvas<T: Send>(
         &self,
         (cell, known): (Pixel, &[bool]),
         canvases: &[&[u8]],
         barred: &[Option<ImageId>],
         cancel: &AtomicBool,
-        of: impl Fn(View, &Around) -> T + Sync,
+        result: impl Fn(CanvasDistances, &Surroundings) -> T + Sync,
     ) -> Result<Vec<T>> {
-        let around = self.around(&mut Running::default(), known, cell);
-        let size = together(canvases.len());
-        let look = |(canvases, barred): (&[&[u8]], &[Option<ImageId>])| {
-            let mut views = self.views(barred.iter().copied());
-            self.scan(&around, canvases.iter().copied(), &mut views, cancel)?;
-            Ok(views.into_iter().map(|view| of(view, &around)).collect())
+        let surroundings = self.surroundings(&mut RunningContext::default(), known, cell);
+        let size = canvases_per_task(canvases.len());
+        let task = |(canvases, barred): (&[&[u8]], &[Option<ImageId>])| {
+            let mut found = self.empty_distances(barred.iter().copied());
+            self.scan(&surroundings, canvases.iter().copied(), &mut found, cancel)?;
+            Ok(found.into_iter().map(|found| result(found, &surroundings)).collect())
         };
-        let parts = canvases.par_chunks(size).zip(barred.par_chunks(size)).map(look);
+        let parts = canvases.par_chunks(size).zip(barred.par_chunks(size)).map(task);
         Ok(parts.collect::<Result<Vec<Vec<T>>>>()?.into_iter().flatten().collect())
     }
 
-    /// The distances, in bits, of all images from what is around one cell of each canvas.
+    /// The distances of each canvas from all images around one cell, in bits.
     pub fn distances(
         &self,
         at: (Pixel, &[bool]),
         canvases: &[&[u8]],
         cancel: &AtomicBool,
     ) -> Result<Vec<Vec<u16>>> {
-        let nobody = vec![None; canvases.len()];
-        self.each(at, canvases, &nobody, cancel, |view, _| view.distances.sums)
+        let none_barred = vec![None; canvases.len()];
+        self.for_each_canvas(at, canvases, &none_barred, cancel, |found, _| found.distances.sums)
     }
 
-    /// Seconds of each of `repeats` scans of all images for one cell of all canvases, on one thread, in memory that is kept.
-    pub fn time_scan(
-        &self,
-        (cell, known): (Pixel, &[bool]),
-        canvases: &[&[u8]],
-        repeats: usize,
-        cancel: &AtomicBool,
-    ) -> Result<Vec<f64>> {
-        let around = self.around(&mut Running::default(), known, cell);
-        let mut views = self.views(std::iter::repeat_n(None, TOGETHER));
-        let mut once = || {
-            let start = Instant::now();
-            for canvases in canvases.chunks(TOGETHER) {
-                self.scan(&around, canvases.iter().copied(), &mut views, cancel)?;
-                black_box(&views);
-            }
-            Ok(start.elapsed().as_secs_f64())
-        };
-        (0..repeats).map(|_| once()).collect()
-    }
-
-    /// How likely each of the `2^b` tokens is to be drawn for one cell of each canvas.
+    /// The probability of each of the `2^b` tokens at one cell of each canvas, by a histogram.
     pub fn distributions(
         &self,
         at: (Pixel, &[bool]),
@@ -273,17 +307,18 @@ impl Sampler<'_> {
             format!("at most {LISTED_BITS}, as all tokens are listed"),
             bits,
         )?;
-        self.each(at, canvases, barred, cancel, |view, around| {
+        self.for_each_canvas(at, canvases, barred, cancel, |found, surroundings| {
             let value = |image: usize| {
-                let bytes = self.tokens.value(ImageId(image as u32), view.place(around, image));
+                let position = found.position(surroundings, image);
+                let bytes = self.tokens.value(ImageId(image as u32), position);
                 bytes.enumerate().fold(0, |value, (at, byte)| value | usize::from(byte) << (8 * at))
             };
-            histogram.distribution(&view.distances, bits, (0..self.tokens.count()).map(value))
+            histogram.distribution(&found.distances, bits, (0..self.tokens.count()).map(value))
         })
     }
 }
 
-/// How many of some canvases go together.
-fn together(canvases: usize) -> usize {
-    canvases.div_ceil(rayon::current_num_threads()).clamp(1, TOGETHER)
+/// Canvases per task, so that all threads have some.
+fn canvases_per_task(canvases: usize) -> usize {
+    canvases.div_ceil(rayon::current_num_threads()).clamp(1, CANVASES_PER_TASK)
 }

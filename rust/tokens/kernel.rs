@@ -1,71 +1,39 @@
-//! Sums of Hamming distances of many images at once: one byte of each, side by side, against one byte of a canvas.
+//! Hamming distances of many images at once: one byte of each image, side by side, is compared with a byte of a canvas.
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use super::context::Terms;
 use super::Tokens;
-use crate::simd::Path;
+use crate::simd::InstructionSet;
 
-/// Images side by side.
-pub(super) const LANES: usize = 64;
+/// Images side by side in one group.
+pub(super) const GROUP_IMAGES: usize = 64;
 
-/// Terms whose counts, 8 at most, add up in a byte.
-const TOGETHER: usize = 31;
+/// Terms whose counts, at most 8 each, are added up in a byte.
+const TERMS_PER_BYTE: usize = 31;
 
-/// Instruction sets that distances are counted with. All give the same sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernel {
-    /// With VPOPCNTB.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    /// Bits of half bytes by table look-up.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// Plain Rust over fixed lanes; the compiler makes SSE2 or NEON of it.
-    Portable,
-}
-
-impl Kernel {
-    /// Those that this machine can run, fastest first.
-    pub fn available() -> Vec<Self> {
-        let mut kernels: Vec<Self> = Path::available().into_iter().map(Self::of).collect();
-        kernels.dedup();
-        kernels
-    }
-
-    /// The one that goes with a scan's path.
-    pub fn of(path: Path) -> Self {
-        match path {
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512 if is_x86_feature_detected!("avx512bitalg") => Self::Avx512,
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512 | Path::Avx2 if is_x86_feature_detected!("avx2") => Self::Avx2,
-            _ => Self::Portable,
-        }
-    }
-}
-
-/// Sums in the making for canvases that go together: what is read of the planes, and the canvases' bytes beside it.
+/// A scan of all images for some canvases: which bytes of the planes its terms read, and the canvases' bytes that these
+/// are compared with.
 ///
-/// What is taken away is added, too: a byte that differs from the canvas's in k bits is equal to it in 8 − k, so that its
-/// complement adds 8 − k, and 8 less is what sums begin with.
-pub(super) struct Scan<'a> {
+/// Terms that are to be subtracted are added, too: a byte that differs from the canvas's in k bits differs from its
+/// complement in 8 − k. So the complement adds 8 − k, and sums start at −8 for each such term.
+pub(super) struct HammingScan<'a> {
     planes: &'a [u8],
-    /// Where each term's line begins, at the first of the images.
+    /// Index of each term's line in the planes, at image 0.
     offsets: Vec<usize>,
-    /// The last of these.
+    /// The largest of these.
     farthest: usize,
-    /// `(terms, canvases)`: the canvas's byte, or its complement, four times over.
+    /// `(terms, canvases)`: the canvas's byte, or its complement, repeated four times.
     values: Vec<u32>,
     canvases: usize,
-    /// Whether sums begin anew.
+    /// Whether sums start from `base` alone, not from what they are.
     fresh: bool,
-    /// What is added to all of them, as 16 bits wrap.
+    /// Added to all sums, modulo 2¹⁶.
     base: u16,
 }
 
-impl<'a> Scan<'a> {
+impl<'a> HammingScan<'a> {
     /// The scan of all images for canvases of `(h, w, Y)` bytes.
     pub(super) fn new(tokens: &Tokens<'a>, terms: &Terms, canvases: &[&[u8]]) -> Self {
         let value = |(term, &byte): (usize, &usize)| {
@@ -87,11 +55,11 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Brings the sums of consecutive images up to date, from image `first` on, for `C` canvases from `canvas` on; returns
-    /// the least of each.
+    /// Updates the sums of consecutive images, from image `first` on, for `C` canvases, from canvas `canvas` on. Returns the
+    /// least sum of each canvas.
     pub(super) fn run<const C: usize>(
         &self,
-        kernel: Kernel,
+        instructions: InstructionSet,
         (canvas, first): (usize, usize),
         sums: [&mut [u16]; C],
     ) -> [u16; C] {
@@ -103,29 +71,36 @@ impl<'a> Scan<'a> {
         let mut rests = [(); C].map(|()| &mut [][..]);
         let mut groups = [(); C].map(|()| &mut [][..]);
         for ((sums, rest), groups) in sums.into_iter().zip(&mut rests).zip(&mut groups) {
-            (*groups, *rest) = sums.as_chunks_mut::<LANES>();
+            (*groups, *rest) = sums.as_chunks_mut::<GROUP_IMAGES>();
         }
-        let following = first + groups[0].len() * LANES;
-        let mut least = match kernel {
-            // SAFETY: a kernel is only made where the CPU has its features (`Kernel::of`); from each offset on the planes
-            // hold as many bytes as there are sums, `first` later; there is a value of each canvas for each offset.
+        let following = first + groups[0].len() * GROUP_IMAGES;
+        let mut least = match instructions {
+            // SAFETY: the CPU has the features of an instruction set that is `available`, and BITALG was checked. The planes
+            // hold as many bytes as there are sums, from `first` after each offset on; there is a value of each canvas for
+            // each offset.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 => unsafe { x86::avx512(self, (canvas, first), groups) },
+            InstructionSet::Avx512 if instructions.has_bitalg() => unsafe {
+                x86::avx512(self, (canvas, first), groups)
+            },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => unsafe { x86::avx2(self, (canvas, first), groups) },
-            Kernel::Portable => self.portable((canvas, first), groups),
+            InstructionSet::Avx512 | InstructionSet::Avx2 => unsafe {
+                x86::avx2(self, (canvas, first), groups)
+            },
+            InstructionSet::Portable => self.portable((canvas, first), groups),
         };
         let len = rests[0].len();
         if len > 0 {
-            let mut padded = [[0; LANES]; C];
+            let mut padded = [[0; GROUP_IMAGES]; C];
             for (padded, rest) in padded.iter_mut().zip(&rests) {
                 padded[..len].copy_from_slice(rest);
             }
-            match kernel {
+            match instructions {
                 // SAFETY: as above, for the `len` images that follow.
                 #[cfg(target_arch = "x86_64")]
-                Kernel::Avx512 => unsafe { x86::avx512_rest(self, (canvas, following), len, &mut padded) },
+                InstructionSet::Avx512 if instructions.has_bitalg() => unsafe {
+                    x86::avx512_rest(self, (canvas, following), len, &mut padded)
+                },
                 _ => {
                     for (canvas, sums) in (canvas..).zip(&mut padded) {
                         self.group((canvas, following), len, sums);
@@ -143,12 +118,12 @@ impl<'a> Scan<'a> {
     fn portable<const C: usize>(
         &self,
         (canvas, first): (usize, usize),
-        mut groups: [&mut [[u16; LANES]]; C],
+        mut groups: [&mut [[u16; GROUP_IMAGES]]; C],
     ) -> [u16; C] {
         std::array::from_fn(|at| {
-            let mut least = [u16::MAX; LANES];
+            let mut least = [u16::MAX; GROUP_IMAGES];
             for (index, sums) in groups[at].iter_mut().enumerate() {
-                self.group((canvas + at, first + index * LANES), LANES, sums);
+                self.group((canvas + at, first + index * GROUP_IMAGES), GROUP_IMAGES, sums);
                 for (least, &sum) in least.iter_mut().zip(sums.iter()) {
                     *least = sum.min(*least);
                 }
@@ -158,15 +133,15 @@ impl<'a> Scan<'a> {
     }
 
     /// One group of one canvas, of which the first `len` lanes are images.
-    fn group(&self, (canvas, first): (usize, usize), len: usize, sums: &mut [u16; LANES]) {
+    fn group(&self, (canvas, first): (usize, usize), len: usize, sums: &mut [u16; GROUP_IMAGES]) {
         for sum in sums.iter_mut() {
             *sum = if self.fresh { self.base } else { sum.wrapping_add(self.base) };
         }
-        let values = self.values.chunks(TOGETHER * self.canvases);
-        for (offsets, values) in self.offsets.chunks(TOGETHER).zip(values) {
-            let mut counts = [0_u8; LANES];
+        let values = self.values.chunks(TERMS_PER_BYTE * self.canvases);
+        for (offsets, values) in self.offsets.chunks(TERMS_PER_BYTE).zip(values) {
+            let mut counts = [0_u8; GROUP_IMAGES];
             for (&offset, &value) in offsets.iter().zip(values[canvas..].iter().step_by(self.canvases)) {
-                let mut line = [0; LANES];
+                let mut line = [0; GROUP_IMAGES];
                 line[..len].copy_from_slice(&self.planes[offset + first..][..len]);
                 for (count, byte) in counts.iter_mut().zip(line) {
                     *count += (byte ^ value as u8).count_ones() as u8;

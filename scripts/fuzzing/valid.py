@@ -60,6 +60,6 @@ def canvas_arguments() -> dict[str, Any]:
     return {
         "canvas": np.zeros((8, 8, 1), np.uint8),
         "known": np.eye(8, dtype=np.bool_),
-        "pixel": np.array([[2, 3]], np.int32),
+        "pixel": (2, 3),
         "shortlist": np.array([0, 3, 5], np.int32),
     }

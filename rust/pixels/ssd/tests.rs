@@ -1,13 +1,13 @@
 use proptest::prelude::*;
 
-use super::super::probe::Reach;
+use super::super::planes::Planes;
+use super::super::settings::Settings;
+use super::super::window::Window;
 use super::*;
 use crate::geometry::{Extent, Offset};
-use crate::pixels::planes::Planes;
-use crate::pixels::window::Window;
-use crate::pool::Rule;
+use crate::pool::PoolRule;
 
-/// A small corpus and canvas of few grey levels, so that ties and zeros abound, or of extremes.
+/// A small corpus and canvas with few grey levels, so that there are many ties and zeros, or with extremes.
 #[derive(Debug, Clone)]
 struct Case {
     extent: Extent,
@@ -23,7 +23,7 @@ struct Case {
     sizes: Option<Vec<i32>>,
 }
 
-/// Lets each image go on from its own frame as its edges do.
+/// Extends each image from its own frame to the common one by edge replication.
 fn extend(images: &mut [u8], extent: Extent, channels: usize, sizes: &[i32]) {
     for (image, size) in images.chunks_exact_mut(extent.area() * channels).zip(sizes.chunks_exact(2)) {
         let own = Extent::new(size[0] as usize, size[1] as usize);
@@ -74,24 +74,26 @@ impl Case {
             corpus = corpus.with_sizes(sizes).unwrap();
         }
         let window = Window::new(self.side, self.sigma, self.extent).unwrap();
-        let reach = Reach {
+        let settings = Settings {
             frame: self.extent,
-            source: self.extent,
-            channels: self.channels,
+            window,
             radius: self.radius,
-            window: &window,
+            rule: PoolRule::NEAREST,
+            quota: None,
+            corpus_tolerance: false,
+            instructions: InstructionSet::Portable,
         };
-        let region = reach.region(self.pixel);
-        let probe = Probe::new(&reach, &self.known, self.pixel, region);
+        let region = settings.region(self.extent, self.pixel);
+        let probe = Probe::new(&settings, &corpus, &self.known, self.pixel, region);
         let mut planes = Planes::default();
         planes.gather(&corpus, corpus.ids(), region);
-        run(&corpus, &probe, &planes, &window.taps(self.extent, &self.known, self.pixel))
+        run(&corpus, &probe, &planes, &settings.window.taps(self.extent, &self.known, self.pixel))
     }
 }
 
 proptest! {
     #[test]
-    fn every_path_is_within_its_slack_of_the_reference(case in cases()) {
+    fn every_instruction_set_is_within_its_slack_of_the_reference(case in cases()) {
         case.with(|corpus, probe, planes, taps| {
             let mut context = Vec::new();
             probe.context(&case.canvas, &mut context);
@@ -102,12 +104,12 @@ proptest! {
                     at.y < own.height && at.x < own.width
                 };
                 let anyone = |&&at: &&Pixel| (0..group.ids.len()).any(|lane| candidate(lane, at));
-                for path in Path::available() {
-                    let mut sums = Sums::default();
-                    scan(path, probe, group, &context, &[0.0; LANES], Limits::NONE, &mut sums);
-                    assert_eq!(sums.live.len(), probe.sources.iter().filter(anyone).count());
-                    assert_eq!(sums.terms * probe.sources.len(), probe.terms(sums.live.len()));
-                    for (&source, row) in sums.live.iter().zip(&sums.rows) {
+                for instructions in InstructionSet::available() {
+                    let mut sums = GroupSums::default();
+                    scan(instructions, probe, group, &context, &[0.0; GROUP_IMAGES], Limits::NONE, &mut sums);
+                    assert_eq!(sums.kept.len(), probe.sources.iter().filter(anyone).count());
+                    assert_eq!(sums.terms * probe.sources.len(), probe.terms(sums.kept.len()));
+                    for (&source, row) in sums.kept.iter().zip(&sums.rows) {
                         for (lane, &id) in group.ids.iter().enumerate() {
                             let at = probe.sources[source];
                             if !candidate(lane, at) {
@@ -116,8 +118,8 @@ proptest! {
                             }
                             let exact = reference(corpus, (id, at), (&case.canvas, case.extent), case.pixel, taps);
                             let scanned = f64::from(row[lane]) / probe.norm;
-                            assert!((scanned - exact).abs() <= probe.slack() * exact, "{path:?} {scanned} {exact}");
-                            assert_eq!(probe.settle(group.lines, lane, source, &context), exact);
+                            assert!((scanned - exact).abs() <= probe.slack() * exact, "{instructions:?} {scanned} {exact}");
+                            assert_eq!(probe.exact_distance(group.lines, lane, source, &context), exact);
                         }
                     }
                 }
@@ -126,7 +128,7 @@ proptest! {
     }
 
     #[test]
-    fn every_path_finds_the_pool_of_the_definition(
+    fn every_instruction_set_finds_the_pool_of_the_definition(
         case in cases(),
         epsilon in 0.0..0.5_f64,
         k_min in 1_usize..20,
@@ -135,12 +137,12 @@ proptest! {
         ceiling in any::<bool>(),
     ) {
         let keep = if all { Keep::All } else { Keep::Best };
-        let rule = Rule::new(epsilon, k_min, keep).unwrap();
+        let rule = PoolRule::new(epsilon, k_min, keep).unwrap();
         let barred = bar.then_some(ImageId(0));
         case.with(|corpus, probe, planes, taps| {
-            let mut expected = Builder::new(rule);
+            let mut expected = PoolBuilder::new(rule);
             for id in corpus.ids().filter(|&id| Some(id) != barred) {
-                // The image at its own size, by itself: what lies beyond plays no part.
+                // The image alone, at its own size: what is beyond must not matter.
                 let own = corpus.own(id);
                 let cut: Vec<u8> = own.pixels().flat_map(|at| corpus.value(id, at)).copied().collect();
                 let alone = Corpus::new(&cut, 1, own, case.channels).unwrap();
@@ -157,17 +159,17 @@ proptest! {
                     Keep::Best => candidates.min_by(Candidate::order).into_iter().for_each(|it| expected.offer(it)),
                 }
             }
-            // The tightest promise that may be made beforehand.
+            // The tightest bound that is allowed beforehand.
             let bound = if ceiling { expected.bound() } else { f64::INFINITY };
             let expected = expected.finish();
-            for path in Path::available() {
-                let mut pool = Builder::new(rule);
-                pool.begin(bound);
+            for instructions in InstructionSet::available() {
+                let mut pool = PoolBuilder::new(rule);
+                pool.restart(bound);
                 for group in 0..planes.groups() {
                     let canvas = (&case.canvas[..], barred.as_slice());
-                    offer_group(path, probe, planes.group(group), canvas, &mut pool, &mut Scratch::default());
+                    offer_group(instructions, probe, planes.group(group), canvas, &mut pool, &mut ScanBuffers::default());
                 }
-                assert_eq!(pool.finish(), expected, "{path:?}");
+                assert_eq!(pool.finish(), expected, "{instructions:?}");
             }
         });
     }

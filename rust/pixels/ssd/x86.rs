@@ -1,20 +1,25 @@
 //! The scan's inner loop on AVX2 and AVX-512.
 //!
 //! Two terms at a time: their differences (16 bits) are interleaved lane by lane, and one multiply-add instruction
-//! squares both and adds the squares into 32-bit lanes. Interleaving stays inside 128-bit lanes, so the sums lie in
-//! a fixed permutation of the images until the end, where two shuffles a register put them back.
+//! squares both and adds the squares into 32-bit lanes. Interleaving stays inside 128-bit lanes, so the sums are in a
+//! fixed permutation of the images until the end, where two shuffles per register restore the order.
 
 use std::arch::x86_64::*;
 
-use super::{scan_sources, Limits, Lined, Outcome, Sums, Windows};
-use crate::pixels::planes::LANES;
+use super::super::planes::GROUP_IMAGES;
+use super::{scan_sources, GroupSums, GroupWindow, GroupWindows, Limits, Outcome};
 
 /// # Safety
-/// The CPU must have AVX-512 F and BW; of each window, the lines must index the group and be as many as the terms of the
-/// context, which must reach to the last span's end.
+/// The CPU must have AVX-512 F and BW. The lines of each window must index the group and be as many as the terms of the
+/// context, which must reach to the last shell's end.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub unsafe fn scan_avx512(windows: Windows, floor: &[f32; LANES], limits: Limits, sums: &mut Sums) {
-    // Sums lie permuted: quarters of 128 bits go to one register and another in turn. So must what they start from.
+pub unsafe fn scan_avx512(
+    windows: GroupWindows,
+    floor: &[f32; GROUP_IMAGES],
+    limits: Limits,
+    sums: &mut GroupSums,
+) {
+    // Sums are permuted: quarters of 128 bits go to two registers in turn. Their start values must be, too.
     let even = _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
     let odd = _mm512_setr_epi32(4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
     let mut start = [_mm512_setzero_ps(); 4];
@@ -24,7 +29,7 @@ pub unsafe fn scan_avx512(windows: Windows, floor: &[f32; LANES], limits: Limits
         start[2 * half] = _mm512_permutex2var_ps(a, even, b);
         start[2 * half + 1] = _mm512_permutex2var_ps(a, odd, b);
     }
-    // SAFETY: the caller's word.
+    // SAFETY: guaranteed by the caller.
     scan_sources(windows, floor, limits, sums, |window, limit, row| unsafe {
         avx512(window, start, limit, row)
     });
@@ -34,8 +39,13 @@ pub unsafe fn scan_avx512(windows: Windows, floor: &[f32; LANES], limits: Limits
 /// As for [`scan_avx512`], for one window.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn avx512(window: Lined, mut totals: [__m512; 4], limit: f32, out: &mut [f32; LANES]) -> Outcome {
-    let Lined { group, lines, context, spans } = window;
+unsafe fn avx512(
+    window: GroupWindow,
+    mut totals: [__m512; 4],
+    limit: f32,
+    out: &mut [f32; GROUP_IMAGES],
+) -> Outcome {
+    let GroupWindow { group, lines, context, shells } = window;
     let limit = _mm512_set1_ps(limit);
     let differences = |term: usize| {
         let line = group.as_ptr().add(*lines.get_unchecked(term) as usize).cast::<__m256i>();
@@ -46,11 +56,11 @@ unsafe fn avx512(window: Lined, mut totals: [__m512; 4], limit: f32, out: &mut [
         ]
     };
     let mut term = 0;
-    for span in spans {
+    for shell in shells {
         let mut squares = [_mm512_setzero_si512(); 4];
-        while term < span.end {
+        while term < shell.end {
             let a = differences(term);
-            let b = if term + 1 < span.end { differences(term + 1) } else { [_mm512_setzero_si512(); 2] };
+            let b = if term + 1 < shell.end { differences(term + 1) } else { [_mm512_setzero_si512(); 2] };
             for half in 0..2 {
                 let low = _mm512_unpacklo_epi16(a[half], b[half]);
                 let high = _mm512_unpackhi_epi16(a[half], b[half]);
@@ -60,12 +70,12 @@ unsafe fn avx512(window: Lined, mut totals: [__m512; 4], limit: f32, out: &mut [
             }
             term += 2;
         }
-        term = span.end;
-        let weight = _mm512_set1_ps(span.weight_f32);
+        term = shell.end;
+        let weight = _mm512_set1_ps(shell.weight_f32);
         for (total, squares) in totals.iter_mut().zip(squares) {
             *total = _mm512_fmadd_ps(weight, _mm512_cvtepi32_ps(squares), *total);
         }
-        if span.check {
+        if shell.check {
             let least =
                 _mm512_min_ps(_mm512_min_ps(totals[0], totals[1]), _mm512_min_ps(totals[2], totals[3]));
             if _mm512_cmp_ps_mask::<_CMP_LE_OQ>(least, limit) == 0 {
@@ -87,10 +97,15 @@ unsafe fn avx512(window: Lined, mut totals: [__m512; 4], limit: f32, out: &mut [
 /// # Safety
 /// As for [`scan_avx512`], on a CPU that has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn scan_avx2(windows: Windows, floor: &[f32; LANES], limits: Limits, sums: &mut Sums) {
-    // SAFETY: the caller's word.
+pub unsafe fn scan_avx2(
+    windows: GroupWindows,
+    floor: &[f32; GROUP_IMAGES],
+    limits: Limits,
+    sums: &mut GroupSums,
+) {
+    // SAFETY: guaranteed by the caller.
     scan_sources(windows, floor, limits, sums, |window, limit, row| unsafe {
-        // Half a line at a time: with more, the sums would not stay in the sixteen registers.
+        // Half a line at a time: more sums would not fit the sixteen registers.
         let low = avx2::<0>(window, floor, limit, row);
         let high = avx2::<1>(window, floor, limit, row);
         Outcome { terms: low.terms.max(high.terms), whole: low.whole || high.whole }
@@ -102,12 +117,12 @@ pub unsafe fn scan_avx2(windows: Windows, floor: &[f32; LANES], limits: Limits, 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn avx2<const HALF: usize>(
-    window: Lined,
-    floor: &[f32; LANES],
+    window: GroupWindow,
+    floor: &[f32; GROUP_IMAGES],
     limit: f32,
-    out: &mut [f32; LANES],
+    out: &mut [f32; GROUP_IMAGES],
 ) -> Outcome {
-    let Lined { group, lines, context, spans } = window;
+    let GroupWindow { group, lines, context, shells } = window;
     let from = floor.as_ptr().add(32 * HALF);
     let to = out.as_mut_ptr().add(32 * HALF);
     let mut totals = [_mm256_setzero_ps(); 4];
@@ -126,11 +141,11 @@ unsafe fn avx2<const HALF: usize>(
         ]
     };
     let mut term = 0;
-    for span in spans {
+    for shell in shells {
         let mut squares = [_mm256_setzero_si256(); 4];
-        while term < span.end {
+        while term < shell.end {
             let a = differences(term);
-            let b = if term + 1 < span.end { differences(term + 1) } else { [_mm256_setzero_si256(); 2] };
+            let b = if term + 1 < shell.end { differences(term + 1) } else { [_mm256_setzero_si256(); 2] };
             for part in 0..2 {
                 let low = _mm256_unpacklo_epi16(a[part], b[part]);
                 let high = _mm256_unpackhi_epi16(a[part], b[part]);
@@ -140,12 +155,12 @@ unsafe fn avx2<const HALF: usize>(
             }
             term += 2;
         }
-        term = span.end;
-        let weight = _mm256_set1_ps(span.weight_f32);
+        term = shell.end;
+        let weight = _mm256_set1_ps(shell.weight_f32);
         for (total, squares) in totals.iter_mut().zip(squares) {
             *total = _mm256_fmadd_ps(weight, _mm256_cvtepi32_ps(squares), *total);
         }
-        if span.check {
+        if shell.check {
             let least =
                 _mm256_min_ps(_mm256_min_ps(totals[0], totals[1]), _mm256_min_ps(totals[2], totals[3]));
             if _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(least, limit)) == 0 {

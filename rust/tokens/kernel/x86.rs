@@ -1,25 +1,27 @@
-//! Counts stay in bytes for as many terms as fit, and are then widened: in memory order, so that no shuffle puts
-//! them back.
+//! Hamming distances on AVX2 and AVX-512.
+//!
+//! Counts stay in bytes for as many terms as fit, and are then widened in memory order, so that no shuffle has to restore
+//! the order.
 
 use std::arch::x86_64::*;
 
-use super::{Scan, LANES, TOGETHER};
+use super::{HammingScan, GROUP_IMAGES, TERMS_PER_BYTE};
 
 /// # Safety
-/// The CPU must have AVX-512 F, BW and BITALG; the planes must hold as many bytes as there are sums from `first` after
-/// each offset on; there must be a value for each offset of each canvas, `canvas` the first of `C`; all these must
-/// have as many groups.
+/// The CPU must have AVX-512 F, BW and BITALG. The planes must hold as many bytes as there are sums, from `first` after each
+/// offset on. There must be a value for each offset of each of the `C` canvases from `canvas` on, and as many groups for
+/// each canvas.
 #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
 pub(super) unsafe fn avx512<const C: usize>(
-    scan: &Scan,
+    scan: &HammingScan,
     at: (usize, usize),
-    groups: [&mut [[u16; LANES]]; C],
+    groups: [&mut [[u16; GROUP_IMAGES]]; C],
 ) -> [u16; C] {
-    // Each group takes three registers a canvas, for its counts and for the two halves of its sums: there are 32.
+    // Each group takes three of the 32 registers per canvas, for its counts and the two halves of its sums.
     if C == 1 {
-        avx512_abreast::<C, 4>(scan, at, groups)
+        avx512_groups_of::<C, 4>(scan, at, groups)
     } else {
-        avx512_abreast::<C, 2>(scan, at, groups)
+        avx512_groups_of::<C, 2>(scan, at, groups)
     }
 }
 
@@ -27,10 +29,10 @@ pub(super) unsafe fn avx512<const C: usize>(
 /// As for [`avx512`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
-unsafe fn avx512_abreast<const C: usize, const GROUPS: usize>(
-    scan: &Scan,
+unsafe fn avx512_groups_of<const C: usize, const GROUPS: usize>(
+    scan: &HammingScan,
     (canvas, first): (usize, usize),
-    groups: [&mut [[u16; LANES]]; C],
+    groups: [&mut [[u16; GROUP_IMAGES]]; C],
 ) -> [u16; C] {
     let count = groups[0].len();
     let sums = groups.map(<[_]>::as_mut_ptr);
@@ -40,12 +42,26 @@ unsafe fn avx512_abreast<const C: usize, const GROUPS: usize>(
     let mut group = 0;
     while group + GROUPS <= count {
         let sums = sums.map(|sums| sums.add(group).cast());
-        avx512_groups::<C, GROUPS, false>(scan, values, planes.add(group * LANES), LANES, sums, &mut least);
+        avx512_groups::<C, GROUPS, false>(
+            scan,
+            values,
+            planes.add(group * GROUP_IMAGES),
+            GROUP_IMAGES,
+            sums,
+            &mut least,
+        );
         group += GROUPS;
     }
     while group < count {
         let sums = sums.map(|sums| sums.add(group).cast());
-        avx512_groups::<C, 1, false>(scan, values, planes.add(group * LANES), LANES, sums, &mut least);
+        avx512_groups::<C, 1, false>(
+            scan,
+            values,
+            planes.add(group * GROUP_IMAGES),
+            GROUP_IMAGES,
+            sums,
+            &mut least,
+        );
         group += 1;
     }
     least.map(|least| {
@@ -55,16 +71,16 @@ unsafe fn avx512_abreast<const C: usize, const GROUPS: usize>(
     })
 }
 
-/// A group of fewer images than lanes.
+/// A last group of fewer images than others.
 ///
 /// # Safety
-/// As for [`avx512`]; the planes must hold `len` bytes, at most as many as lanes, from `first` after each offset on.
+/// As for [`avx512`]; the planes must hold `len` bytes, at most `GROUP_IMAGES`, from `first` after each offset on.
 #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
 pub(super) unsafe fn avx512_rest<const C: usize>(
-    scan: &Scan,
+    scan: &HammingScan,
     (canvas, first): (usize, usize),
     len: usize,
-    sums: &mut [[u16; LANES]; C],
+    sums: &mut [[u16; GROUP_IMAGES]; C],
 ) {
     let (values, planes) = (scan.values.as_ptr().add(canvas), scan.planes.as_ptr().add(first));
     let sums = sums.each_mut().map(|sums| sums.as_mut_ptr().cast());
@@ -78,7 +94,7 @@ pub(super) unsafe fn avx512_rest<const C: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
 unsafe fn avx512_groups<const C: usize, const GROUPS: usize, const PARTIAL: bool>(
-    scan: &Scan,
+    scan: &HammingScan,
     values: *const u32,
     planes: *const u8,
     len: usize,
@@ -95,15 +111,15 @@ unsafe fn avx512_groups<const C: usize, const GROUPS: usize, const PARTIAL: bool
     }
     let mut start = 0;
     while start < scan.offsets.len() {
-        let end = (start + TOGETHER).min(scan.offsets.len());
+        let end = (start + TERMS_PER_BYTE).min(scan.offsets.len());
         let mut counts = [[_mm512_setzero_si512(); GROUPS]; C];
         for term in start..end {
             let line = planes.add(*scan.offsets.get_unchecked(term));
             let own = values.add(term * scan.canvases);
             let bytes: [__m512i; GROUPS] = std::array::from_fn(|group| {
-                let at = line.add(group * LANES);
+                let at = line.add(group * GROUP_IMAGES);
                 if PARTIAL {
-                    _mm512_maskz_loadu_epi8(u64::MAX >> (LANES - len), at.cast())
+                    _mm512_maskz_loadu_epi8(u64::MAX >> (GROUP_IMAGES - len), at.cast())
                 } else {
                     _mm512_loadu_si512(at.cast())
                 }
@@ -134,15 +150,15 @@ unsafe fn avx512_groups<const C: usize, const GROUPS: usize, const PARTIAL: bool
 /// As for [`avx512`], on a CPU that has AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn avx2<const C: usize>(
-    scan: &Scan,
+    scan: &HammingScan,
     (canvas, first): (usize, usize),
-    mut groups: [&mut [[u16; LANES]]; C],
+    mut groups: [&mut [[u16; GROUP_IMAGES]]; C],
 ) -> [u16; C] {
     std::array::from_fn(|at| {
         let mut least = _mm256_set1_epi16(-1);
         for (index, group) in groups[at].iter_mut().enumerate() {
             for (half, sums) in group.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-                let place = (canvas + at, first + index * LANES + half * 32);
+                let place = (canvas + at, first + index * GROUP_IMAGES + half * 32);
                 least = avx2_half(scan, place, sums, least);
             }
         }
@@ -157,7 +173,7 @@ pub(super) unsafe fn avx2<const C: usize>(
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn avx2_half(
-    scan: &Scan,
+    scan: &HammingScan,
     (canvas, first): (usize, usize),
     sums: &mut [u16; 32],
     least: __m256i,
@@ -172,7 +188,7 @@ unsafe fn avx2_half(
     }
     let mut start = 0;
     while start < scan.offsets.len() {
-        let end = (start + TOGETHER).min(scan.offsets.len());
+        let end = (start + TERMS_PER_BYTE).min(scan.offsets.len());
         let mut counts = _mm256_setzero_si256();
         for term in start..end {
             let line = _mm256_loadu_si256(at.add(*scan.offsets.get_unchecked(term)).cast());
