@@ -14,7 +14,7 @@ use npgen::pixels::scan::{Scan, WorkCounter};
 use npgen::pixels::settings::Settings;
 use npgen::pixels::window::Window;
 use npgen::pool::{Keep, PoolRule};
-use npgen::random::Keyed;
+use npgen::random::KeyedRandom;
 use npgen::simd::InstructionSet;
 
 const COUNT: usize = 2_000;
@@ -40,7 +40,7 @@ impl Arrays {
         rows.zip(ids)
             .zip(0..)
             .map(|(((pixels, distance), ((image_id, y), (x, pool_size))), sample)| Canvas {
-                random: Keyed { seed: 0, sample },
+                random: KeyedRandom { seed: 0, sample },
                 barred: None,
                 pixels,
                 trace: Trace { image_id, y, x, distance, pool_size },

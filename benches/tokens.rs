@@ -9,7 +9,7 @@ use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::canvas::{Canvas, Trace};
 use npgen::geometry::{Extent, Pixel};
 use npgen::pool::{Keep, PoolRule};
-use npgen::random::Keyed;
+use npgen::random::KeyedRandom;
 use npgen::simd::InstructionSet;
 use npgen::tokens::context::{Metric, Range};
 use npgen::tokens::fill::{DrawRule, Sampler, Settings};
@@ -65,7 +65,7 @@ fn scans(criterion: &mut Criterion) {
                 .zip(pixels.chunks_exact_mut(canvas.len()))
                 .zip(traces)
                 .map(|((sample, pixels), (((image_id, y), (x, pool_size)), distance))| Canvas {
-                    random: Keyed { seed: 0, sample },
+                    random: KeyedRandom { seed: 0, sample },
                     barred: None,
                     pixels,
                     trace: Trace { image_id, y, x, distance, pool_size },

@@ -1,4 +1,6 @@
-//! Where things are: extents, pixels, offsets. All arithmetic between (y, x) and flat indices is here.
+//! Extents, pixels, offsets and rectangles. All arithmetic between (y, x) and flat indices is here.
+
+use crate::error::{require, Result};
 
 /// Height and width of a frame, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,7 +9,7 @@ pub struct Extent {
     pub width: usize,
 }
 
-/// A place inside a frame. Ordered by (y, x), as every tie in npgen is.
+/// A position inside a frame. Ordered by (y, x), as are all ties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pixel {
     pub y: usize,
@@ -112,6 +114,18 @@ impl Offset {
     pub fn squared_length(self) -> usize {
         (self.dy * self.dy + self.dx * self.dx) as usize
     }
+}
+
+/// Returns an error unless `side` is odd, at least 3 and no larger than the frame.
+pub fn check_window(side: usize, extent: Extent) -> Result<()> {
+    let Extent { height, width } = extent;
+    let limit = height.min(width);
+    require(
+        side % 2 == 1 && (3..=limit).contains(&side),
+        "window",
+        format!("odd, in 3..={limit} (the image is {height}×{width})"),
+        side,
+    )
 }
 
 #[cfg(test)]

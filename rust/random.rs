@@ -1,25 +1,25 @@
-//! Keyed random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+//! KeyedRandom random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 //!
-//! A draw is a pure function of (seed, sample, stream, position). Nothing is carried from one draw to the next, so
-//! sample 17 is the same alone, in any batch, on any thread and in any process.
+//! A draw is a pure function of (seed, sample, stream, position) and has no state. So sample 17 is the same alone, in any
+//! batch, on any thread and in any process.
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const ROUNDS: usize = 10;
 
-/// What a draw is for; draws of different streams are independent.
+/// The purpose of a draw; draws of different streams are independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
-    /// Which pool member is copied into a pixel: when it is filled (sweep 0), or visited again in a later sweep;
+    /// Which member of the pool is copied to a pixel when it is filled (sweep 0) or drawn again in a later sweep;
     /// position = flat pixel index.
     Pixel { sweep: u16 },
     /// Which image a sample's seed patch comes from; position = 0.
     SeedImage,
-    /// Where in that image, if not where it goes; position = 0 for y, 1 for x.
+    /// From where in that image, if not from the same place; position = 0 for y, 1 for x.
     SeedPlace,
-    /// In which order a sweep visits pixels: sample = the sweep's number, position = place in the order.
+    /// The order of the pixels of a sweep: sample = the sweep's number, position = place in the order.
     SweepOrder,
-    /// How far from its surroundings a token's source is, where distances are weighted; position = flat cell index.
+    /// The distance of a token's source, if distances are weighted; position = flat cell index.
     Distance { sweep: u16 },
     /// Which bits of a token are flipped; position = 64 · flat cell index + bit.
     Flip { sweep: u16 },
@@ -40,12 +40,12 @@ impl Stream {
 
 /// Random numbers of one sample of one run.
 #[derive(Debug, Clone, Copy)]
-pub struct Keyed {
+pub struct KeyedRandom {
     pub seed: u64,
     pub sample: u64,
 }
 
-impl Keyed {
+impl KeyedRandom {
     /// A uniform index in `0..len`; `len` must not be 0. The bias of the multiply-shift is below `len · 2⁻⁶⁴`.
     pub fn index(self, stream: Stream, position: u32, len: usize) -> usize {
         ((u128::from(self.bits(stream, position)) * len as u128) >> 64) as usize
@@ -96,7 +96,7 @@ mod tests {
     fn indices_are_uniform() {
         let mut counts = [0_u32; 7];
         for sample in 0..7_000 {
-            counts[Keyed { seed: 1, sample }.index(Stream::Pixel { sweep: 0 }, 5, 7)] += 1;
+            counts[KeyedRandom { seed: 1, sample }.index(Stream::Pixel { sweep: 0 }, 5, 7)] += 1;
         }
         // Chi-squared with 6 degrees of freedom: 22.5 is exceeded once in a thousand.
         let chi: f64 = counts.iter().map(|&n| (f64::from(n) - 1000.0).powi(2) / 1000.0).sum();
@@ -105,17 +105,19 @@ mod tests {
 
     #[test]
     fn unit_numbers_fill_the_unit_interval() {
-        let units = (0..4_000).map(|sample| Keyed { seed: 1, sample }.unit(Stream::Flip { sweep: 0 }, 5));
+        let units =
+            (0..4_000).map(|sample| KeyedRandom { seed: 1, sample }.unit(Stream::Flip { sweep: 0 }, 5));
         let units: Vec<f64> = units.collect();
         assert!(units.iter().all(|unit| (0.0..1.0).contains(unit)));
-        // Of a uniform mean the standard error is 0.0046 here; three of them.
+        // The standard error of the mean is 0.0046 here; three of these.
         let mean = units.iter().sum::<f64>() / 4_000.0;
         assert!((mean - 0.5).abs() < 0.014, "{mean}");
     }
 
     #[test]
     fn every_part_of_the_key_counts() {
-        let draw = |seed, sample, stream, position| Keyed { seed, sample }.index(stream, position, 1 << 60);
+        let draw =
+            |seed, sample, stream, position| KeyedRandom { seed, sample }.index(stream, position, 1 << 60);
         let pixel = Stream::Pixel { sweep: 0 };
         let base = draw(1, 2, pixel, 3);
         assert_ne!(base, draw(2, 2, pixel, 3));

@@ -14,7 +14,7 @@ use npgen::pixels::scan::{Scan, WorkCounter};
 use npgen::pixels::settings::Settings;
 use npgen::pixels::window::Window;
 use npgen::pool::{Keep, PoolRule};
-use npgen::random::Keyed;
+use npgen::random::KeyedRandom;
 use npgen::simd::InstructionSet;
 use npgen::Error;
 use rayon::ThreadPoolBuilder;
@@ -106,7 +106,7 @@ impl Scene {
         let mut canvases: Vec<Canvas> = rows
             .zip(0_u32..)
             .map(|(((pixels, [image_id, y, x, pool_size]), distance), sample)| Canvas {
-                random: Keyed { seed: 5, sample: sample.into() },
+                random: KeyedRandom { seed: 5, sample: sample.into() },
                 barred: Some(ImageId(sample)),
                 pixels,
                 trace: Trace { image_id, y, x, distance, pool_size },

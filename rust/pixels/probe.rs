@@ -27,7 +27,7 @@ pub(super) struct ShellTerms {
 
 /// Where the lines of a source position are listed: `lines[row..]`, `base` to be added to each.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct SourceLines {
     pub(super) row: usize,
     pub(super) base: usize,
 }
@@ -47,7 +47,7 @@ pub struct Probe {
     /// inside the frame, and one row for each other position.
     pub(super) lines: Vec<u32>,
     /// The row of each source position, and what is to be added to its lines, `(Q,)`.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<SourceLines>,
     pub(super) shells: Vec<ShellTerms>,
     /// `C · Σ_δ G(δ)`; 1 if there are no taps, as every distance is 0 then.
     pub(super) norm: f64,
@@ -75,7 +75,7 @@ impl Probe {
             let whole = corners.iter().all(|&corner| source.step(position, corner).is_some());
             let at = region.flat(position) * channels;
             if let (true, Some((row, first))) = (whole, inner) {
-                return Place { row, base: at - first };
+                return SourceLines { row, base: at - first };
             }
             let row = lines.len();
             for &offset in &taps.offsets {
@@ -85,7 +85,7 @@ impl Probe {
             if whole {
                 inner = Some((row, at));
             }
-            Place { row, base: 0 }
+            SourceLines { row, base: 0 }
         };
         let places = sources.iter().map(&mut place).collect();
         let mut checked = 0;
@@ -148,7 +148,7 @@ impl Probe {
         source: usize,
         context: &[i16],
     ) -> f64 {
-        let Place { row, base } = self.places[source];
+        let SourceLines { row, base } = self.places[source];
         let lines = &self.lines[row..][..context.len()];
         let mut start = 0;
         let mut sum = 0.0;

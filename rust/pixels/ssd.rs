@@ -15,7 +15,7 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::probe::{square, Place, Probe, ShellTerms};
+use super::probe::{square, Probe, ShellTerms, SourceLines};
 
 use super::planes::{Group, Inside, PlaneLine, GROUP_IMAGES};
 use super::window::Taps;
@@ -155,7 +155,7 @@ struct GroupWindow<'a> {
 impl<'a> GroupWindows<'a> {
     fn window(&self, source: usize) -> GroupWindow<'a> {
         let Self { group, probe, context, .. } = *self;
-        let Place { row, base } = probe.places[source];
+        let SourceLines { row, base } = probe.places[source];
         GroupWindow {
             group: &group[base..],
             lines: &probe.lines[row..][..context.len()],

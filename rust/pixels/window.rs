@@ -1,29 +1,17 @@
-//! The Gaussian window, cut down to the taps that are known.
+//! The Gaussian window, restricted to the taps that are known.
 //!
-//! A *tap* is one offset of the window. Taps at the same radius have the same weight; together they are a *shell*.
-//! Shells matter: the squared differences of a shell add up as integers, exactly, in any order, and only the few
-//! shells of a window meet in floating point.
+//! A *tap* is one offset of the window. Taps at the same radius have the same weight; together they are a *shell*. The
+//! squared differences of a shell are added as integers, exactly and in any order. Only the sums of the few shells of a
+//! window are added in floating point.
 
 use std::collections::BTreeMap;
 
 use crate::error::{require, Result};
-use crate::geometry::{Extent, Offset, Pixel};
+use crate::geometry::{check_window, Extent, Offset, Pixel};
 
-/// Exponents of the Gaussian are held at this value, so that a tap far out in a narrow window still counts for more
-/// than nothing in single precision: beside any nearer tap it is below rounding (e⁻⁶⁰ ≈ 10⁻²⁶).
+/// Exponents of the Gaussian are limited to this value, so that an outer tap of a narrow window has a weight above 0 in
+/// single precision. Beside any nearer tap it is below rounding (e⁻⁶⁰ ≈ 10⁻²⁶).
 const MAX_EXPONENT: f64 = 60.0;
-
-/// Complains unless `side` is odd, at least 3 and no larger than the frame.
-pub fn check_side(side: usize, extent: Extent) -> Result<()> {
-    let Extent { height, width } = extent;
-    let limit = height.min(width);
-    require(
-        side % 2 == 1 && (3..=limit).contains(&side),
-        "window",
-        format!("odd, in 3..={limit} (the image is {height}×{width})"),
-        side,
-    )
-}
 
 /// All taps of one radius.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,18 +27,18 @@ pub struct Window {
     shells: Vec<Shell>,
 }
 
-/// The known taps of a window at one pixel, heaviest first.
+/// The known taps of a window at one pixel, heaviest shell first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Taps {
     pub offsets: Vec<Offset>,
-    /// For each shell that has a known tap: its weight, and where it ends in `offsets`.
+    /// Weight and end in `offsets` of each shell that has a known tap.
     pub shells: Vec<(f64, usize)>,
 }
 
 impl Window {
     /// A window of odd `side` with standard deviation `sigma` in pixels: `G(δ) = exp(−‖δ‖² / 2σ²)`.
     pub fn new(side: usize, sigma: f64, extent: Extent) -> Result<Self> {
-        check_side(side, extent)?;
+        check_window(side, extent)?;
         require(sigma.is_finite() && sigma > 0.0, "sigma", "a positive number", sigma)?;
         let half = side / 2;
         let reach = -(half as isize)..=half as isize;
@@ -72,7 +60,7 @@ impl Window {
         Ok(Self { half, shells })
     }
 
-    /// A window that compares nothing: every distance is 0.
+    /// A window without taps: every distance is 0.
     pub fn empty() -> Self {
         Self { half: 0, shells: Vec::new() }
     }
@@ -82,7 +70,7 @@ impl Window {
         self.half
     }
 
-    /// Taps of the window at `pixel` that lie in the frame and are known.
+    /// The taps of the window at `pixel` that are inside the frame and known.
     pub fn taps(&self, extent: Extent, known: &[bool], pixel: Pixel) -> Taps {
         let mut taps = Taps::default();
         for shell in &self.shells {
@@ -102,7 +90,7 @@ impl Window {
 }
 
 impl Taps {
-    /// Upper left and lower right corner of the least rectangle that holds all taps.
+    /// Upper left and lower right corner of the smallest rectangle that holds all taps and the centre.
     pub fn corners(&self) -> [Offset; 2] {
         let (mut low, mut high) = (Offset { dy: 0, dx: 0 }, Offset { dy: 0, dx: 0 });
         for &Offset { dy, dx } in &self.offsets {

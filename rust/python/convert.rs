@@ -9,7 +9,7 @@ use crate::canvas::{Canvas, Trace};
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Error, Result};
 use crate::geometry::{Extent, Pixel};
-use crate::random::Keyed;
+use crate::random::KeyedRandom;
 
 pub fn contiguous<'a, T>(
     name: &'static str,
@@ -132,7 +132,7 @@ pub fn canvases_of<'a>(
         })
     });
     let canvas = |((pixels, trace), (&sample, &barred))| Canvas {
-        random: Keyed { seed, sample },
+        random: KeyedRandom { seed, sample },
         barred,
         pixels,
         trace,

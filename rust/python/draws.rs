@@ -1,4 +1,4 @@
-//! Orders and draws: functions of the seed alone.
+//! Orders of pixels, and draws that depend on the seed alone.
 
 use numpy::ndarray::{Array1, Array2};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
@@ -9,9 +9,9 @@ use super::run::run;
 use super::Pair;
 use crate::error::{require, Error, Result};
 use crate::geometry::Extent;
-use crate::random::{Keyed, Stream};
+use crate::random::{KeyedRandom, Stream};
 
-/// Pixels (P, 2) in fill order and the ends (S + 1,) of its stages.
+/// Pixels (P, 2) in fill order, and the bounds (S + 1,) of its stages.
 #[pyfunction]
 pub fn fill_order<'py>(
     py: Python<'py>,
@@ -30,7 +30,7 @@ pub fn fill_order<'py>(
     Ok((pixels.into_pyarray(py), stages.into_pyarray(py)))
 }
 
-/// The order in which a sweep visits pixels (P, 2) again.
+/// Pixels (P, 2) in the order in which a sweep draws them again.
 #[pyfunction]
 pub fn sweep_order<'py>(
     py: Python<'py>,
@@ -48,7 +48,7 @@ pub fn sweep_order<'py>(
     Ok(found.into_pyarray(py))
 }
 
-/// The images that the seed patches of some samples come from.
+/// The image (n,) that the seed patch of each sample comes from, of `count` images.
 #[pyfunction]
 pub fn draw_seed_images<'py>(
     py: Python<'py>,
@@ -57,13 +57,12 @@ pub fn draw_seed_images<'py>(
     count: usize,
 ) -> PyResult<Bound<'py, PyArray1<i32>>> {
     require((1..=i32::MAX as usize).contains(&count), "count", "in 1..=2147483647", count)?;
-    let draw = |&sample: &u64| Keyed { seed, sample }.index(Stream::SeedImage, 0, count) as i32;
+    let draw = |&sample: &u64| KeyedRandom { seed, sample }.index(Stream::SeedImage, 0, count) as i32;
     let drawn: Array1<i32> = contiguous("samples", samples.as_slice())?.iter().map(draw).collect();
     Ok(drawn.into_pyarray(py))
 }
 
-/// Upper left corners (n, 2) of the seed patches of some samples, anywhere in sources that leave room for `height` by
-/// `width` corners.
+/// The upper left corner (n, 2) of the seed patch of each sample in its source, of `height` by `width` possible corners.
 #[pyfunction]
 pub fn draw_seed_places<'py>(
     py: Python<'py>,
@@ -81,12 +80,12 @@ pub fn draw_seed_places<'py>(
     let samples = contiguous("samples", samples.as_slice())?;
     let sides = [height, width];
     let place = |(k, side): (usize, usize)| {
-        Keyed { seed, sample: samples[k] }.index(Stream::SeedPlace, side as u32, sides[side]) as i32
+        KeyedRandom { seed, sample: samples[k] }.index(Stream::SeedPlace, side as u32, sides[side]) as i32
     };
     Ok(Array2::from_shape_fn((samples.len(), 2), place).into_pyarray(py))
 }
 
-/// Which member of its pool each of some samples copies to a pixel, by the pools' sizes (B,).
+/// Which member of its pool each sample copies to a pixel (flat index), given the sizes of the pools, (B,) each.
 #[pyfunction]
 pub fn draw_members<'py>(
     py: Python<'py>,
@@ -101,7 +100,7 @@ pub fn draw_members<'py>(
     let draw = |(&sample, &size): (&u64, &i64)| {
         let members = usize::try_from(size).ok().filter(|&members| members > 0);
         let members = members.ok_or_else(|| Error::invalid("sizes", "at least 1", size))?;
-        Ok(Keyed { seed, sample }.index(Stream::Pixel { sweep }, pixel, members) as i64)
+        Ok(KeyedRandom { seed, sample }.index(Stream::Pixel { sweep }, pixel, members) as i64)
     };
     let sizes = contiguous("sizes", sizes.as_slice())?;
     Ok(samples.iter().zip(sizes).map(draw).collect::<Result<Array1<i64>>>()?.into_pyarray(py))

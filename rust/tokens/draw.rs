@@ -5,7 +5,7 @@
 
 use crate::error::{require, Result};
 use crate::pool::PoolRule;
-use crate::random::{Keyed, Stream};
+use crate::random::{KeyedRandom, Stream};
 
 /// Images per block; the least sum of each block is kept.
 pub(super) const BLOCK: usize = 1024;
@@ -54,7 +54,7 @@ impl Histogram {
     }
 
     /// Flips each bit of a cell's token with the bit-flip probability.
-    fn flip(&self, random: Keyed, sweep: u16, cell: usize, bits: usize, token: &mut [u8]) {
+    fn flip(&self, random: KeyedRandom, sweep: u16, cell: usize, bits: usize, token: &mut [u8]) {
         for bit in 0..bits {
             let position = (cell * super::MOST_BITS + bit) as u32;
             if random.unit(Stream::Flip { sweep }, position) < self.flip {
@@ -178,14 +178,14 @@ impl Distances {
     }
 
     /// Draws a source for the cell of a flat index.
-    pub(super) fn draw(&self, draw: &Draw, random: Keyed, sweep: u16, cell: usize) -> Drawn {
+    pub(super) fn draw(&self, draw: &Draw, random: KeyedRandom, sweep: u16, cell: usize) -> Drawn {
         match draw {
             Draw::Pool(rule) => self.draw_from_pool(rule, random, sweep, cell),
             Draw::Histogram(histogram) => self.draw_by_weight(&histogram.weights, random, sweep, cell),
         }
     }
 
-    fn draw_from_pool(&self, rule: &PoolRule, random: Keyed, sweep: u16, cell: usize) -> Drawn {
+    fn draw_from_pool(&self, rule: &PoolRule, random: KeyedRandom, sweep: u16, cell: usize) -> Drawn {
         let nearest = self.nearest();
         let near = rule.near(f64::from(nearest)).min(f64::from(u16::MAX)) as u16; // rounded down
         let mut counts = self.count(nearest, near);
@@ -207,7 +207,7 @@ impl Distances {
         unreachable!("fewer candidates than were counted")
     }
 
-    fn draw_by_weight(&self, weights: &[f64], random: Keyed, sweep: u16, cell: usize) -> Drawn {
+    fn draw_by_weight(&self, weights: &[f64], random: KeyedRandom, sweep: u16, cell: usize) -> Drawn {
         let nearest = self.nearest();
         let counts = self.count(nearest, nearest.saturating_add((weights.len() - 1) as u16));
         let total: f64 = counts.iter().zip(weights).map(|(&count, weight)| count as f64 * weight).sum();
@@ -232,7 +232,14 @@ impl Distances {
 
 impl Draw {
     /// Flips bits of the token that was copied to a cell, if the draw is by a histogram.
-    pub(super) fn flip_bits(&self, random: Keyed, sweep: u16, cell: usize, bits: usize, token: &mut [u8]) {
+    pub(super) fn flip_bits(
+        &self,
+        random: KeyedRandom,
+        sweep: u16,
+        cell: usize,
+        bits: usize,
+        token: &mut [u8],
+    ) {
         if let Self::Histogram(histogram) = self {
             histogram.flip(random, sweep, cell, bits, token);
         }

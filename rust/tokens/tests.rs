@@ -11,7 +11,7 @@ use super::kernel::HammingScan;
 use super::*;
 use crate::canvas::{Canvas, Trace};
 use crate::pool::{Candidate, Keep, PoolBuilder, PoolRule};
-use crate::random::{Keyed, Stream};
+use crate::random::{KeyedRandom, Stream};
 use crate::simd::InstructionSet;
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
@@ -113,7 +113,7 @@ fn fill(case: &Case, sampler: &Sampler, cells: &[Pixel], bars: bool) -> Vec<Fill
     let canvas = |(sample, filled)| {
         let (pixels, image_id, y, x, distance, pool_size): &mut Filled = filled;
         Canvas {
-            random: Keyed { seed: 5, sample },
+            random: KeyedRandom { seed: 5, sample },
             barred: (bars && sample == 1).then_some(ImageId(0)),
             pixels,
             trace: Trace { image_id, y, x, distance, pool_size },
@@ -206,7 +206,7 @@ proptest! {
                 let candidates = case.nearest(&canvas, &known, cell, radius);
                 candidates.into_iter().skip(usize::from(sample == 1)).for_each(|candidate| pool.offer(candidate));
                 let members = pool.finish();
-                let random = Keyed { seed: 5, sample: sample as u64 };
+                let random = KeyedRandom { seed: 5, sample: sample as u64 };
                 let drawn = members[random.index(Stream::Pixel { sweep: 0 }, flat as u32, members.len())];
                 let compared = case.range().cells(case.grid, &known, cell).len() * case.bits;
                 prop_assert_eq!(pool_size[flat], members.len() as i32);
@@ -294,7 +294,7 @@ fn a_histogram_draws_each_token_as_often_as_its_distribution_says() {
             distance: &mut distance,
             pool_size: &mut pool_size,
         };
-        let random = Keyed { seed: 9, sample };
+        let random = KeyedRandom { seed: 9, sample };
         let mut canvases = [Canvas { random, barred: None, pixels: &mut pixels, trace, fallbacks: 0 }];
         sampler.fill((&[cell], 0), &known, &mut canvases, &GO_ON).unwrap();
         counts[usize::from(pixels[1])] += 1;
@@ -334,7 +334,7 @@ fn a_block_s_least_leaves_the_barred_image_out() {
     assert_eq!(distances.nearest(), 9);
     let rule = Draw::Pool(PoolRule::new(0.0, 1, Keep::Best).unwrap());
     for sample in 0..50 {
-        let drawn = distances.draw(&rule, Keyed { seed: 0, sample }, 0, 0);
+        let drawn = distances.draw(&rule, KeyedRandom { seed: 0, sample }, 0, 0);
         assert_eq!((drawn.distance, drawn.pool_size), (9, BLOCK + 2));
         assert_ne!(drawn.image, BLOCK + 1);
     }
