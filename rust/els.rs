@@ -2,7 +2,7 @@
 //!
 //! A noisy canvas x = a·x₀ + b·ε is denoised pixel by pixel: x̂₀(p) = Σ w·φ(q) over patches of training images,
 //! w ∝ exp(−‖x_p − a·φ_q‖² / 2b²), one softmax over all images. The [`machine`] decides which patches a pixel is compared
-//! with; a [`tile`] is sixteen images; the [`kernel`] computes distances; [`sums`] adds weights.
+//! with; a `tile` is sixteen images; the `kernel` computes distances; `sums` adds weights.
 //!
 //! **Skipping.** Tiles are scanned in rounds. After a round, the sum of weights Z of a pixel has a lower bound. In the next
 //! round, patches whose weight is below `tolerance` · Z / (number of patches) are skipped: together they are less than

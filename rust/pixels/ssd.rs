@@ -6,7 +6,7 @@
 //! weights and adds the shells in single precision, one lane per image; the relative error of such a distance has a known
 //! bound (`Probe::slack`), and a distance of 0 is exactly 0. Distances of candidates that may enter the pool are then
 //! recomputed from the same integers in double precision (`Probe::exact_distance`). The results of this module are
-//! therefore the same on every instruction set and equal to the plain [`reference`], and the scan can be fast.
+//! therefore the same on every instruction set and equal to the plain [`reference()`], and the scan can be fast.
 //!
 //! **Pruning.** Distances only grow with taps. The heaviest shells come first, and once all lanes are beyond what the pool
 //! can still take, the rest of their window is skipped. With a bound that is never below the finished pool's, the pool
