@@ -9,12 +9,13 @@ use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
 use npgen::geometry::{Extent, Rect};
-use npgen::model::{Account, Model};
 use npgen::order::fill_order;
-use npgen::pool::{Keep, Rule};
-use npgen::sample::Keyed;
-use npgen::ssd::Path;
-use npgen::window::Window;
+use npgen::pixels::scan::{Scan, WorkCounter};
+use npgen::pixels::settings::Settings;
+use npgen::pixels::window::Window;
+use npgen::pool::{Keep, PoolRule};
+use npgen::random::KeyedRandom;
+use npgen::simd::InstructionSet;
 
 const COUNT: usize = 2_000;
 const BATCH: usize = 16;
@@ -39,7 +40,7 @@ impl Arrays {
         rows.zip(ids)
             .zip(0..)
             .map(|(((pixels, distance), ((image_id, y), (x, pool_size))), sample)| Canvas {
-                random: Keyed { seed: 0, sample },
+                random: KeyedRandom { seed: 0, sample },
                 barred: None,
                 pixels,
                 trace: Trace { image_id, y, x, distance, pool_size },
@@ -52,19 +53,21 @@ impl Arrays {
 fn fills(criterion: &mut Criterion) {
     let extent = Extent::new(28, 28);
     let bytes = common::images(COUNT, extent, 1);
-    let window = Window::new(9, 9.0 / 6.4, extent).unwrap();
-    let model = Model {
-        corpus: Corpus::new(&bytes, COUNT, extent, 1).unwrap(),
+    let settings = Settings {
         frame: extent,
-        window: &window,
+        window: Window::new(9, 9.0 / 6.4, extent).unwrap(),
         radius: 2,
-        rule: Rule::new(0.1, 1, Keep::Best).unwrap(),
-        elsewhere: 0,
+        rule: PoolRule::new(0.1, 1, Keep::Best).unwrap(),
         quota: None,
-        literal: false,
+        corpus_tolerance: false,
+        instructions: InstructionSet::best(),
+    };
+    let scan = Scan {
+        corpus: Corpus::new(&bytes, COUNT, extent, 1).unwrap(),
+        elsewhere: 0,
+        settings: &settings,
         sweep: 0,
-        path: Path::best(),
-        account: &Account::default(),
+        work: &WorkCounter::default(),
     };
     let mut known = vec![false; extent.area()];
     let seed = Rect { y: 10, x: 10, height: 8, width: 8 };
@@ -81,7 +84,7 @@ fn fills(criterion: &mut Criterion) {
         let mut arrays = Arrays::new(&bytes, extent.area());
         bencher.iter(|| {
             let mut canvases = arrays.canvases(extent.area());
-            model.fill_from_shortlists(&order.pixels, &known, &mut canvases, &shortlists, &never).unwrap();
+            scan.fill(&order.pixels, &known, &mut canvases, Some(&shortlists), &never).unwrap();
             black_box(&canvases);
         });
     });
@@ -90,7 +93,7 @@ fn fills(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut canvases = arrays.canvases(extent.area());
             let ring = &order.pixels[..order.stages[1]];
-            model.fill_from_all(ring, &known, &mut canvases, &never).unwrap();
+            scan.fill(ring, &known, &mut canvases, None, &never).unwrap();
             black_box(&canvases);
         });
     });

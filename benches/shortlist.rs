@@ -1,10 +1,11 @@
-//! Exact top-K over as many keys as MNIST has images.
+//! The exact K nearest of as many keys as MNIST has images.
 
 mod common;
 
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::geometry::Extent;
 use npgen::shortlist::{shortlist, Rows};
+use npgen::simd::InstructionSet;
 use std::hint::black_box;
 use std::sync::atomic::AtomicBool;
 
@@ -18,7 +19,7 @@ fn shortlists(criterion: &mut Criterion) {
         bytes.iter().map(|&byte| f32::from(byte) / 255.0).collect()
     };
     let (keys, queries) = (rows(COUNT), rows(BATCH));
-    let go_on = AtomicBool::new(false);
+    let (instructions, go_on) = (InstructionSet::best(), AtomicBool::new(false));
     let mut group = criterion.benchmark_group("shortlist");
     group.throughput(Throughput::Elements((COUNT * BATCH * WIDTH) as u64));
     group.sample_size(20);
@@ -26,7 +27,7 @@ fn shortlists(criterion: &mut Criterion) {
         bencher.iter(|| {
             let keys = Rows::new("keys", &keys, WIDTH).unwrap();
             let queries = Rows::new("queries", &queries, WIDTH).unwrap();
-            black_box(shortlist(keys, queries, 100, &[None; BATCH], &go_on).unwrap())
+            black_box(shortlist(instructions, (keys, queries), 100, &[None; BATCH], &go_on).unwrap())
         });
     });
     group.finish();

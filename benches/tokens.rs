@@ -8,12 +8,12 @@ use std::sync::atomic::AtomicBool;
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::canvas::{Canvas, Trace};
 use npgen::geometry::{Extent, Pixel};
-use npgen::pool::{Keep, Rule};
-use npgen::sample::Keyed;
+use npgen::pool::{Keep, PoolRule};
+use npgen::random::KeyedRandom;
+use npgen::simd::InstructionSet;
 use npgen::tokens::context::{Metric, Range};
-use npgen::tokens::draw::Draw;
-use npgen::tokens::sampler::Sampler;
-use npgen::tokens::{Kernel, Tokens};
+use npgen::tokens::fill::{DrawRule, Sampler, Settings};
+use npgen::tokens::Tokens;
 
 const COUNT: usize = 20_000;
 const BITS: usize = 14;
@@ -27,7 +27,14 @@ fn scans(criterion: &mut Criterion) {
     let plane = |line: usize| bytes[line..].iter().step_by(lines).map(move |byte| byte >> unused(line));
     let planes: Vec<u8> = (0..lines).flat_map(plane).collect();
     let tokens = Tokens::new(&planes, COUNT, grid, BITS).unwrap();
-    let range = Range::new(Some(5), Metric::Chebyshev, &tokens).unwrap();
+    let settings = Settings {
+        gamma: Some(5),
+        metric: Metric::Chebyshev,
+        radius: 0,
+        rule: DrawRule::Pool(PoolRule::new(0.1, 1, Keep::Best).unwrap()),
+        instructions: InstructionSet::best(),
+    };
+    let range = Range::new(settings.gamma, settings.metric, &tokens).unwrap();
     let cell = Pixel { y: 8, x: 8 };
     let known: Vec<bool> = grid.pixels().map(|pixel| pixel < cell).collect();
     let canvas: Vec<u8> = planes.chunks_exact(COUNT).map(|line| line[7]).collect();
@@ -36,15 +43,14 @@ fn scans(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("tokens");
     group.throughput(Throughput::Bytes((compared * COUNT) as u64));
-    for kernel in Kernel::available() {
-        let sampler = Sampler { tokens, range, radius: 0, kernel };
-        group.bench_function(format!("distances, {kernel:?}"), |bencher| {
+    for instructions in InstructionSet::available() {
+        let sampler = Sampler::new(tokens, &Settings { instructions, ..settings }).unwrap();
+        group.bench_function(format!("distances, {instructions:?}"), |bencher| {
             bencher.iter(|| black_box(sampler.distances((cell, &known), &[&canvas], &never).unwrap()));
         });
     }
     group.throughput(Throughput::Elements(8));
-    let sampler = Sampler { tokens, range, radius: 0, kernel: Kernel::available()[0] };
-    let draw = Draw::Pool(Rule::new(0.1, 1, Keep::Best).unwrap());
+    let sampler = Sampler::new(tokens, &settings).unwrap();
     let cells: Vec<Pixel> = grid.pixels().collect();
     group.sample_size(10);
     group.bench_function("fill of 8 canvases of 16×16", |bencher| {
@@ -59,14 +65,14 @@ fn scans(criterion: &mut Criterion) {
                 .zip(pixels.chunks_exact_mut(canvas.len()))
                 .zip(traces)
                 .map(|((sample, pixels), (((image_id, y), (x, pool_size)), distance))| Canvas {
-                    random: Keyed { seed: 0, sample },
+                    random: KeyedRandom { seed: 0, sample },
                     barred: None,
                     pixels,
                     trace: Trace { image_id, y, x, distance, pool_size },
                     fallbacks: 0,
                 })
                 .collect();
-            sampler.fill((&cells, 0), &vec![false; area], &draw, &mut canvases, &never).unwrap();
+            sampler.fill((&cells, 0), &vec![false; area], &mut canvases, &never).unwrap();
             black_box(&canvases);
         });
     });

@@ -1,22 +1,22 @@
-//! A canvas in the making.
+//! A canvas: an image that is being filled, with its trace.
 
 use crate::corpus::ImageId;
-use crate::sample::Keyed;
+use crate::random::KeyedRandom;
 
-/// A canvas in the making, with its trace. All slices are row-major over the frame.
+/// An image that is being filled. All slices are row-major over the frame.
 #[derive(Debug)]
 pub struct Canvas<'a> {
-    pub random: Keyed,
-    /// An image that must not serve this canvas.
+    pub random: KeyedRandom,
+    /// The image that must not be copied to this canvas.
     pub barred: Option<ImageId>,
     /// `(H, W, C)` bytes.
     pub pixels: &'a mut [u8],
     pub trace: Trace<'a>,
-    /// Draws so far where no candidate was near enough, so that the nearest `k_min` had to do.
+    /// Number of draws so far for which no candidate was near enough, so that the pool was the nearest `k_min`.
     pub fallbacks: i32,
 }
 
-/// Where each pixel of a canvas came from, `(H, W)` each.
+/// The source of each pixel of a canvas, `(H, W)` each.
 #[derive(Debug)]
 pub struct Trace<'a> {
     pub image_id: &'a mut [i32],

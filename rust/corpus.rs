@@ -15,8 +15,9 @@ impl ImageId {
 
 /// `(N, H, W, C)` bytes, C-contiguous; possibly a memory map.
 ///
-/// Images may be of several sizes: then each fills the upper left of the common frame, and goes on from there as its
-/// edges do. That is how windows see past a frame anyway, so that only what lies inside an image's own frame differs.
+/// Images may be of several sizes: then each fills the upper left of the common frame and is extended from there by edge
+/// replication. Windows that reach beyond a frame are extended in the same way, so only source positions depend on the
+/// size of an image.
 #[derive(Debug, Clone, Copy)]
 pub struct Corpus<'a> {
     images: &'a [u8],
@@ -82,7 +83,7 @@ impl<'a> Corpus<'a> {
         self.sizes.is_none()
     }
 
-    /// The part of it, at its upper left, that is the image itself.
+    /// The size of the image itself, which is at the upper left of that frame.
     pub fn own(&self, id: ImageId) -> Extent {
         self.sizes.map_or(self.extent, |sizes| {
             let size = &sizes[2 * id.index()..][..2];

@@ -1,17 +1,17 @@
 //! Analytic score machines (Kamb and Ganguli, "An analytic theory of creativity in convolutional diffusion models").
 //!
 //! A noisy canvas x = a·x₀ + b·ε is denoised pixel by pixel: x̂₀(p) = Σ w·φ(q) over patches of training images,
-//! w ∝ exp(−‖x_p − a·φ_q‖² / 2b²), one softmax over all images. The [`machine`] says which patches a pixel is compared
-//! with; a [`tile`] is sixteen images; the [`kernel`] computes distances; [`sums`] weigh and add.
+//! w ∝ exp(−‖x_p − a·φ_q‖² / 2b²), one softmax over all images. The [`machine`] decides which patches a pixel is compared
+//! with; a `tile` is sixteen images; the `kernel` computes distances; `sums` adds weights.
 //!
-//! **Skipping.** Tiles are scanned in rounds. What is known of a pixel's sum of weights Z after a round bounds it from
-//! below, so in the next one patches whose weight is below `tolerance` · Z / (number of patches) are passed over:
-//! together they are less than `tolerance` of it.
+//! **Skipping.** Tiles are scanned in rounds. After a round, the sum of weights Z of a pixel has a lower bound. In the next
+//! round, patches whose weight is below `tolerance` · Z / (number of patches) are skipped: together they are less than
+//! `tolerance` of the sum.
 //!
-//! **Sampling.** Each round is a systematic sample of the tiles. Where weights are spread, as at high noise, the first
-//! rounds tell the whole: a canvas is done when the standard error of its noise estimate is below `sampling`.
+//! **Sampling.** Each round is a systematic sample of the tiles. If weights are spread over many patches, as at high noise,
+//! the first rounds are enough: a canvas is done when the standard error of its noise estimate is below `sampling`.
 //!
-//! A canvas's result depends on neither threads nor the other canvases: parts of a round are fixed, and merged in order.
+//! The result of a canvas depends on neither threads nor other canvases: parts of a round are fixed, and merged in order.
 
 mod background;
 mod kernel;
@@ -35,15 +35,18 @@ use rayon::prelude::*;
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Error, Result};
 use crate::geometry::Pixel;
-use crate::ssd::Path;
+use crate::simd::InstructionSet;
 use background::first_places;
-use kernel::{scan, View};
+use kernel::{scan, ScanInput};
 use machine::{Frame, Machine, Region};
-use sliding::Scratch;
+use sliding::SlidingBuffers;
 use state::State;
-use sums::{Source, Sums, Totals};
+use sums::{NearPatch, Totals, WeightSums};
 use tile::{commonest_pixel, Tile};
 use vector::LANES;
+
+/// Images per tile, one per lane of a vector. It is the same on every instruction set, so that sums have one order.
+pub const TILE_IMAGES: usize = LANES;
 
 /// One evaluation of the score.
 #[derive(Debug, Clone, Copy)]
@@ -56,29 +59,29 @@ pub struct Step {
     pub noise: f64,
 }
 
-/// How exact the result is to be.
+/// How exact the result must be.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     /// Largest share of a pixel's weight that may be skipped; 0 skips nothing.
     pub tolerance: f64,
-    /// Largest standard error of ε that a sample of the images may leave; 0 takes them all.
+    /// A sample of the images is enough if the standard error of ε is at most this; 0 scans all images.
     pub sampling: f64,
     /// Which systematic sample comes first.
     pub rotation: usize,
-    /// How many of each pixel's heaviest patches are to be named.
+    /// How many of each pixel's heaviest patches are returned.
     pub sources: usize,
 }
 
 /// A patch and its share of the weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Heavy {
+pub struct HeavyPatch {
     pub image: ImageId,
     /// Flat index of its centre.
     pub at: u32,
     pub weight: f64,
 }
 
-/// What one canvas becomes.
+/// The result for one canvas.
 #[derive(Debug, Clone)]
 pub struct Denoised {
     /// `(H, W, C)`: x̂₀.
@@ -88,29 +91,29 @@ pub struct Denoised {
     /// `(H, W)`: entropy of the weights, nats.
     pub entropy: Vec<f64>,
     /// `(H, W)` lists of the heaviest patches, heaviest first.
-    pub sources: Vec<Vec<Heavy>>,
+    pub sources: Vec<Vec<HeavyPatch>>,
     /// Bound on the share of any pixel's weight that was skipped.
     pub skipped: f64,
-    /// Estimate of the standard error of ε, root mean square, if only a sample of the images was met.
+    /// Estimated standard error of ε, root mean square, if only a sample of the images was scanned; else 0.
     pub standard_error: f64,
-    /// How many images were met.
+    /// How many images were scanned.
     pub images: usize,
-    /// Share of patches that were weighed, not passed over.
+    /// Share of patches that were weighed, not skipped.
     pub weighed: f64,
 }
 
-/// Rounds, by the share of tiles met after each, in units of 1 / `STRIDE`.
+/// Share of the tiles that is scanned after each round, in units of 1 / `STRIDE`.
 const ROUNDS: [usize; 7] = [1, 8, 16, 32, 64, 128, STRIDE];
 const STRIDE: usize = 256;
-/// Parts of a round: the units of work of threads, and the groups whose scatter tells a sample's error.
+/// Parts of a round: the units of work of threads, and the groups whose variance the standard error is estimated from.
 const PARTS: usize = 32;
-/// Errors of samples are heeded from this share on: less is too few groups.
+/// Errors of samples are estimated from this share on: a smaller one has too few groups.
 const FIRST_SAMPLE: usize = 8;
 
-/// Denoises canvases `(B, H, W, C)` in the frame of the corpus by the images `ids`, in any order; it is the faster, and
-/// a sample the better, the more alike neighbours in that order are.
+/// Denoises canvases `(B, H, W, C)` in the frame of the corpus by the images `ids`, in any order. The more similar
+/// neighbours in that order are, the faster it is, and the better a sample.
 pub fn denoise(
-    path: Path,
+    instructions: InstructionSet,
     (corpus, ids): (&Corpus, &[ImageId]),
     canvases: &[f32],
     step: Step,
@@ -118,19 +121,19 @@ pub fn denoise(
     cancel: &AtomicBool,
 ) -> Result<Vec<Denoised>> {
     check(corpus, ids, canvases, step, effort)?;
-    let plan = Plan::new(path, corpus, ids, step, effort);
+    let plan = Plan::new(instructions, corpus, ids, step, effort);
     let mut states: Vec<State> =
         canvases.chunks_exact(plan.canvas_len()).map(|canvas| State::new(&plan, canvas)).collect();
-    let order = tile_order(ids.len().div_ceil(LANES), effort.rotation);
-    let mut met = 0;
+    let order = tile_order(ids.len().div_ceil(TILE_IMAGES), effort.rotation);
+    let mut scanned = 0;
     for share in ROUNDS {
         let end = order.partition_point(|&(place, _)| place < share);
-        let tiles = &order[met..end];
+        let tiles = &order[scanned..end];
         if tiles.is_empty() {
             continue;
         }
-        // Each part meets the canvases that are not done, one tile after the other. Every part is itself a systematic
-        // sample of the round.
+        // Each part compares its tiles with all canvases that are not done. Every part is itself a systematic sample of the
+        // round.
         let count = tiles.len().min(PARTS);
         let parts: Vec<Vec<Totals>> = (0..count)
             .into_par_iter()
@@ -141,10 +144,10 @@ pub fn denoise(
             let open = states.iter_mut().filter(|state| !state.done);
             open.zip(part).for_each(|(state, totals)| state.totals.merge(totals));
         }
-        met = end;
-        let last = met == order.len();
+        scanned = end;
+        let last = scanned == order.len();
         for state in states.iter_mut().filter(|state| !state.done) {
-            state.tiles = met;
+            state.tiles = scanned;
             state.close_round(&plan, images, last, share >= FIRST_SAMPLE);
         }
     }
@@ -153,7 +156,7 @@ pub fn denoise(
             rescored::rescore(&plan, state);
         }
         if effort.sources > 0 {
-            plan.name_background(state, &order);
+            plan.add_background(state, &order);
         }
     }
     Ok(states.iter().map(|state| state.finish(&plan)).collect())
@@ -163,9 +166,9 @@ fn check(corpus: &Corpus, ids: &[ImageId], canvases: &[f32], step: Step, effort:
     let (extent, channels) = (corpus.extent(), corpus.channels());
     require(channels == 1 || channels == 3, "channels", "1 or 3", channels)?;
     require(!ids.is_empty(), "images", "at least one", 0)?;
-    let mut met = vec![false; corpus.count()];
+    let mut seen = vec![false; corpus.count()];
     for id in ids {
-        let fresh = met.get_mut(id.index()).is_some_and(|met| !std::mem::replace(met, true));
+        let fresh = seen.get_mut(id.index()).is_some_and(|seen| !std::mem::replace(seen, true));
         require(fresh, "images", "those of the corpus, none twice", id.0)?;
     }
     require(
@@ -195,10 +198,10 @@ fn check(corpus: &Corpus, ids: &[ImageId], canvases: &[f32], step: Step, effort:
     require(effort.sampling >= 0.0, "sampling", "at least 0", effort.sampling)
 }
 
-/// Sources that are named for a pixel: more would be a list of the corpus.
+/// Patches returned per pixel at most: more would be a list of the corpus.
 const MOST_SOURCES: usize = 1024;
 
-/// Beyond these, single precision would not tell near patches from far ones.
+/// Beyond these, single precision could not distinguish near patches from far ones.
 const LARGEST: f32 = 1e3;
 const LEAST_NOISE: f64 = 1e-3;
 
@@ -213,9 +216,9 @@ fn tile_order(tiles: usize, rotation: usize) -> Vec<(usize, usize)> {
     order
 }
 
-/// All that stays the same during one scan.
+/// What is the same for all canvases of one call.
 struct Plan<'a> {
-    path: Path,
+    instructions: InstructionSet,
     corpus: &'a Corpus<'a>,
     ids: &'a [ImageId],
     step: Step,
@@ -232,14 +235,20 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(path: Path, corpus: &'a Corpus<'a>, ids: &'a [ImageId], step: Step, effort: Effort) -> Self {
+    fn new(
+        instructions: InstructionSet,
+        corpus: &'a Corpus<'a>,
+        ids: &'a [ImageId],
+        step: Step,
+        effort: Effort,
+    ) -> Self {
         let frame = Frame::new(step.machine, step.window, corpus.extent());
         let partners = frame.extent.pixels().map(|pixel| {
             let (rows, columns) = frame.partners(pixel.y, pixel.x);
             (rows.len() * columns.len()) as f64
         });
         Self {
-            path,
+            instructions,
             corpus,
             ids,
             step,
@@ -251,7 +260,7 @@ impl<'a> Plan<'a> {
             },
             frame,
             regions: frame.regions(),
-            // As the kernel has it: all that is weighed is weighed by the same number.
+            // Rounded as in the kernel, so that all weights use the same number.
             gain: f64::from((LOG2_E / (2.0 * step.noise * step.noise)) as f32),
             background: commonest_pixel(corpus, ids),
             partners: partners.collect(),
@@ -266,14 +275,14 @@ impl<'a> Plan<'a> {
         self.frame.extent.area() * self.channels()
     }
 
-    /// What a byte of an image is compared as.
+    /// The value that a canvas is compared with for a byte of an image.
     fn level(&self, byte: u8) -> f64 {
         self.step.signal * (f64::from(byte) / 127.5 - 1.0)
     }
 
     fn tile_ids(&self, tile: usize) -> &[ImageId] {
-        let start = tile * LANES;
-        &self.ids[start..self.ids.len().min(start + LANES)]
+        let start = tile * TILE_IMAGES;
+        &self.ids[start..self.ids.len().min(start + TILE_IMAGES)]
     }
 
     /// The sums of all canvases that are not done over some tiles.
@@ -284,10 +293,10 @@ impl<'a> Plan<'a> {
         cancel: &AtomicBool,
     ) -> Result<Vec<Totals>> {
         let open: Vec<&State> = states.iter().filter(|state| !state.done).collect();
-        let mut sums: Vec<Sums> =
-            open.iter().map(|state| Sums::after(&state.totals, self.gain as f32)).collect();
+        let mut sums: Vec<WeightSums> =
+            open.iter().map(|state| WeightSums::after(&state.totals, self.gain as f32)).collect();
         let mut tile = self.tile();
-        let mut scratch = Scratch::default();
+        let mut buffers = SlidingBuffers::default();
         let mut plain = vec![0.0; self.frame.extent.area()];
         for &(_, index) in tiles {
             tile.load(self.corpus, self.tile_ids(index));
@@ -296,13 +305,13 @@ impl<'a> Plan<'a> {
                 if cancel.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                scan(self.path, self.view(state, &tile), sums, &mut scratch);
-                sums.rest(self.regions.len());
+                scan(self.instructions, self.view(state, &tile), sums, &mut buffers);
+                sums.count_terms(self.regions.len());
             }
         }
         let plain = self.partner_sums(&plain);
         let centre: Vec<f64> = self.background.iter().map(|&byte| self.level(byte)).collect();
-        let finish = |(state, sums): (&&State, Sums)| {
+        let finish = |(state, sums): (&&State, WeightSums)| {
             let mut totals = sums.finish();
             for (pixel, &count) in plain.iter().enumerate().filter(|(_, &count)| count > 0.0) {
                 totals.add_alike(pixel, -self.gain * state.background[pixel], count, &centre);
@@ -313,8 +322,8 @@ impl<'a> Plan<'a> {
         Ok(open.iter().zip(sums).map(finish).collect())
     }
 
-    fn view<'v>(&'v self, state: &'v State, tile: &'v Tile) -> View<'v> {
-        View {
+    fn view<'v>(&'v self, state: &'v State, tile: &'v Tile) -> ScanInput<'v> {
+        ScanInput {
             extent: self.frame.extent,
             bordered: self.frame.bordered(),
             side: self.frame.window(),
@@ -343,18 +352,18 @@ impl<'a> Plan<'a> {
         Tile::new(self.frame, self.step.signal as f32, &self.background)
     }
 
-    /// Names patches of background where they belong among a canvas's heaviest: those of the least images.
-    fn name_background(&self, state: &mut State, order: &[(usize, usize)]) {
-        let mut met: Vec<ImageId> =
+    /// Adds patches of background to a canvas's heaviest patches where they belong: those of the images with the least ids.
+    fn add_background(&self, state: &mut State, order: &[(usize, usize)]) {
+        let mut scanned: Vec<ImageId> =
             order[..state.tiles].iter().flat_map(|&(_, tile)| self.tile_ids(tile)).copied().collect();
-        met.sort_unstable();
-        let tiles = met.chunks(LANES);
+        scanned.sort_unstable();
+        let tiles = scanned.chunks(TILE_IMAGES);
         let State { totals, background, .. } = state;
-        let wanted = |pixel: usize| (totals.alike[pixel] as usize).min(self.effort.sources);
-        let places = first_places(self.corpus, tiles, &mut self.tile(), &self.frame, wanted);
+        let needed = |pixel: usize| (totals.alike[pixel] as usize).min(self.effort.sources);
+        let places = first_places(self.corpus, tiles, &mut self.tile(), &self.frame, needed);
         for (pixel, (places, &distance)) in places.iter().zip(background.iter()).enumerate() {
             for &(image, at) in places {
-                totals.nearest.offer(pixel, Source { distance: distance as f32, image, at });
+                totals.nearest.offer(pixel, NearPatch { distance: distance as f32, image, at });
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How mixed the sources of an image are: entropy of the labels in a sliding window (section 3.3 of the paper).
+//! Entropy of labels in a sliding window: how mixed the sources of an image are (section 3.3 of the paper).
 
 use std::collections::HashMap;
 
@@ -20,26 +20,26 @@ pub fn sliding_entropy(labels: &[i64], extent: Extent, window: usize) -> Result<
             *numbers.entry(label).or_insert(next)
         })
         .collect();
-    let mut histogram = Histogram::new(numbers.len(), window * window);
+    let mut counts = LabelCounts::new(numbers.len(), window * window);
     let at = |y, x| labels[extent.flat(Pixel { y, x })];
     let mut entropies = Vec::new();
     for top in 0..=extent.height - window {
-        histogram.clear();
+        counts.clear();
         for x in 0..extent.width {
-            (top..top + window).for_each(|y| histogram.add(at(y, x)));
+            (top..top + window).for_each(|y| counts.add(at(y, x)));
             if x >= window {
-                (top..top + window).for_each(|y| histogram.remove(at(y, x - window)));
+                (top..top + window).for_each(|y| counts.remove(at(y, x - window)));
             }
             if x + 1 >= window {
-                entropies.push(histogram.entropy());
+                entropies.push(counts.entropy());
             }
         }
     }
     Ok(entropies)
 }
 
-/// Counts of labels, and how many labels have each count: integers, so that sliding accumulates no error.
-struct Histogram {
+/// Counts of labels, and how many labels have each count. These are integers, so sliding accumulates no error.
+struct LabelCounts {
     counts: Vec<usize>,
     labels_with: Vec<usize>,
     /// `n ln n` by count.
@@ -47,8 +47,8 @@ struct Histogram {
     size: usize,
 }
 
-impl Histogram {
-    /// For that many labels and windows of `size` pixels; a column more may be in it between two readings.
+impl LabelCounts {
+    /// For that many labels and windows of `size` pixels. Between two readings it may hold one more column.
     fn new(labels: usize, size: usize) -> Self {
         let log_terms = (0..=size).map(|n| if n == 0 { 0.0 } else { n as f64 * (n as f64).ln() }).collect();
         Self { counts: vec![0; labels], labels_with: vec![0; 2 * size + 1], log_terms, size }

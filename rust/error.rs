@@ -1,4 +1,4 @@
-//! The one error type: what was asked, what is allowed, what was given.
+//! The error type: which parameter, what is allowed, what was given.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +8,7 @@ pub enum Error {
     /// An argument is out of range.
     #[error("{parameter} must be {allowed}, got {got}")]
     Invalid { parameter: &'static str, allowed: String, got: String },
-    /// The caller asked for the work to stop; nothing it wrote is meant to be kept.
+    /// The caller cancelled the work; what was written so far is incomplete.
     #[error("interrupted")]
     Interrupted,
 }
@@ -21,7 +21,7 @@ impl Error {
     }
 }
 
-/// `Ok` if the condition holds, else the error that names the argument.
+/// `Ok` if the condition holds, else an error that names the parameter.
 pub fn require(
     holds: bool,
     parameter: &'static str,
@@ -35,7 +35,7 @@ pub fn require(
     }
 }
 
-/// `Err` if the caller has asked for the work to stop.
+/// `Err` if the caller has cancelled the work.
 pub fn check(cancel: &AtomicBool) -> Result<()> {
     if cancel.load(Ordering::Relaxed) {
         Err(Error::Interrupted)

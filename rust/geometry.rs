@@ -1,4 +1,6 @@
-//! Where things are: extents, pixels, offsets. All arithmetic between (y, x) and flat indices is here.
+//! Extents, pixels, offsets and rectangles. All arithmetic between (y, x) and flat indices is here.
+
+use crate::error::{require, Result};
 
 /// Height and width of a frame, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,7 +9,7 @@ pub struct Extent {
     pub width: usize,
 }
 
-/// A place inside a frame. Ordered by (y, x), as every tie in npgen is.
+/// A position inside a frame. Ordered by (y, x), as are all ties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pixel {
     pub y: usize,
@@ -105,14 +107,6 @@ impl Rect {
     pub fn flat(self, pixel: Pixel) -> usize {
         (pixel.y - self.y) * self.width + (pixel.x - self.x)
     }
-
-    /// Whether the rectangle lies inside a frame and holds at least one pixel.
-    pub fn fits(self, extent: Extent) -> bool {
-        let inside = |at: usize, len: usize, limit: usize| {
-            len > 0 && at.checked_add(len).is_some_and(|end| end <= limit)
-        };
-        inside(self.y, self.height, extent.height) && inside(self.x, self.width, extent.width)
-    }
 }
 
 impl Offset {
@@ -120,6 +114,18 @@ impl Offset {
     pub fn squared_length(self) -> usize {
         (self.dy * self.dy + self.dx * self.dx) as usize
     }
+}
+
+/// Returns an error unless `side` is odd, at least 3 and no larger than the frame.
+pub fn check_window(side: usize, extent: Extent) -> Result<()> {
+    let Extent { height, width } = extent;
+    let limit = height.min(width);
+    require(
+        side % 2 == 1 && (3..=limit).contains(&side),
+        "window",
+        format!("odd, in 3..={limit} (the image is {height}×{width})"),
+        side,
+    )
 }
 
 #[cfg(test)]
@@ -152,14 +158,5 @@ mod tests {
         assert_eq!(rect, Rect { y: 0, x: 2, height: 3, width: 3 });
         assert_eq!(rect.pixels().next(), Some(Pixel { y: 0, x: 2 }));
         assert_eq!(rect.flat(Pixel { y: 1, x: 3 }), 4);
-    }
-
-    #[test]
-    fn rectangles_outside_the_frame_do_not_fit() {
-        let extent = Extent::new(4, 4);
-        assert!(Rect { y: 1, x: 1, height: 3, width: 3 }.fits(extent));
-        assert!(!Rect { y: 1, x: 1, height: 4, width: 3 }.fits(extent));
-        assert!(!Rect { y: usize::MAX, x: 0, height: 2, width: 1 }.fits(extent));
-        assert!(!Rect { y: 0, x: 0, height: 0, width: 1 }.fits(extent));
     }
 }

@@ -1,28 +1,28 @@
-//! Which pixel is filled when.
+//! The fill order of pixels (section 2.3 of the paper).
 //!
-//! From the known pixels outward in rings of equal Chebyshev distance; inside a ring always the pixel whose window
-//! holds the most known pixels, ties by (y, x). The order depends on nothing but the frame, the mask and the window,
-//! so all canvases of a batch share it, and the known mask with it.
+//! Pixels are filled from the known ones outward, in rings of equal Chebyshev distance; in a ring always the pixel whose
+//! window holds the most known pixels, ties by (y, x). The order depends on the frame, the mask and the window alone, so all
+//! canvases of a batch share the order and, at each step, the known mask.
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 
 use crate::error::{check, require, Result};
+use crate::geometry::check_window;
 use crate::geometry::{Extent, Pixel};
-use crate::sample::{Keyed, Stream};
-use crate::window::check_side;
+use crate::random::{KeyedRandom, Stream};
 
 /// Unknown pixels in the order in which they are filled, cut into stages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FillOrder {
     pub pixels: Vec<Pixel>,
-    /// Stage `s` is `pixels[stages[s]..stages[s + 1]]`; one ring a stage. Holds at least the number 0.
+    /// Stage `s` is `pixels[stages[s]..stages[s + 1]]`, one ring. The first number is 0.
     pub stages: Vec<usize>,
 }
 
-/// The fill order of a frame of which `known` (row-major) is given.
+/// The fill order of a frame with the mask `known` (row-major).
 pub fn fill_order(extent: Extent, known: &[bool], window: usize, cancel: &AtomicBool) -> Result<FillOrder> {
-    check_side(window, extent)?;
+    check_window(window, extent)?;
     require(known.len() == extent.area(), "known", format!("{} flags", extent.area()), known.len())?;
     require(known.contains(&true), "known", "a mask with at least one known pixel", "none")?;
 
@@ -32,7 +32,7 @@ pub fn fill_order(extent: Extent, known: &[bool], window: usize, cancel: &Atomic
     for mut ring in rings {
         while !ring.is_empty() {
             check(cancel)?;
-            // First of the fullest: the ring is in (y, x) order, and removal keeps it so.
+            // The first pixel with the largest overlap. The ring is in (y, x) order, also after removals.
             let mut next = 0;
             for (index, &pixel) in ring.iter().enumerate().skip(1) {
                 if overlap.at(pixel) > overlap.at(ring[next]) {
@@ -48,10 +48,10 @@ pub fn fill_order(extent: Extent, known: &[bool], window: usize, cancel: &Atomic
     Ok(order)
 }
 
-/// The order in which a sweep visits `pixels` again: each equally likely, decided by seed and sweep alone, so that all
-/// canvases of a run share it. Fisher and Yates's shuffle, from the end.
+/// Shuffles `pixels` into the order in which a sweep draws them again (Fisher and Yates). All orders are equally likely; the
+/// order depends on seed and sweep alone, so all canvases of a run share it.
 pub fn sweep_order(pixels: &mut [Pixel], seed: u64, sweep: u16) {
-    let random = Keyed { seed, sample: u64::from(sweep) };
+    let random = KeyedRandom { seed, sample: u64::from(sweep) };
     for last in (1..pixels.len()).rev() {
         pixels.swap(last, random.index(Stream::SweepOrder, last as u32, last + 1));
     }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_visits_every_pixel_once_in_an_order_of_its_own() {
+    fn a_sweep_holds_every_pixel_once_in_an_order_of_its_own() {
         let extent = Extent::new(6, 7);
         let sweep = |seed, sweep| {
             let mut pixels: Vec<Pixel> = extent.pixels().collect();

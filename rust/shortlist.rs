@@ -1,8 +1,11 @@
-//! The K images whose embeddings lie nearest to a query: exact, and the same on every machine.
+//! The K images whose embeddings are nearest to a query: exact, and the same on every machine.
 //!
-//! Keys and queries are rows of equal length, so the nearest is the one with the largest product. A product is summed
-//! in sixteen lanes of fused multiply-adds, which are then added pairwise: one fixed order, whatever the instruction
-//! set, the batch or the threads. (Where the CPU lacks the instruction, the same fused sum is slow but the same.)
+//! Keys and queries are rows of equal length, so the nearest key is the one with the largest product. A product is summed
+//! in sixteen partial sums of fused multiply-adds, which are then added pairwise. This order is fixed, so the result does
+//! not depend on instruction set, batch or threads. (Without a fused instruction the sum is slow but the same.)
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::cmp::Ordering;
 use std::sync::atomic::AtomicBool;
@@ -11,15 +14,16 @@ use rayon::prelude::*;
 
 use crate::corpus::ImageId;
 use crate::error::{check, require, Error, Result};
+use crate::simd::InstructionSet;
 
-/// Partial sums of a product: one AVX-512 register, two of AVX2, four of NEON.
-const LANES: usize = 16;
+/// Partial sums per product: one AVX-512 register, two of AVX2, four of NEON.
+const PARTIAL_SUMS: usize = 16;
 
-/// Keys that one task holds against all queries: few enough to stay in cache from query to query.
-const BLOCK: usize = 64;
+/// Keys that are multiplied by all queries in turn: few enough to stay in cache.
+const CACHED_KEYS: usize = 64;
 
-/// Queries, and keys, that meet while they are in registers: sixteen sums at a time.
-const TOGETHER: usize = 4;
+/// Side of a tile of products: this many keys and this many queries are in registers at a time.
+const TILE: usize = 4;
 
 /// An image and the product of its key with the query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,17 +61,17 @@ impl<'a> Rows<'a> {
         &self.values[index * self.width..][..self.width]
     }
 
-    /// A handful of rows and how many of them are new: past the end, the last one is repeated.
-    fn rows_from(&self, first: usize) -> ([&'a [f32]; TOGETHER], usize) {
-        let count = TOGETHER.min(self.count() - first);
+    /// The rows of a tile from `first` on, and how many there are: past the end, the last row is repeated.
+    fn tile_rows(&self, first: usize) -> ([&'a [f32]; TILE], usize) {
+        let count = TILE.min(self.count() - first);
         (std::array::from_fn(|at| self.row(first + at.min(count - 1))), count)
     }
 }
 
 /// For each query the `k` nearest images, nearest first; `barred[b]`, if any, is left out for query `b`.
 pub fn shortlist(
-    keys: Rows,
-    queries: Rows,
+    instructions: InstructionSet,
+    (keys, queries): (Rows, Rows),
     k: usize,
     barred: &[Option<ImageId>],
     cancel: &AtomicBool,
@@ -85,11 +89,12 @@ pub fn shortlist(
 
     let nearest_of_part = |part: &[f32], first_key: usize| {
         let mut nearest = vec![Nearest::new(k); queries.count()];
-        for (block, values) in part.chunks(BLOCK * keys.width).enumerate() {
+        for (block, values) in part.chunks(CACHED_KEYS * keys.width).enumerate() {
             check(cancel)?;
-            let first_key = first_key + block * BLOCK;
+            let first_key = first_key + block * CACHED_KEYS;
             check_finite("keys", values, first_key, keys.width)?;
-            products(Rows { values, ..keys }, queries, &mut nearest, |query, key, product, nearest| {
+            let keys = Rows { values, ..keys };
+            products(instructions, keys, queries, &mut nearest, |query, key, product, nearest| {
                 let image = ImageId((first_key + key) as u32);
                 if Some(image) != barred[query] {
                     nearest.offer(Match { image, product });
@@ -98,7 +103,7 @@ pub fn shortlist(
         }
         Ok(nearest)
     };
-    // One part a thread: each pays once for filling its lists.
+    // One part per thread, as each part has to fill lists of its own.
     let part = keys.count().div_ceil(rayon::current_num_threads());
     let nearest = keys
         .values
@@ -112,55 +117,53 @@ pub fn shortlist(
     Ok(nearest.into_par_iter().map(Nearest::finish).collect())
 }
 
-/// A handful of rows, and their products: `[key][query]`.
-type Handful<'a> = [&'a [f32]; TOGETHER];
-type Products = [[f32; TOGETHER]; TOGETHER];
+/// The rows of a tile, and their products: `[key][query]`.
+type TileRows<'a> = [&'a [f32]; TILE];
+type Products = [[f32; TILE]; TILE];
 
-/// Calls `take(query, key, product, nearest[query])` for all pairs whose product `nearest[query]` may take, with the
-/// widest instructions there are.
+/// Calls `take(query, key, product, nearest[query])` for all pairs whose product `nearest[query]` may take.
 fn products(
+    instructions: InstructionSet,
     keys: Rows,
     queries: Rows,
     nearest: &mut [Nearest],
     take: impl FnMut(usize, usize, f32, &mut Nearest),
 ) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the CPU has the feature; all rows are of one width.
-            return handfuls(keys, queries, nearest, take, |keys, queries| unsafe {
-                multiply_avx512(keys, queries)
-            });
-        }
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the CPU has the features.
-            return handfuls(keys, queries, nearest, take, |keys, queries| unsafe {
-                multiply_avx2(keys, queries)
-            });
-        }
+    match instructions {
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx512 => products_by(keys, queries, nearest, take, |keys, queries| {
+            // SAFETY: the CPU has the features of an instruction set that is `available`; all rows are of one width.
+            unsafe { x86::multiply_avx512(keys, queries) }
+        }),
+        #[cfg(target_arch = "x86_64")]
+        InstructionSet::Avx2 => products_by(keys, queries, nearest, take, |keys, queries| {
+            // SAFETY: as above.
+            unsafe { x86::multiply_avx2(keys, queries) }
+        }),
+        InstructionSet::Portable => products_by(keys, queries, nearest, take, multiply),
     }
-    handfuls(keys, queries, nearest, take, multiply);
 }
 
-fn handfuls(
+/// As [`products`], with a kernel for one tile of keys and queries.
+fn products_by(
     keys: Rows,
     queries: Rows,
     nearest: &mut [Nearest],
     mut take: impl FnMut(usize, usize, f32, &mut Nearest),
-    multiply: impl Fn(Handful, Handful) -> Products,
+    multiply: impl Fn(TileRows, TileRows) -> Products,
 ) {
-    for (index, nearest) in nearest.chunks_mut(TOGETHER).enumerate() {
-        let first_query = index * TOGETHER;
-        let (query_rows, _) = queries.rows_from(first_query);
-        let mut bar = bars(nearest);
-        for first_key in (0..keys.count()).step_by(TOGETHER) {
-            let (key_rows, key_count) = keys.rows_from(first_key);
+    for (index, nearest) in nearest.chunks_mut(TILE).enumerate() {
+        let first_query = index * TILE;
+        let (query_rows, _) = queries.tile_rows(first_query);
+        let mut least = least_products(nearest);
+        for first_key in (0..keys.count()).step_by(TILE) {
+            let (key_rows, key_count) = keys.tile_rows(first_key);
             let products = multiply(key_rows, query_rows);
-            // Nearly always no: sixteen comparisons in one go, and no branch for each.
+            // Most tiles hold no product that is large enough; this test has no branch per product.
             let mut any = false;
             for products in &products {
-                for (product, bar) in products.iter().zip(&bar) {
-                    any |= product >= bar;
+                for (product, least) in products.iter().zip(&least) {
+                    any |= product >= least;
                 }
             }
             if !any {
@@ -168,17 +171,17 @@ fn handfuls(
             }
             for (key, products) in products[..key_count].iter().enumerate() {
                 for (query, nearest) in nearest.iter_mut().enumerate() {
-                    if products[query] >= bar[query] {
+                    if products[query] >= least[query] {
                         take(first_query + query, first_key + key, products[query], nearest);
                     }
                 }
             }
-            bar = bars(nearest);
+            least = least_products(nearest);
         }
     }
 }
 
-/// Complains of the first number that is not finite. Without one, which is the rule, no number waits for another.
+/// Returns an error that names the first number that is not finite. The common case is tested without branches.
 fn check_finite(name: &'static str, values: &[f32], first_row: usize, width: usize) -> Result<()> {
     if values.iter().fold(true, |all, value| all & value.is_finite()) {
         return Ok(());
@@ -187,82 +190,29 @@ fn check_finite(name: &'static str, values: &[f32], first_row: usize, width: usi
     Err(Error::invalid(name, "finite", format!("{} in row {}", values[bad], first_row + bad / width)))
 }
 
-/// What each query of a handful takes at the least; the repeats at the end of the last one take nothing.
-fn bars(nearest: &[Nearest]) -> [f32; TOGETHER] {
+/// The least product that each query of a tile still takes. Repeated queries at the end of the last tile take none.
+fn least_products(nearest: &[Nearest]) -> [f32; TILE] {
     std::array::from_fn(|at| nearest.get(at).map_or(f32::INFINITY, |nearest| nearest.least))
 }
 
-/// # Safety
-/// The CPU must have AVX-512 F; all rows must be of one width.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn multiply_avx512(keys: Handful, queries: Handful) -> Products {
-    use std::arch::x86_64::*;
-    let width = keys[0].len();
-    let mut lanes = [[_mm512_setzero_ps(); TOGETHER]; TOGETHER];
-    for start in (0..width).step_by(LANES) {
-        // The last, shorter chunk ends in zeros, which leave their lanes as they are.
-        let mask = if width - start >= LANES { !0 } else { (1 << (width - start)) - 1 };
-        let keys = keys.map(|key| _mm512_maskz_loadu_ps(mask, key.as_ptr().add(start)));
-        for (lanes, query) in lanes.iter_mut().zip(queries) {
-            let query = _mm512_maskz_loadu_ps(mask, query.as_ptr().add(start));
-            for (lanes, key) in lanes.iter_mut().zip(keys) {
-                *lanes = _mm512_fmadd_ps(key, query, *lanes);
-            }
-        }
-    }
-    // Sums by halves, as everywhere: lane l meets lane l + 8, then l + 4, l + 2, l + 1. Two registers become one at each
-    // step, so that sixteen sums take fifteen steps; the shuffles leave them key by key, query by query.
-    let halve = |pairs: [[__m512; 2]; 2]| {
-        pairs.map(|[a, b]| {
-            _mm512_add_ps(
-                _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
-                _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
-            )
-        })
-    };
-    let quarters = lanes.map(|[a, b, c, d]| {
-        let [a, b] = halve([[a, b], [c, d]]);
-        _mm512_add_ps(
-            _mm512_shuffle_f32x4::<0b10_00_10_00>(a, b),
-            _mm512_shuffle_f32x4::<0b11_01_11_01>(a, b),
-        )
-    });
-    let pair = |a: __m512, b: __m512| {
-        _mm512_add_ps(_mm512_shuffle_ps::<0b01_00_01_00>(a, b), _mm512_shuffle_ps::<0b11_10_11_10>(a, b))
-    };
-    let (a, b) = (pair(quarters[0], quarters[1]), pair(quarters[2], quarters[3]));
-    let sums =
-        _mm512_add_ps(_mm512_shuffle_ps::<0b10_00_10_00>(a, b), _mm512_shuffle_ps::<0b11_01_11_01>(a, b));
-    let mut products = [[0.0; TOGETHER]; TOGETHER];
-    _mm512_storeu_ps(products.as_mut_ptr().cast(), sums);
-    products
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn multiply_avx2(keys: Handful, queries: Handful) -> Products {
-    multiply(keys, queries)
-}
-
-/// The definition of the order of summation. One key after the other: four sums of sixteen lanes fill AVX2's registers.
+/// The definition of the order of summation. One key after another: four times sixteen partial sums fill AVX2's registers.
 #[inline(always)]
-fn multiply(keys: Handful, queries: Handful) -> Products {
-    let mut products = [[0.0; TOGETHER]; TOGETHER];
-    let queries = queries.map(|query| query.as_chunks::<LANES>());
+fn multiply(keys: TileRows, queries: TileRows) -> Products {
+    let mut products = [[0.0; TILE]; TILE];
+    let queries = queries.map(|query| query.as_chunks::<PARTIAL_SUMS>());
     for (k, key) in keys.into_iter().enumerate() {
-        let mut lanes = [[0.0_f32; LANES]; TOGETHER];
-        let (chunks, rest) = key.as_chunks::<LANES>();
+        let mut lanes = [[0.0_f32; PARTIAL_SUMS]; TILE];
+        let (chunks, rest) = key.as_chunks::<PARTIAL_SUMS>();
         for (chunk, key) in chunks.iter().enumerate() {
-            for q in 0..TOGETHER {
+            for q in 0..TILE {
                 let query = &queries[q].0[chunk];
-                for lane in 0..LANES {
+                for lane in 0..PARTIAL_SUMS {
                     lanes[q][lane] = key[lane].mul_add(query[lane], lanes[q][lane]);
                 }
             }
         }
         for (lane, &key) in rest.iter().enumerate() {
-            for q in 0..TOGETHER {
+            for q in 0..TILE {
                 lanes[q][lane] = key.mul_add(queries[q].1[lane], lanes[q][lane]);
             }
         }
@@ -278,7 +228,7 @@ fn multiply(keys: Handful, queries: Handful) -> Products {
     products
 }
 
-/// The `k` nearest of what was offered, in any order.
+/// The `k` nearest of the matches offered so far, in any order.
 #[derive(Debug, Clone)]
 struct Nearest {
     k: usize,
@@ -286,7 +236,7 @@ struct Nearest {
     matches: Vec<Match>,
     /// The `k`-th nearest at the last cut.
     farthest: Option<Match>,
-    /// Its product, or −∞ before the first cut: what is below need not be offered.
+    /// Its product, or −∞ before the first cut: matches below need not be offered.
     least: f32,
 }
 
@@ -331,11 +281,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The definition, in the fixed order of summation but one product at a time.
+    /// The definition: the same order of summation, one product at a time.
     fn plain(keys: Rows, query: &[f32], k: usize, barred: Option<ImageId>) -> Vec<Match> {
         let mut all: Vec<Match> = (0..keys.count())
             .map(|key| {
-                let product = multiply([keys.row(key); TOGETHER], [query; TOGETHER])[2][1];
+                let product = multiply([keys.row(key); TILE], [query; TILE])[2][1];
                 Match { image: ImageId(key as u32), product }
             })
             .filter(|one| Some(one.image) != barred)
@@ -354,7 +304,7 @@ mod tests {
             k in 1_usize..50,
             salt in 0_u32..1000,
         ) {
-            // Few distinct values, so that ties abound.
+            // Few different values, so that there are many ties.
             let value = |at: usize| ((at as u32).wrapping_mul(2_654_435_761).wrapping_add(salt) >> 28) as f32 - 8.0;
             let keys: Vec<f32> = (0..count * width).map(value).collect();
             let queries: Vec<f32> = (0..batch * width).map(|at| value(at + 77) / 3.0).collect();
@@ -362,9 +312,11 @@ mod tests {
             let queries = Rows::new("queries", &queries, width).unwrap();
             let k = k.min(count - 1);
             let barred: Vec<_> = (0..batch).map(|b| (b % 2 == 0).then_some(ImageId((b % count) as u32))).collect();
-            let found = shortlist(keys, queries, k, &barred, &AtomicBool::new(false)).unwrap();
-            for (b, found) in found.iter().enumerate() {
-                prop_assert_eq!(found, &plain(keys, queries.row(b), k, barred[b]));
+            for instructions in InstructionSet::available() {
+                let found = shortlist(instructions, (keys, queries), k, &barred, &AtomicBool::new(false)).unwrap();
+                for (b, found) in found.iter().enumerate() {
+                    prop_assert_eq!(found, &plain(keys, queries.row(b), k, barred[b]));
+                }
             }
         }
 
@@ -372,7 +324,7 @@ mod tests {
         fn products_are_near_double_precision(values in prop::collection::vec(-1.0_f32..1.0, 1..200)) {
             let query: Vec<f32> = values.iter().rev().copied().collect();
             let exact: f64 = values.iter().zip(&query).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-            let product = multiply([&values; TOGETHER], [&query; TOGETHER])[1][3];
+            let product = multiply([&values; TILE], [&query; TILE])[1][3];
             prop_assert!((f64::from(product) - exact).abs() < 1e-5);
         }
     }
@@ -381,14 +333,18 @@ mod tests {
     fn all_instruction_sets_give_the_same_bits() {
         let values: Vec<f32> = (0..67 * 50).map(|at| ((at * 37 % 101) as f32 - 50.0) / 61.0).collect();
         let rows = Rows::new("keys", &values, 67).unwrap();
-        let mut nearest = vec![Nearest::new(1000); 50];
-        let mut fast = Vec::new();
-        products(rows, rows, &mut nearest, |q, k, product, _| fast.push((q, k, product.to_bits())));
-        let mut plain = Vec::new();
-        let take = |q, k, product: f32, _: &mut Nearest| plain.push((q, k, product.to_bits()));
-        handfuls(rows, rows, &mut nearest, take, multiply);
-        assert_eq!(fast.len(), 50 * 50);
-        assert_eq!(fast, plain);
+        let bits = |instructions| {
+            let (mut nearest, mut bits) = (vec![Nearest::new(1000); 50], Vec::new());
+            products(instructions, rows, rows, &mut nearest, |q, k, product, _| {
+                bits.push((q, k, product.to_bits()));
+            });
+            bits
+        };
+        let plain = bits(InstructionSet::Portable);
+        assert_eq!(plain.len(), 50 * 50);
+        for instructions in InstructionSet::available() {
+            assert_eq!(bits(instructions), plain, "{instructions:?}");
+        }
     }
 
     #[test]
@@ -396,7 +352,8 @@ mod tests {
         let values = [0.0, 1.0, 2.0, f32::NAN];
         let rows = |values, width| Rows::new("keys", values, width).unwrap();
         let message = |keys, queries, k, barred: &[Option<ImageId>]| {
-            shortlist(keys, queries, k, barred, &AtomicBool::new(false)).unwrap_err().to_string()
+            let never = AtomicBool::new(false);
+            shortlist(InstructionSet::best(), (keys, queries), k, barred, &never).unwrap_err().to_string()
         };
         assert_eq!(
             message(rows(&values[..2], 1), rows(&values[..2], 2), 1, &[None]),

@@ -1,24 +1,22 @@
-//! Tokens: images as grids of cells of a few bits each, and retrieval among them by Hamming distance.
+//! The sampler of tokens: images are grids of cells of a few bits each, compared by Hamming distance.
 //!
-//! The sampler is that of pixels in another space (Zhao and Basu, arXiv 2506.21731): a cell of a canvas is drawn from the
-//! cells of sources whose surroundings differ in few bits from what is known around it,
+//! It works as that of pixels (Zhao and Basu, arXiv 2506.21731): a cell of a canvas is a copy of a cell of a source whose
+//! context differs in few bits from the known cells around it,
 //! `d(n, q) = Σ_δ popcount(canvas(p+δ) XOR z_n(q+δ))` over the known cells p+δ within the range γ of p.
 //!
-//! 1. [`context`] — which cells count, and how the sums of one cell become those of the next.
-//! 2. `kernel` — XOR and popcount over one plane after another, images side by side.
-//! 3. [`draw`] — which source is copied: of a pool, or by the weights of a histogram.
-//! 4. [`sampler`] — scan, draw, write, cell after cell; and the distribution of one cell.
+//! 1. [`context`]: the cells that are compared, and the terms that turn the sums over one context into those over the next.
+//! 2. `kernel`: XOR and popcount over one plane after another, images side by side.
+//! 3. [`draw`]: the draw of a source, from a pool or by the weights of a histogram.
+//! 4. [`fill`]: scan, draw, copy, cell after cell; and the distribution of one cell.
 //!
-//! All distances are integers, so that every instruction set gives the same ones.
+//! All distances are integers, so every instruction set gives the same ones.
 
 pub mod context;
 pub mod draw;
+pub mod fill;
 mod kernel;
-pub mod sampler;
 #[cfg(test)]
 mod tests;
-
-pub use kernel::Kernel;
 
 use crate::corpus::ImageId;
 use crate::error::{require, Result};
@@ -27,11 +25,11 @@ use crate::geometry::{Extent, Pixel};
 /// Bits of a token at most.
 pub const MOST_BITS: usize = 64;
 
-/// Cells of a grid at most: a draw's position in its stream, 64 for each cell, is a 32-bit number.
+/// Cells of a grid at most: the position of a draw in its stream, 64 per cell, is a 32-bit number.
 const MOST_CELLS: usize = 1 << 26;
 
-/// Tokens of `N` images: `(h, w, Y, N)` bytes, C-contiguous, possibly a memory map. The same byte of the same cell of all
-/// images lies side by side; bits after a token's last are 0.
+/// Tokens of `N` images: `(h, w, Y, N)` bytes, C-contiguous, possibly a memory map. The same byte of the same cell is side
+/// by side for all images; unused bits of a token's last byte are 0.
 #[derive(Debug, Clone, Copy)]
 pub struct Tokens<'a> {
     planes: &'a [u8],
@@ -87,8 +85,8 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// The definition, bit by bit: what the kernels are held to. `pairs` are cells of the canvas, `(h, w, Y)` bytes, and those
-/// of the image that they are compared with.
+/// The definition, bit by bit, which tests compare the kernels with. `pairs` are cells of the canvas, `(h, w, Y)` bytes,
+/// with the cells of the image that they are compared with.
 pub fn reference(tokens: &Tokens, image: ImageId, canvas: &[u8], pairs: &[(Pixel, Pixel)]) -> u32 {
     let mut distance = 0;
     for &(ours, theirs) in pairs {

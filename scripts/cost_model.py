@@ -1,7 +1,7 @@
-"""Predict the time of a sample from what a run has to do, and hold the prediction against runs at several corpus sizes.
+"""Predict the time of a sample from the amount of work, and compare the prediction with runs at several corpus sizes.
 
-The work of each part of a run follows from its shapes (docs/scaling.md); what a unit of it costs is measured once, at
-the first size. Everything after that is a prediction.
+The work of each part of a run follows from its shapes (docs/scaling.md). The time per unit of work is measured once, at
+the first size; the times at the other sizes are predictions.
 
     python scripts/cost_model.py mnist --sizes 20000 5000 60000 --model full --seconds 20
 """
@@ -16,14 +16,12 @@ from pathlib import Path
 import numpy as np
 
 import npgen
-from npgen.encoders.encoder import load_encoder
 from npgen.sampling import PixelPlan
-from npgen_bench.task import Task
-from npgen_bench.worker import measure_model
+from npgen_bench import Task, measure_model
 
 
 def work(corpus: npgen.Corpus, model: str, config: npgen.Config, width: int) -> dict[str, float]:
-    """How much of each part a sample takes: the cost model of docs/scaling.md."""
+    """Return the units of work of each part of a sample: the cost model of docs/scaling.md."""
     total, height, wide, channels = corpus.images.shape
     plan = PixelPlan(corpus, model, config, seed=0)
     seen, known = 0, np.zeros((height, wide), np.bool_)
@@ -35,19 +33,19 @@ def work(corpus: npgen.Corpus, model: str, config: npgen.Config, width: int) -> 
         known[y, x] = True
     pixels = len(plan.order.pixels)
     stages = sum(1 for _ in plan.stages())
-    meaning = plan.model.semantics == "embedding"
-    candidates = config.shortlist if meaning else total
+    embedded = plan.model.semantics == "embedding"
+    candidates = config.shortlist if embedded else total
     places = (2 * config.locality + 1) ** 2
     return {
-        "encoder": (1 if config.anchor_weight == 1 else stages) * height * wide * channels if meaning else 0,
-        "shortlist": stages * total * width if meaning else 0,
+        "encoder": (1 if config.anchor_weight == 1 else stages) * height * wide * channels if embedded else 0,
+        "shortlist": stages * total * width if embedded else 0,
         "scan": seen * candidates * places * channels,
         "rest": pixels,
     }
 
 
 def part_of(corpus: npgen.Corpus, size: int, folder: Path) -> npgen.Corpus:
-    """Store so many images of a corpus, from anywhere in it."""
+    """Store `size` random images of a corpus as a corpus of their own."""
     ids = np.sort(np.random.default_rng(0).permutation(len(corpus))[:size])
     labels = None if corpus.labels is None else corpus.labels[ids]
     npgen.Corpus.from_arrays(corpus.images[ids], labels, corpus.classes).save(folder)
@@ -55,7 +53,7 @@ def part_of(corpus: npgen.Corpus, size: int, folder: Path) -> npgen.Corpus:
 
 
 def main() -> None:
-    """Calibrate, predict and measure."""
+    """Measure the time per unit at the first size; predict and measure the others."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", help="name of a corpus, or its folder")
     parser.add_argument("--sizes", type=int, nargs="+", required=True, help="numbers of images; the first calibrates")
@@ -66,14 +64,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="time of each measurement")
     options = parser.parse_args()
     whole, config = npgen.load_corpus(options.corpus), npgen.Config()
-    phi = load_encoder(options.encoder, whole)
+    phi = npgen.load_encoder(options.encoder, whole)
     name = options.encoder
     cost: dict[str, float] = {}
     worst = 0.0
-    print("Times in ms a sample, measured / predicted.\n")
+    print("Times in ms per sample, measured / predicted.\n")
     print("| images | measured | predicted | ratio | encoder | shortlist | scan | rest |\n" + 8 * "|--:" + "|")
     with tempfile.TemporaryDirectory() as place:
-        if name == "auto":  # a part of a corpus would not know the encoder of the whole
+        if name == "auto":  # a part of a corpus is another corpus, without the encoder of the first
             name = str(Path(place) / "encoder.safetensors")
             phi.save(name)
         for size in options.sizes:
@@ -96,7 +94,7 @@ def main() -> None:
                 flush=True,
             )
     print(f"farthest from the measured time: {worst:.0%}")
-    print("a unit costs, in ns: " + ", ".join(f"{part} {1e9 * value:.4g}" for part, value in cost.items()))
+    print("time per unit, in ns: " + ", ".join(f"{part} {1e9 * value:.4g}" for part, value in cost.items()))
     sys.exit(worst > 0.25)
 
 

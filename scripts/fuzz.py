@@ -2,9 +2,9 @@
 
     python scripts/fuzz.py --cases 100000 --log fuzz.log
 
-Each case is made of the seed and its number alone; `--case 123` runs one again, in this process. Nothing but success, a
-ValueError, TypeError, OSError or OverflowError may come of it: no other exception, no crash, no hang, no memory without
-bounds, no file outside the store. Linux only.
+Each case depends on the seed and its number alone; `--case 123` runs one case again, in this process. A case must
+succeed, or raise ValueError, TypeError, OSError or OverflowError: any other exception, a crash, a hang, unbounded
+memory or a file opened outside the store is a fault. Linux only.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ BATCH = 500
 
 
 def main() -> int:
-    """Read the command line, run the cases and print what came of them."""
+    """Read the command line, run the cases and print their results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--cases", type=int, default=1000, help="how many")
+    parser.add_argument("--cases", type=int, default=1000, help="number of cases")
     parser.add_argument("--seed", type=int, default=0, help="seed of all cases")
     parser.add_argument("--case", type=int, help="run this one alone, in this process, and show its traceback")
     parser.add_argument("--list", action="store_true", help="list all targets")
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def targets() -> dict[str, int]:
-    """List what is attacked, and how often each is among all."""
+    """Return the weight of each target among all cases, by name."""
     from fuzzing.calls import functions
     from fuzzing.stores import STORES
 
@@ -65,11 +65,11 @@ class Cases:
     """All cases of a seed."""
 
     def __init__(self, seed: int, scratch: Path) -> None:
-        """Make the stores in a child, as what torch starts for that does not survive being forked."""
+        """Make the stores in a child process: threads that torch starts for it do not survive a fork."""
         with multiprocessing.get_context("fork").Pool(1) as pool:
             self.stores = pool.apply(_stores, (scratch / "stores",))
         import torch
-        from matplotlib.backends import backend_agg, backend_svg  # noqa: F401 (they look for fonts once)
+        from matplotlib.backends import backend_agg, backend_svg  # noqa: F401 (they search fonts once)
 
         torch.set_num_threads(1)
         self.seed = seed
@@ -78,7 +78,7 @@ class Cases:
         self.marks = list(itertools.accumulate(weights.values()))
 
     def name(self, number: int) -> str:
-        """Tell what a case attacks."""
+        """Return the target of a case."""
         return self.names[bisect(self.marks, self._random(number).randrange(self.marks[-1]))]
 
     def run(self, number: int) -> None:
@@ -105,7 +105,7 @@ def _stores(folder: Path) -> dict[str, object]:
 
 
 def repeat(cases: Cases, number: int, scratch: Path) -> int:
-    """Run one case where a debugger can follow it."""
+    """Run one case in this process, where a debugger can follow it."""
     folder = scratch / "again"
     (folder / "case").mkdir(parents=True)
     os.chdir(folder / "case")

@@ -1,12 +1,12 @@
-"""Press Ctrl-C at random moments, and measure how long npgen takes to end, and what it leaves behind.
+"""Send Ctrl-C at random moments, measure how long npgen takes to end, and check what it leaves behind.
 
     python scripts/interrupts.py mnist --times 50
     python scripts/interrupts.py mnist-5k --times 20 --on python notebook
 
-Each time a process of its own, in a fresh folder: `npgen generate`, `encoder train`, `embed` and `evaluate`, half of
-them on a corpus that has its keys and its classifier, half on one that has none. Or `npgen.generate` called from plain
-Python and from a Jupyter kernel (which takes jupyter_client and ipykernel), where the caller must get a
-KeyboardInterrupt and be able to generate again.
+Each time in a process of its own and a fresh folder: `npgen generate`, `encoder train`, `embed` and `evaluate`, half of
+them on a corpus with keys and classifier, half on one without. Or `npgen.generate` called from plain Python and from a
+Jupyter kernel (requires jupyter_client and ipykernel), where the caller must get a KeyboardInterrupt and be able to
+generate again.
 """
 
 from __future__ import annotations
@@ -32,23 +32,22 @@ import numpy as np
 from PIL import Image
 from safetensors import safe_open
 
-from npgen.corpus.names import load_corpus
-from npgen.corpus.store import Corpus
+from npgen import Corpus, load_corpus
 from npgen.errors import invalid
-from npgen.storage.files import read_json, sha256_file
+from npgen.storage import read_json, sha256_file
 
 COMMANDS = ("generate", "train", "embed", "evaluate")
 CALLERS = ("python", "notebook")
-# What a corpus folder collects, besides the corpus itself.
+# What npgen stores in a corpus folder besides the corpus.
 COLLECTED = ("keys", "classifier", "features")
-# How often a folder is looked at, in seconds.
+# Seconds between two looks at a folder.
 LOOK = 0.002
-# How long the writing of a file may take to be hit somewhere, in seconds.
+# Seconds after the start of a file's writing within which a process is interrupted.
 WRITING = 0.1
-# Importing npgen and torch is over by then.
+# Seconds after which npgen and torch have been imported.
 IMPORTED = 2.5
 AIMS = {"any moment": 5, "importing": 2, "writing": 3}
-# How long a process is waited for before it counts as hung, and how often it may be faster than the signal.
+# Seconds until a process counts as hung, and how many times a process may end before the signal.
 PATIENCE = 60.0
 TRIES = 10
 
@@ -75,14 +74,14 @@ class Ended:
 
     moment: str
     seconds: float
-    # What was wrong, if anything.
+    # All that was wrong.
     faults: list[str]
-    # Files without a name yet.
+    # Number of temporary files left.
     half_written: int = 0
 
 
 def main() -> None:
-    """Read the command line, interrupt, and tell."""
+    """Read the command line, interrupt, and report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("corpus", help="name or folder of the corpus; evaluate takes one with held-out images")
     parser.add_argument("--times", type=int, default=50, help="interrupts in all")
@@ -92,7 +91,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="auto", help="encoder of generate and embed")
     parser.add_argument("--seed", type=int, default=0, help="decides the moments")
     given = parser.parse_args()
-    # A shell has its background jobs ignore Ctrl-C, and processes leave that to those that they start.
+    # A shell starts background jobs with Ctrl-C ignored, and child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("interrupts: terminated"))
     try:
@@ -118,16 +117,16 @@ class _Interrupter:
     def __init__(self, corpus: Corpus, encoder: str, work: Path, chance: random.Random, horizon: float) -> None:
         self.corpus, self.encoder, self.work, self.chance = corpus, encoder, work, chance
         self.horizon = horizon
-        # How long each command takes if nobody interrupts it, as far as it was seen to end.
+        # Seconds of each command that ended before it was interrupted.
         self.lasting: dict[str, float] = {}
         self.run = work / "run"
 
     def all(self, on: str, count: int, limit: float) -> bool:
-        """Interrupt something some times; return whether it always ended well, within a limit in seconds."""
+        """Interrupt a command `count` times; return whether it always ended cleanly within `limit` seconds."""
         interrupt: Callable[[bool], Ended] = {
             "python": lambda warm: self.python(),
             "notebook": lambda warm: self.notebook(),
-        }.get(on, lambda warm: self.command(on, warm and on != "embed"))  # with keys, there is nothing to embed
+        }.get(on, lambda warm: self.command(on, warm and on != "embed"))  # with keys there is nothing to embed
         seconds, slow, faulty, half_written = [], 0, 0, 0
         for number in range(count):
             ended = interrupt(number % 2 == 1)
@@ -148,7 +147,7 @@ class _Interrupter:
         return not slow and not faulty
 
     def command(self, name: str, warm: bool) -> Ended:
-        """Interrupt a command in a fresh folder, again if it was faster."""
+        """Interrupt a command in a fresh folder; try again if it ended before."""
         for _ in range(TRIES):
             folder = Path(tempfile.mkdtemp(dir=self.work))
             ended = self._command(name, self._arguments(name, folder, warm), folder, warm)
@@ -178,8 +177,8 @@ class _Interrupter:
         faults = []
         text = (folder / "said").read_text(errors="replace").strip()
         if process.returncode == -signal.SIGINT:
-            # Before npgen begins and after it has ended, the process dies of the signal: to a shell, that is 130, too.
-            # Until it runs npgen's first line, Python shows a traceback of its own.
+            # Before npgen begins and after it has ended, the signal kills the process: in a shell, status 130, too.
+            # Until npgen's first line runs, Python prints a traceback of its own.
             if "Traceback" in text and "/npgen" in text:
                 faults.append(f"no traceback must be shown, got {text!r}")
         elif (process.returncode, text) != (130, "npgen: interrupted"):
@@ -203,7 +202,7 @@ class _Interrupter:
         }[name]
 
     def _corpus(self, folder: Path, warm: bool) -> str:
-        """Link the corpus into a folder, with what it has collected or without."""
+        """Link the corpus into a folder, with or without keys, classifier and features."""
         assert self.corpus.path is not None
         source = self._warm_corpus() if warm else self.corpus.path
         leave = () if warm else COLLECTED
@@ -219,14 +218,14 @@ class _Interrupter:
         return warm
 
     def _made_run(self) -> Path:
-        """Return a run to evaluate; the corpus that is warm has been evaluated against once."""
+        """Return a run to evaluate; the corpus with keys then has its classifier, too."""
         warm = self._warm_corpus()
         if not (self.run / "evaluation.json").exists():
             _finish("evaluate", str(self.run), "--corpus", str(warm))
         return self.run
 
     def _await_moment(self, process: subprocess.Popen[bytes], folder: Path, horizon: float) -> str:
-        """Wait for a moment to interrupt the process at, and say which it was."""
+        """Wait until the moment to interrupt the process, and return a description of it."""
         aim = self.chance.choices(list(AIMS), list(AIMS.values()))[0]
         share, number = self.chance.random(), self.chance.randint(1, 5)
         end = time.monotonic() + horizon
@@ -314,7 +313,7 @@ def _finish(*arguments: str) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> float:
-    """Send what Ctrl-C sends, to the whole group; return how many seconds pass until the process is gone."""
+    """Send SIGINT to the process group, as Ctrl-C does; return the seconds until the process has ended."""
     began = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -323,7 +322,7 @@ def _stop(process: subprocess.Popen[bytes]) -> float:
 
 
 def _link(source: Path, target: Path, leave: tuple[str, ...]) -> None:
-    """Make a folder of the same files; what is written into one does not appear in the other."""
+    """Make a folder of hard links to the same files; new files appear in one of them only."""
     shutil.copytree(source, target, copy_function=os.link, ignore=shutil.ignore_patterns(*leave))
 
 

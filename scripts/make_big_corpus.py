@@ -1,8 +1,9 @@
-"""Make a corpus larger than memory out of a small one: its images, each cropped, flipped and lit in its own way.
+"""Make a corpus larger than memory from a small one: its images, randomly cropped, flipped, brightened or darkened.
 
     python scripts/make_big_corpus.py cifar10 OUT --count 1000000 --size 64
 
-A million images of 64×64×3 are 12.3 GB. They are written in a stream, and each depends on its place and the seed only.
+A million images of 64×64×3 are 12.3 GB. They are written one chunk after another; each depends on its index and the
+seed only.
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from npgen.corpus.names import load_corpus
-from npgen.corpus.store import Corpus, seal_corpus
+from npgen import Corpus, load_corpus
+from npgen.corpus.store import seal_corpus
 from npgen.errors import invalid
-from npgen.storage import npy
-from npgen.storage.files import new_folder
+from npgen.storage import new_folder, npy
 
 CHUNK = 1024
-# Shortest side of a crop, as a share of the image's; and how far brightness goes from 1.
+# Shortest side of a crop, as a share of the image's; and the largest change of brightness.
 LEAST_CROP = 0.6
 BRIGHTNESS = 0.25
 
@@ -62,7 +62,7 @@ def make(source: Corpus, out: Path, count: int, size: int, seed: int) -> Corpus:
         made = {"kind": "augmented", "of": source.name, "hash": source.hash, "size": size, "seed": seed}
         corpus = Corpus(images, labels, source.classes, out.name, source=made)
         seal_corpus(corpus, folder, sha256)
-    # Opened with every check that a user's would get.
+    # Opened like any corpus, with all checks.
     return load_corpus(out.absolute())
 
 
@@ -90,7 +90,7 @@ def _chunk(source: Corpus, start: int, size: int, seed: int) -> NDArray[np.uint8
 
 
 def _bilinear(extent: int, size: int) -> NDArray[np.float32]:
-    """Weights (size, extent) that resize a line of pixels, pixel centres aligned."""
+    """Return the weights (size, extent) that resize a line of pixels, with pixel centres aligned."""
     at = np.clip((np.arange(size) + 0.5) * extent / size - 0.5, 0, extent - 1)
     lines = [np.interp(at, np.arange(extent), line) for line in np.eye(extent)]
     return np.stack(lines, 1).astype(np.float32)

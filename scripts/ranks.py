@@ -1,7 +1,7 @@
 """Make one run with 1, 2 and 4 ranks, on one machine and in two network namespaces, and compare all bytes.
 
-Rank 0 adds up its exchanges with the others, in which it also waits for slower ones, and the bytes it sends. Two
-namespaces with a cable between them are two machines as far as the network goes; making them takes root.
+Rank 0 sums up the time of its exchanges with the others, waiting for slower ranks included, and the bytes it sends.
+Two namespaces with a virtual cable between them stand in for two machines; making them requires root.
 
     python scripts/ranks.py mnist-5k -n 64 --model full
 """
@@ -27,30 +27,30 @@ ADDRESSES = ("10.213.7.1", "10.213.7.2")
 
 
 def work(arguments: argparse.Namespace) -> None:
-    """Make the run as one of the ranks, and write what its exchanges took."""
-    import torch.distributed  # noqa: F401 (seconds that say nothing of a run)
+    """Make the run as one of the ranks; rank 0 writes the time and the number of its exchanges."""
+    import torch.distributed  # noqa: F401 (imported before the time is taken)
 
     import npgen
     from npgen.runtime.ranks import TorchRanks
     from npgen.sampling.library import SharedLibrary
 
     spent = {"seconds": 0.0, "bytes": 0, "exchanges": 0, "searches": 0}
-    exchange, nearest = TorchRanks.exchange, SharedLibrary.nearest
+    all_to_all, nearest = TorchRanks.all_to_all, SharedLibrary.nearest
 
-    def timed(self: TorchRanks, parcels: Any) -> Any:
+    def timed(self: TorchRanks, blocks: Any) -> Any:
         start = time.perf_counter()
         try:
-            return exchange(self, parcels)
+            return all_to_all(self, blocks)
         finally:
             spent["seconds"] += time.perf_counter() - start
-            spent["bytes"] += sum(parcel.nbytes for peer, parcel in enumerate(parcels) if peer != self.rank)
+            spent["bytes"] += sum(block.nbytes for peer, block in enumerate(blocks) if peer != self.rank)
             spent["exchanges"] += 1
 
     def counted(self: SharedLibrary, *search: Any) -> Any:
         spent["searches"] += 1
         return nearest(self, *search)
 
-    TorchRanks.exchange, SharedLibrary.nearest = timed, counted  # type: ignore[method-assign]
+    TorchRanks.all_to_all, SharedLibrary.nearest = timed, counted  # type: ignore[method-assign]
     corpus = npgen.load_corpus(arguments.corpus)
     start = time.perf_counter()
     npgen.generate(
@@ -70,7 +70,7 @@ def work(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def namespaces() -> Iterator[None]:
-    """Two network namespaces and a cable between them."""
+    """Make two network namespaces with a virtual cable between them, for as long as the context lasts."""
 
     def ip(*words: str) -> None:
         subprocess.run(["ip", *words], check=True)
@@ -91,7 +91,7 @@ def namespaces() -> Iterator[None]:
 
 
 def launch(count: int, spaces: bool, *call: str) -> None:
-    """Run the workers, all here, or half of them in each namespace, and wait for them."""
+    """Run the workers, all on this machine or half of them in each namespace, and wait for them."""
     torchrun = [sys.executable, "-m", "torch.distributed.run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if not spaces:
@@ -112,7 +112,7 @@ def launch(count: int, spaces: bool, *call: str) -> None:
 
 
 def same(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same files, byte for byte."""
+    """Return whether two folders hold the same files, byte for byte."""
     names = [
         sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) for folder in (one, other)
     ]

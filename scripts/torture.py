@@ -1,11 +1,11 @@
-"""Kill a run at random moments, fill its disk, and see whether its bytes are those of a run that nothing befell.
+"""Kill a run at random moments, fill its disk, and check that its bytes are those of an undisturbed run.
 
     python scripts/torture.py mnist-5k -n 2000 --kills 20
     python scripts/torture.py mnist-5k -n 300 --model local --window 5
 
-Three runs of one command: one undisturbed; one that SIGKILL ends again and again, and that is begun again each time;
-one on a small disk that fills up, and then has room. After each blow, all that the manifest names must be as the
-undisturbed run has it, and no less than before: at most the open shard is lost. In the end every file must be the same.
+Three runs of one command: one undisturbed; one that is killed by SIGKILL and resumed, several times; one on a small
+disk that fills up and is then enlarged. After each interruption, all shards that the manifest names must be those of
+the undisturbed run, and no fewer than before: at most the unfinished shard is lost. At the end all files must be equal.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from npgen.runs.folder import LOCK
 from npgen.runs.shards import MANIFEST
 from npgen.storage.files import sha256_file
 
-# How often the folder is looked at, in seconds.
+# Seconds between two looks at the folder.
 LOOK = 0.002
-# How often a process may be faster than the blow.
+# How many times a process may end before it is killed.
 TRIES = 20
 PARTIAL = re.compile(r"\..+\.[0-9a-f]+\.partial")
 AIMS = {"any moment": 5, "writing": 4, "starting": 1}
 
 
 class FaultError(Exception):
-    """Bytes that are not what they must be."""
+    """A file does not have the bytes that it must have."""
 
 
 def main() -> None:
-    """Read the command line, torture, and tell."""
+    """Read the command line, make the three runs, and report."""
     text = (__doc__ or "").split("\n", 1)[0] + " Further options are those of npgen generate."
     parser = argparse.ArgumentParser(description=text, allow_abbrev=False)
     parser.add_argument("corpus", help="name or folder of the corpus")
@@ -55,12 +55,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="how often the second run is killed")
     parser.add_argument("--seed", type=int, default=0, help="decides the moments, and is the runs' own seed")
     parser.add_argument("--model", default="full", help="model of the runs")
-    parser.add_argument("--work", type=Path, help="folder to make for the runs; by default one that is removed again")
+    parser.add_argument("--work", type=Path, help="folder to make for the runs; by default a temporary one")
     parser.add_argument(
         "--disk",
         choices=("tmpfs", "limit"),
-        help="what fills up: a file system in memory, which takes root, or a limit to the size of files; by default "
-        "the former if it can be had",
+        help="what fills up: a file system in memory, which requires root, or a limit on the size of files; by default "
+        "the former where it is possible",
     )
     given, options = parser.parse_known_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("torture: terminated"))
@@ -90,11 +90,11 @@ class _Torture:
     command: list[str]
     work: Path
     chance: random.Random
-    # The undisturbed run: its files, its manifest, and how long its beginning, each of its shards and its end took.
+    # The undisturbed run: its files, its manifest, and the seconds of its beginning, of each shard, and of its end.
     whole: dict[str, bytes] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
-    # How long the writing of a shard took.
+    # Seconds that writing a shard took.
     writing: float = 0.0
     process: subprocess.Popen[bytes] | None = None
 
@@ -126,14 +126,14 @@ class _Torture:
             )
         return self.process
 
-    def said(self) -> str:
+    def output(self) -> str:
         return (self.work / "log").read_text(errors="replace").strip()
 
     def finish(self, process: subprocess.Popen[bytes]) -> None:
         if process.wait() != 0:
-            raise FaultError(f"the run must end well, got status {process.returncode}: {self.said()}")
+            raise FaultError(f"the run must end well, got status {process.returncode}: {self.output()}")
 
-    # 1. Nothing befalls the run.
+    # 1. The run is undisturbed.
     def undisturbed(self) -> None:
         out = self.work / "undisturbed"
         moments, writes = [time.monotonic()], Counter[str]()
@@ -146,7 +146,7 @@ class _Torture:
         self.writing = LOOK * max(writes.values(), default=1)
         self.finish(process)
         self.whole, self.manifest = _files(out), json.loads((out / MANIFEST).read_text())
-        # Shards may be written faster than the folder is looked at.
+        # Several shards may be written between two looks at the folder.
         end = [time.monotonic()] * (3 + len(self.manifest["shards"]) - len(moments))
         self.seconds = [end - start for start, end in itertools.pairwise(moments + end)]
 
@@ -156,7 +156,7 @@ class _Torture:
         stages = len(self.manifest["shards"]) + 1  # shards, then pictures
         before = 0
         for kill in range(kills):
-            # Between kills the run gets on, so that all its stages are hit.
+            # The kills are spread over the stages, so that each stage is hit.
             moment = self.kill(out, kill * stages // kills)
             before, left = self.check(out, before)
             print(
@@ -168,7 +168,7 @@ class _Torture:
         self.compare(out)
 
     def kill(self, out: Path, stage: int) -> str:
-        """Have a process go on with the run, kill it in a stage, and say when; try again if it was faster."""
+        """Resume the run, kill it in the given stage, and return when that was; try again if it ended before."""
         for _ in range(TRIES):
             process = self.start(out)
             moment = self._await_moment(process, out, stage)
@@ -179,12 +179,12 @@ class _Torture:
         raise FaultError(f"the run must take longer, got one that ended {TRIES} times before it was killed")
 
     def _await_moment(self, process: subprocess.Popen[bytes], out: Path, stage: int) -> str:
-        """Wait for a moment to kill the process at, and say which it was."""
+        """Wait until the moment to kill the process, and return a description of it."""
         began = time.monotonic()
         aim = self.chance.choices(list(AIMS), list(AIMS.values()))[0]
         share = self.chance.random()
         old = _partials(out)
-        # A run that got on faster than it is to be killed does not get to name another shard.
+        # A run that is already beyond the stage is killed before it names another shard.
         there = len(_named(out))
         held = there > stage
 
@@ -215,12 +215,12 @@ class _Torture:
         with _small_disk(self.work / "disk", kind, self.whole, self.chance) as (name, prepare, enlarge):
             out = self.work / "disk" / "run"
             process = self.start(out, prepare)
-            if process.wait() != 1 or "nothing was kept. Free some space" not in self.said():
-                raise FaultError(f"a full disk must be named, got status {process.returncode}: {self.said()}")
+            if process.wait() != 1 or "nothing was kept. Free some space" not in self.output():
+                raise FaultError(f"a full disk must be named, got status {process.returncode}: {self.output()}")
             named, left = self.check(out, 0)
             if left:
                 raise FaultError(f"a full disk must leave nothing half-written, got {', '.join(left)}")
-            print(f"disk full: {named} shards named, all whole; said: {self.said()}")
+            print(f"disk full: {named} shards named, all whole; said: {self.output()}")
             enlarge()
             self.finish(self.start(out))
             self.check(out, named)
@@ -228,7 +228,7 @@ class _Torture:
         return name
 
     def check(self, out: Path, before: int) -> tuple[int, list[str]]:
-        """Raise unless all that has a name is whole; return how many shards have one, and what is half-written."""
+        """Raise unless all shards in the manifest are whole; return their number and the half-written files."""
         if not out.exists():
             return 0, []
         named = _named(out)
@@ -246,7 +246,7 @@ class _Torture:
         for path in sorted(out.iterdir()):
             if path.name in (MANIFEST, LOCK) or path.name in shards[: len(named)]:
                 continue
-            # The next shard may be whole, and have no name yet.
+            # The next shard may be whole without being in the manifest yet.
             if PARTIAL.fullmatch(path.name) or path.name in shards[len(named) : len(named) + 1]:
                 left.append(path.name)
             elif path.name not in self.whole or path.read_bytes() != self.whole[path.name]:
@@ -291,7 +291,10 @@ Disk = tuple[str, Callable[[], None] | None, Callable[[], None]]
 
 @contextlib.contextmanager
 def _small_disk(path: Path, kind: str | None, whole: dict[str, bytes], chance: random.Random) -> Iterator[Disk]:
-    """Make a folder with too little room for a run; yield its kind, what a process is to call, and what enlarges it."""
+    """Make a folder with too little space for a run.
+
+    Yield its kind, a function that the run's process calls before it starts (or None), and one that enlarges the space.
+    """
     path.mkdir()
     size = sum(map(len, whole.values()))
     room = int(size * chance.uniform(0.2, 0.9))
@@ -312,7 +315,7 @@ def _small_disk(path: Path, kind: str | None, whole: dict[str, bytes], chance: r
             finally:
                 subprocess.run(["umount", "--lazy", str(path)], check=True)
             return
-    # To a writer that is no other end: EFBIG takes ENOSPC's place.
+    # A limit on file size makes a write fail as a full disk does, with EFBIG in place of ENOSPC.
     limit = int(max(len(data) for name, data in whole.items() if name.endswith(".npy")) * chance.uniform(0.2, 0.9))
 
     def prepare() -> None:

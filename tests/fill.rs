@@ -1,4 +1,4 @@
-//! Stage fill through the crate's public face: the same bytes on any number of threads and any instruction set.
+//! Fills through the crate's public interface: the same bytes on any number of threads and any instruction set.
 
 #[path = "../benches/common/mod.rs"]
 mod common;
@@ -8,12 +8,14 @@ use std::sync::atomic::AtomicBool;
 use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
 use npgen::geometry::{Extent, Offset, Rect};
-use npgen::model::{Account, Model};
 use npgen::order::{fill_order, FillOrder};
-use npgen::pool::{Keep, Rule};
-use npgen::sample::Keyed;
-use npgen::ssd::Path;
-use npgen::window::Window;
+use npgen::pixels::quota::Quota;
+use npgen::pixels::scan::{Scan, WorkCounter};
+use npgen::pixels::settings::Settings;
+use npgen::pixels::window::Window;
+use npgen::pool::{Keep, PoolRule};
+use npgen::random::KeyedRandom;
+use npgen::simd::InstructionSet;
 use npgen::Error;
 use rayon::ThreadPoolBuilder;
 
@@ -26,14 +28,13 @@ struct Scene {
     bytes: Vec<u8>,
     /// `(N, 2)` height and width of each image, or none.
     sizes: Option<Vec<i32>>,
-    window: Window,
+    settings: Settings,
     known: Vec<bool>,
     order: FillOrder,
-    quota: Option<usize>,
-    account: Account,
+    work: WorkCounter,
 }
 
-/// Everything a batch of canvases holds in the end.
+/// The filled canvases of a batch, with their traces.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     pixels: Vec<Vec<u8>>,
@@ -49,15 +50,22 @@ impl Scene {
         Self {
             bytes: common::images(COUNT, EXTENT, CHANNELS),
             sizes: None,
-            window: Window::new(7, 1.2, EXTENT).unwrap(),
+            settings: Settings {
+                frame: EXTENT,
+                window: Window::new(7, 1.2, EXTENT).unwrap(),
+                radius: 2,
+                rule: PoolRule::new(0.1, 3, Keep::Best).unwrap(),
+                quota: quota.map(|most| Quota::new(most, 7).unwrap()),
+                corpus_tolerance: false,
+                instructions: InstructionSet::best(),
+            },
             order: fill_order(EXTENT, &known, 7, &AtomicBool::new(false)).unwrap(),
             known,
-            quota,
-            account: Account::default(),
+            work: WorkCounter::default(),
         }
     }
 
-    /// Images of sizes from 1×1 to the whole frame, beyond which they go on as their edges do; sources from anywhere.
+    /// Images of sizes from 1×1 to the whole frame, extended by edge replication; sources at any position.
     fn of_several_sizes() -> Self {
         let mut scene = Self::new(Some(2));
         scene.bytes.truncate(200 * EXTENT.area() * CHANNELS); // enough, as each has more positions
@@ -73,6 +81,7 @@ impl Scene {
             }
         }
         scene.sizes = Some(sizes);
+        scene.settings.radius = usize::MAX;
         scene
     }
 
@@ -80,27 +89,10 @@ impl Scene {
         self.bytes.len() / (EXTENT.area() * CHANNELS)
     }
 
-    fn model(&self, path: Path) -> Model<'_> {
-        let corpus = Corpus::new(&self.bytes, self.count(), EXTENT, CHANNELS).unwrap();
-        Model {
-            corpus: self.sizes.as_ref().map_or(corpus, |sizes| corpus.with_sizes(sizes).unwrap()),
-            frame: EXTENT,
-            window: &self.window,
-            radius: if self.sizes.is_some() { usize::MAX } else { 2 },
-            rule: Rule::new(0.1, 3, Keep::Best).unwrap(),
-            elsewhere: 0,
-            quota: self.quota,
-            literal: false,
-            sweep: 0,
-            path,
-            account: &self.account,
-        }
-    }
-
-    /// Fills `batch` canvases whose first `batch` images are their seeds and barred.
+    /// Fills `batch` canvases: canvas `b` starts as a copy of image `b`, which is barred.
     fn fill(
         &self,
-        (path, threads, batch): (Path, usize, usize),
+        (instructions, threads, batch): (InstructionSet, usize, usize),
         shortlists: Option<&[Vec<ImageId>]>,
         cancel: bool,
     ) -> Result<Outcome, Error> {
@@ -114,7 +106,7 @@ impl Scene {
         let mut canvases: Vec<Canvas> = rows
             .zip(0_u32..)
             .map(|(((pixels, [image_id, y, x, pool_size]), distance), sample)| Canvas {
-                random: Keyed { seed: 5, sample: sample.into() },
+                random: KeyedRandom { seed: 5, sample: sample.into() },
                 barred: Some(ImageId(sample)),
                 pixels,
                 trace: Trace { image_id, y, x, distance, pool_size },
@@ -123,20 +115,23 @@ impl Scene {
             .collect();
         let cancel = AtomicBool::new(cancel);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let model = self.model(path);
-        pool.install(|| match shortlists {
-            Some(lists) => {
-                model.fill_from_shortlists(&self.order.pixels, &self.known, &mut canvases, lists, &cancel)
-            }
-            None => model.fill_from_all(&self.order.pixels, &self.known, &mut canvases, &cancel),
-        })?;
+        let corpus = Corpus::new(&self.bytes, self.count(), EXTENT, CHANNELS).unwrap();
+        let settings = Settings { instructions, ..self.settings.clone() };
+        let scan = Scan {
+            corpus: self.sizes.as_ref().map_or(corpus, |sizes| corpus.with_sizes(sizes).unwrap()),
+            elsewhere: 0,
+            settings: &settings,
+            sweep: 0,
+            work: &self.work,
+        };
+        pool.install(|| scan.fill(&self.order.pixels, &self.known, &mut canvases, shortlists, &cancel))?;
         drop(canvases);
         Ok(outcome)
     }
 }
 
 #[test]
-fn threads_batches_paths_and_routes_agree() {
+fn threads_batches_instruction_sets_and_routes_agree() {
     check_agreement(&Scene::new(None));
     check_agreement(&Scene::new(Some(2)));
 }
@@ -146,7 +141,7 @@ fn sources_lie_inside_images_of_several_sizes() {
     let scene = Scene::of_several_sizes();
     check_agreement(&scene);
     let sizes = scene.sizes.as_ref().unwrap();
-    let outcome = scene.fill((Path::best(), 2, 3), None, false).unwrap();
+    let outcome = scene.fill((InstructionSet::best(), 2, 3), None, false).unwrap();
     for [image_id, y, x, pool_size] in &outcome.ids {
         for pixel in &scene.order.pixels {
             let at = EXTENT.flat(*pixel);
@@ -161,9 +156,10 @@ fn canvases_of_the_same_images_are_filled_as_each_alone() {
     let scene = Scene::new(Some(2));
     let lists = [1, 2].map(|step| (0..COUNT as u32).step_by(step).map(ImageId).collect::<Vec<_>>());
     let mixed: Vec<_> = [0, 1, 0, 1, 0].map(|which: usize| lists[which].clone()).into();
-    let alike = lists.map(|list| scene.fill((Path::best(), 2, 5), Some(&vec![list; 5]), false).unwrap());
+    let alike =
+        lists.map(|list| scene.fill((InstructionSet::best(), 2, 5), Some(&vec![list; 5]), false).unwrap());
     for threads in [1, 2, 8] {
-        let outcome = scene.fill((Path::best(), threads, 5), Some(&mixed), false).unwrap();
+        let outcome = scene.fill((InstructionSet::best(), threads, 5), Some(&mixed), false).unwrap();
         for k in 0..5 {
             assert_eq!(outcome.pixels[k], alike[k % 2].pixels[k]);
             assert_eq!(outcome.ids[k], alike[k % 2].ids[k]);
@@ -174,14 +170,15 @@ fn canvases_of_the_same_images_are_filled_as_each_alone() {
 fn check_agreement(scene: &Scene) {
     let everything: Vec<ImageId> = (0..scene.count() as u32).map(ImageId).collect();
     let lists = vec![everything; 3];
-    let best = Path::best();
+    let best = InstructionSet::best();
     let expected = scene.fill((best, 1, 3), None, false).unwrap();
     for threads in [1, 2, 5] {
         assert_eq!(scene.fill((best, threads, 3), None, false).unwrap(), expected);
         assert_eq!(scene.fill((best, threads, 3), Some(&lists), false).unwrap(), expected);
     }
-    for path in Path::available() {
-        assert_eq!(scene.fill((path, 2, 3), Some(&lists), false).unwrap(), expected, "{path:?}");
+    for instructions in InstructionSet::available() {
+        let outcome = scene.fill((instructions, 2, 3), Some(&lists), false).unwrap();
+        assert_eq!(outcome, expected, "{instructions:?}");
     }
     let alone = scene.fill((best, 2, 1), None, false).unwrap();
     assert_eq!(alone.pixels[0], expected.pixels[0]);
@@ -192,14 +189,14 @@ fn check_agreement(scene: &Scene) {
 fn no_image_serves_more_of_a_window_than_its_quota() {
     let quota = 2;
     let scene = Scene::new(Some(quota));
-    let outcome = scene.fill((Path::best(), 2, 3), None, false).unwrap();
-    let free = Scene::new(None).fill((Path::best(), 2, 3), None, false).unwrap();
+    let outcome = scene.fill((InstructionSet::best(), 2, 3), None, false).unwrap();
+    let free = Scene::new(None).fill((InstructionSet::best(), 2, 3), None, false).unwrap();
     for (image_id, free_id) in outcome.ids.iter().zip(&free.ids) {
         let fewest = |image_id: &[i32]| {
             let mut known = scene.known.clone();
             let mut fewest = true;
             for &pixel in &scene.order.pixels {
-                let taps = scene.window.taps(EXTENT, &known, pixel);
+                let taps = scene.settings.window.taps(EXTENT, &known, pixel);
                 let own = image_id[EXTENT.flat(pixel)];
                 let seen = taps.offsets.iter().filter_map(|&offset| EXTENT.step(pixel, offset));
                 fewest &= seen.filter(|&tap| image_id[EXTENT.flat(tap)] == own).count() < quota;
@@ -216,6 +213,6 @@ fn no_image_serves_more_of_a_window_than_its_quota() {
 fn a_raised_flag_ends_the_work() {
     let scene = Scene::new(None);
     let lists = vec![vec![ImageId(5)]; 2];
-    assert_eq!(scene.fill((Path::best(), 2, 2), None, true), Err(Error::Interrupted));
-    assert_eq!(scene.fill((Path::best(), 2, 2), Some(&lists), true), Err(Error::Interrupted));
+    assert_eq!(scene.fill((InstructionSet::best(), 2, 2), None, true), Err(Error::Interrupted));
+    assert_eq!(scene.fill((InstructionSet::best(), 2, 2), Some(&lists), true), Err(Error::Interrupted));
 }

@@ -19,13 +19,17 @@ from npgen import Config
         ({"sigma": 0}, "sigma must be a positive number or None, got 0"),
         ({"sigma": float("inf")}, "sigma must be a positive number or None, got inf"),
         ({"locality": -1}, "locality must be at least 0, got -1"),
-        ({"epsilon": float("nan")}, "epsilon must be a number ≥ 0, got nan"),
+        ({"epsilon": float("nan")}, "epsilon must be a number of at least 0, got nan"),
         ({"k_min": 0}, "k_min must be at least 1, got 0"),
         ({"shortlist": 0}, "shortlist must be at least 1, got 0"),
         ({"candidates": "worst"}, "candidates must be 'best' or 'all', got 'worst'"),
         ({"anchor_weight": 1.1}, "anchor_weight must be in 0…1, got 1.1"),
         ({"seed_size": 0}, "seed_size must be at least 1, got 0"),
         ({"stage_pixels": 0}, "stage_pixels must be at least 1 or None, got 0"),
+        ({"sweeps": 1001}, "sweeps must be in 0…1000, got 1001"),
+        ({"size": (0, 4)}, "each of size must be at least 1, got 0"),
+        ({"flip": 0.6}, "flip must be in 0…0.5, got 0.6"),
+        ({"sigma": 10**400}, "sigma must be a positive number or None, got 1000"),
     ],
 )
 def test_bad_values_are_named(values, message):
@@ -40,8 +44,8 @@ def test_bad_values_are_named(values, message):
         ({"k_min": True}, "k_min must be a whole number, got True"),
         ({"epsilon": "0.1"}, "epsilon must be a number, got '0.1'"),
         ({"epsilon": None}, "epsilon must be a number, got None"),
-        ({"seed_at": (1,)}, r"seed_at must be two whole numbers \(y, x\) or None, got \(1,\)"),
-        ({"exclude_seed_image": 1}, "exclude_seed_image must be True or False, got 1"),
+        ({"seed_at": (1,)}, r"seed_at must be whole numbers \(y, x\), got \(1,\)"),
+        ({"exclude_seed_image": 1}, "exclude_seed_image must be of type bool, got int"),
     ],
 )
 def test_bad_types_are_named(values, message):

@@ -1,22 +1,38 @@
-from typing import final
+from typing import TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "DenoisedArrays",
     "Filler",
+    "PixelSettings",
     "Pools",
     "TokenFiller",
+    "TokenSettings",
     "denoise",
     "draw_members",
     "draw_seed_images",
     "draw_seed_places",
     "fill_order",
     "instruction_sets",
+    "quota_limits",
     "score_machines",
+    "served_counts",
     "shortlist",
     "sliding_entropy",
     "sweep_order",
+    "tile_size",
+    "used_up_images",
+]
+
+# Image ids, y, x, distances and pool sizes of a batch, (B, H, W) each; the core writes to them.
+_TraceArrays: TypeAlias = tuple[
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.int32],
+    NDArray[np.float32],
+    NDArray[np.int32],
 ]
 
 def fill_order(known: NDArray[np.bool_], window: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
@@ -35,7 +51,15 @@ def draw_members(
 ) -> NDArray[np.int64]: ...
 def draw_seed_images(seed: int, samples: NDArray[np.uint64], count: int) -> NDArray[np.int32]: ...
 def draw_seed_places(seed: int, samples: NDArray[np.uint64], height: int, width: int) -> NDArray[np.int32]: ...
+def quota_limits(quota: int, window: int, candidates: int) -> bool: ...
+def used_up_images(
+    image_id: NDArray[np.int32], known: NDArray[np.bool_], pixel: tuple[int, int], quota: int, window: int
+) -> NDArray[np.int32]: ...
+def served_counts(
+    image_id: NDArray[np.int32], known: NDArray[np.bool_], pixels: NDArray[np.int32], window: int
+) -> NDArray[np.int64]: ...
 def score_machines() -> list[str]: ...
+def tile_size() -> int: ...
 def denoise(
     images: NDArray[np.uint8],
     ids: NDArray[np.int32],
@@ -50,24 +74,33 @@ def denoise(
     rotation: int,
     sources: int,
     threads: int,
-) -> tuple[
-    NDArray[np.float64],
-    NDArray[np.float64],
-    NDArray[np.float64],
-    NDArray[np.int32],
-    NDArray[np.int32],
-    NDArray[np.float64],
-    NDArray[np.float64],
-    NDArray[np.float64],
-    NDArray[np.int64],
-    NDArray[np.float64],
-]: ...
+) -> DenoisedArrays: ...
 
 @final
-class Filler:
+class DenoisedArrays:
+    @property
+    def mean(self) -> NDArray[np.float64]: ...
+    @property
+    def log_sum(self) -> NDArray[np.float64]: ...
+    @property
+    def entropy(self) -> NDArray[np.float64]: ...
+    @property
+    def sources(self) -> NDArray[np.int32]: ...
+    @property
+    def weights(self) -> NDArray[np.float64]: ...
+    @property
+    def skipped(self) -> NDArray[np.float64]: ...
+    @property
+    def standard_error(self) -> NDArray[np.float64]: ...
+    @property
+    def images(self) -> NDArray[np.int64]: ...
+    @property
+    def weighed(self) -> NDArray[np.float64]: ...
+
+@final
+class PixelSettings:
     def __new__(
         cls,
-        images: NDArray[np.uint8],
         *,
         frame: tuple[int, int],
         window: int,
@@ -77,22 +110,25 @@ class Filler:
         k_min: int,
         best_only: bool,
         quota: int | None,
-        literal: bool,
-        compare: bool,
+        corpus_tolerance: bool,
+        low_level: bool,
         threads: int,
-        elsewhere: int = 0,
+    ) -> PixelSettings: ...
+
+@final
+class Filler:
+    def __new__(
+        cls,
+        images: NDArray[np.uint8],
+        settings: PixelSettings,
+        *,
         sizes: NDArray[np.int32] | None = None,
+        elsewhere: int = 0,
     ) -> Filler: ...
     def fill(
         self,
         canvases: NDArray[np.uint8],
-        trace: tuple[
-            NDArray[np.int32],
-            NDArray[np.int32],
-            NDArray[np.int32],
-            NDArray[np.float32],
-            NDArray[np.int32],
-        ],
+        trace: _TraceArrays,
         *,
         pixels: NDArray[np.int32],
         known: NDArray[np.bool_],
@@ -106,32 +142,28 @@ class Filler:
         self,
         canvas: NDArray[np.uint8],
         known: NDArray[np.bool_],
-        pixel: NDArray[np.int32],
+        pixel: tuple[int, int],
         shortlist: NDArray[np.int32] | None,
         barred: NDArray[np.int32],
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
     def pools(
         self,
         canvases: NDArray[np.uint8],
-        trace: tuple[
-            NDArray[np.int32],
-            NDArray[np.int32],
-            NDArray[np.int32],
-            NDArray[np.float32],
-            NDArray[np.int32],
-        ],
+        trace: _TraceArrays,
         *,
-        pixel: NDArray[np.int32],
+        pixel: tuple[int, int],
         known: NDArray[np.bool_],
-        sweep: int,
         barred: NDArray[np.int32],
     ) -> Pools: ...
+    def merge_runs(
+        self, canvases: NDArray[np.int64], distances: NDArray[np.float64], counts: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]: ...
     def terms(self) -> tuple[int, int]: ...
     def time_scan(
         self,
         canvas: NDArray[np.uint8],
         known: NDArray[np.bool_],
-        pixel: NDArray[np.int32],
+        pixel: tuple[int, int],
         shortlist: NDArray[np.int32],
         repeats: int,
         prune: bool,
@@ -139,31 +171,30 @@ class Filler:
 
 @final
 class Pools:
-    def runs(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]: ...
+    def runs(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]: ...
     def members(self, canvases: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int32]: ...
 
 @final
-class TokenFiller:
+class TokenSettings:
     def __new__(
         cls,
-        planes: NDArray[np.uint8],
         *,
-        bits: int,
         gamma: int | None,
         disc: bool,
         radius: int,
+        epsilon: float,
+        k_min: int,
+        flip: float | None,
         threads: int,
-    ) -> TokenFiller: ...
+    ) -> TokenSettings: ...
+
+@final
+class TokenFiller:
+    def __new__(cls, planes: NDArray[np.uint8], bits: int, settings: TokenSettings) -> TokenFiller: ...
     def fill(
         self,
         codes: NDArray[np.uint8],
-        trace: tuple[
-            NDArray[np.int32],
-            NDArray[np.int32],
-            NDArray[np.int32],
-            NDArray[np.float32],
-            NDArray[np.int32],
-        ],
+        trace: _TraceArrays,
         *,
         cells: NDArray[np.int32],
         known: NDArray[np.bool_],
@@ -171,21 +202,18 @@ class TokenFiller:
         sweep: int,
         samples: NDArray[np.uint64],
         barred: NDArray[np.int32],
-        epsilon: float,
-        k_min: int,
-        flip: float | None,
     ) -> None: ...
     def distances(
-        self, codes: NDArray[np.uint8], known: NDArray[np.bool_], cell: NDArray[np.int32]
+        self, codes: NDArray[np.uint8], known: NDArray[np.bool_], cell: tuple[int, int]
     ) -> NDArray[np.uint16]: ...
     def time_scan(
-        self, codes: NDArray[np.uint8], known: NDArray[np.bool_], cell: NDArray[np.int32], repeats: int
+        self, codes: NDArray[np.uint8], known: NDArray[np.bool_], cell: tuple[int, int], repeats: int
     ) -> NDArray[np.float64]: ...
     def distributions(
         self,
         codes: NDArray[np.uint8],
         known: NDArray[np.bool_],
-        cell: NDArray[np.int32],
+        cell: tuple[int, int],
         flip: float,
         barred: NDArray[np.int32],
     ) -> NDArray[np.float64]: ...

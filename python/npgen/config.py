@@ -1,16 +1,17 @@
-"""What may be chosen about a run, checked once and written into everything the run leaves behind."""
+"""Settings of a run: which model, and its parameters.
+
+They are checked when they are made, and stored as JSON with everything that a run writes.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from npgen.errors import _is_whole, invalid
+from npgen import _core
+from npgen.errors import check_choice, check_number, check_odd, check_type, check_whole, check_whole_tuple, invalid
 
 Candidates = Literal["best", "all"]
 Semantic = Literal["topk", "threshold"]
@@ -22,8 +23,17 @@ Draw = Literal["pool", "histogram"]
 
 # Efros and Leung's ratio of window side to the Gaussian's standard deviation.
 WINDOW_PER_SIGMA = 6.4
-# Settings that say something of pixels alone, and of tokens alone; of the other kind of run they keep their defaults.
-OF_PIXELS = (
+MOST_SWEEPS = 1000
+CHOICES: dict[str, Any] = {
+    "tolerance": Tolerance,
+    "semantic": Semantic,
+    "candidates": Candidates,
+    "metric": Metric,
+    "order": Order,
+    "draw": Draw,
+}
+# Settings that only runs of pixels use, and those that only runs of tokens use.
+PIXEL_SETTINGS = (
     "window",
     "sigma",
     "locality",
@@ -36,23 +46,22 @@ OF_PIXELS = (
     "size",
     "stage_pixels",
 )
-OF_TOKENS = ("gamma", "metric", "order", "draw", "flip")
+TOKEN_SETTINGS = ("gamma", "metric", "order", "draw", "flip")
 
 
 @dataclass(frozen=True)
 class Model:
-    """Which of the three image statistics of the paper are switched on.
+    """Which of the paper's three image statistics restrict the candidates for a pixel.
 
     Attributes
     ----------
     semantics
-        Sources come from a shortlist of images of like meaning (H in the paper): of near "embedding", or of the same
-        "label" as the seed's image. None: from all images.
+        Candidates come from a shortlist of semantically similar images (H in the paper): those with the nearest
+        "embedding", or those with the same "label" as the seed's image. None: from all images.
     locality
-        Sources lie near the pixel they serve (NS in the paper); else anywhere in the frame.
+        Candidates lie within `Config.locality` of the pixel's position (NS in the paper); else anywhere in the frame.
     low_level
-        Sources look like what is known around the pixel (L in the paper); else all positions of all sources are
-        equally good.
+        Candidates are compared by the pixels around them (L in the paper); else all are equally good.
     """
 
     semantics: Semantics | None
@@ -70,26 +79,30 @@ MODELS: dict[str, Model] = {
 
 
 def find_model(name: str) -> Model:
-    """Return the model of that name.
+    """Return the model of a name.
 
     Parameters
     ----------
     name
         A key of `MODELS`.
 
+    Returns
+    -------
+    Model
+        The statistics it uses.
+
     Raises
     ------
     ValueError
-        If there is no such model; the message lists those there are.
+        If there is no such model; the message lists all names.
     """
-    if not isinstance(name, str) or name not in MODELS:
-        raise invalid("model", "one of " + ", ".join(map(repr, MODELS)), name)
+    check_choice("model", name, tuple(MODELS))
     return MODELS[name]
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of a run. Immutable; every value is checked when it is made.
+    """Settings of a run. Immutable; all values are checked when it is made.
 
     Attributes
     ----------
@@ -98,62 +111,76 @@ class Config:
     sigma
         Standard deviation σ of the window's Gaussian in pixels; None means w / 6.4 (Efros and Leung 1999).
     locality
-        Largest Chebyshev distance R between a pixel and its source, in pixels.
+        Locality radius R: largest Chebyshev distance between a pixel and its source, in pixels.
     epsilon
-        Tolerance ε: the pool holds candidates within (1 + ε) of the nearest.
+        Tolerance ε: the pool holds the candidates whose distance is within (1 + ε) of the smallest one.
     tolerance
-        What that nearest is. "candidates": of the candidates, so that there always are some. "corpus": of all windows
-        of all images, wherever they lie (R_SSD in the paper's text); where no candidate is as near, the `k_min` nearest
-        candidates serve, and `Samples.fallbacks` counts it. As slow as `texture`. With "all" candidates and the
-        semantic "threshold" these are the paper's literal sets.
+        What the smallest distance is taken over. "candidates": the candidates, so the pool is never empty. "corpus":
+        all windows of all images (R_SSD in the paper's text); where no candidate is within the tolerance, the pool
+        holds the `k_min` nearest candidates, and `Samples.fallbacks` counts the pixel. As slow as model "texture".
+        With `candidates="all"` and `semantic="threshold"`, pools are the sets that the paper's text defines.
     k_min
-        The pool holds at least this many candidates (if there are as many).
+        The pool holds at least this many candidates, or all if there are fewer.
     quota
-        At most this many of the known pixels that a window sees may come from one image: what has served so many has
-        no more to offer to that pixel. Bounds how much is copied in one piece, and with it the image-ID entropy from
-        below. None sets no limit; neither do candidates from fewer than w² / quota images, nor a model that looks at
-        no window.
+        At most this many of the known pixels in a window may come from one image: images that have reached the quota
+        offer no candidates for the window's centre. It limits how much is copied in one piece, and so bounds the
+        image-ID entropy from below. None sets no limit. Without effect where there are fewer than w² / quota candidate
+        images, and in models that compare no windows.
     shortlist
-        Length K of the shortlist of images of like meaning; with the semantic "threshold", its least length.
+        Length K of the shortlist of semantically similar images; with `semantic="threshold"`, its smallest length.
     semantic
-        "topk": the shortlist is the K images of nearest meaning. "threshold": all images whose embedding is within
-        (1 + ε) of the nearest one's distance from the query (the paper's text), and never fewer than K.
+        "topk": the shortlist holds the K images whose embeddings are nearest to the query. "threshold": all images
+        whose embedding is within (1 + ε) of the nearest one's distance (the paper's text), and at least K.
     candidates
-        "best": of each image only its nearest position; "all": every position.
+        "best": the nearest position of each image only; "all": every position.
     anchor_weight
-        Weight β of the anchor image's embedding in the query, 0 to 1; the canvas's has 1 − β.
+        Weight β of the anchor image's embedding in the query, 0 to 1; the canvas's embedding has weight 1 − β.
     seed_size
         Side s of the seed patch in pixels.
     seed_at
-        Upper left corner (y, x) of the seed patch; None means the centre.
+        Upper left corner (y, x) of the seed patch; None means centred.
     exclude_seed_image
-        Bar the image that the seed patch comes from, which would match itself at distance 0.
+        Whether to exclude the image that the seed patch comes from, which would match itself at distance 0.
     sweeps
-        How many times the filled pixels are visited again, in a random order, each drawn anew with its whole window
-        known: Gibbs sampling. At most 1,000.
+        How often all filled pixels are drawn again after the first pass, in a random order, now with completely known
+        windows (Gibbs sampling). 0 to 1,000.
     size
-        Height and width of the samples in pixels; None means the corpus's. Only a model without locality takes
-        another size; its seed patches come from anywhere in their images.
+        Height and width of the samples in pixels; None means those of the corpus. Only models without locality support
+        another size; their seed patches come from any position of their images.
     stage_pixels
-        At most so many pixels are filled between two queries; None means a whole ring.
+        Number of pixels after which queries are computed again, at most a ring; None means once per ring.
     gamma
-        Of tokens: the observation range γ in cells. A cell's context is what is known within it. None sees everything.
+        Tokens only: observation range γ in cells. The context of a cell is the known cells within γ of it; None means
+        all known cells.
     metric
-        Of tokens: what is within γ, by "chebyshev" distance (a square) or "l2" (a disc).
+        Tokens only: distance that γ refers to, "chebyshev" (a square) or "l2" (a disc).
     order
-        Of tokens: "rings" around a seed patch, as pixels are; or "raster", row by row from nothing, so that contexts
-        are causal. Then `seed_size`, `seed_at` and `exclude_seed_image` play no part.
+        Tokens only: "rings" around a seed patch, as for pixels; or "raster", row by row from an empty canvas, so that
+        contexts are causal. With "raster", `seed_size`, `seed_at` and `exclude_seed_image` have no effect.
     draw
-        Of tokens: "pool", uniform as of pixels, by `epsilon` and `k_min`; or "histogram", the noisy copies of
-        p(x | context) ∝ Σ_n P̄^d_n · P̄^ham(x, z_n) · P^(bits − ham): source n at Hamming distance d_n is drawn with
-        weight (P̄/P)^d_n, then each of its bits is flipped with probability P̄, P = 1 − P̄ (local autoregression).
+        Tokens only: "pool" draws uniformly from a pool given by `epsilon` and `k_min`, as for pixels. "histogram" draws
+        from p(x | context) ∝ Σ_n (P̄/P)^d_n · P̄^ham(x, z_n) · P^(bits − ham(x, z_n)), P = 1 − P̄: source n at
+        Hamming distance d_n is drawn with weight (P̄/P)^d_n, then each of its bits is flipped with probability P̄
+        (local autoregression).
     flip
-        Of tokens: the bit-flip probability P̄ of the histogram, 0 to 0.5.
+        Tokens only: bit-flip probability P̄ of the histogram, 0 to 0.5.
 
     Raises
     ------
     TypeError, ValueError
         If a value is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> config = npgen.Config(window=7, shortlist=50)
+    >>> config.gaussian_sigma
+    1.09375
+    >>> npgen.Config.from_json({"window": 7, "shortlist": 50}) == config
+    True
+    >>> npgen.Config(window=4)
+    Traceback (most recent call last):
+    ...
+    ValueError: window must be odd, at least 3, got 4
     """
 
     window: int = 9
@@ -180,75 +207,55 @@ class Config:
     flip: float = 0.002  # 1 − Φ(1 / 0.3474), to four digits
 
     def __post_init__(self) -> None:
-        """Check all values, and bring NumPy's numbers and JSON's lists into plain Python."""
-        self._whole("window", 3, "odd, at least 3", odd=True)
+        """Check all values; replace NumPy numbers and JSON lists by plain numbers and tuples."""
+        self._set("window", check_odd("window", self.window, 3))
+        for name, least in (("locality", 0), ("k_min", 1), ("shortlist", 1), ("seed_size", 1)):
+            self._set(name, check_whole(name, getattr(self, name), least))
+        self._set("sweeps", check_whole("sweeps", self.sweeps, 0, MOST_SWEEPS))
+        for name in ("quota", "stage_pixels", "gamma"):
+            if getattr(self, name) is not None:
+                self._set(name, check_whole(name, getattr(self, name), 1, allowed="at least 1 or None"))
         if self.sigma is not None:
-            self._number("sigma", "a positive number or None", lambda value: value > 0)
-        self._whole("locality", 0, "at least 0")
-        self._number("epsilon", "a number ≥ 0", lambda value: value >= 0)
-        self._whole("k_min", 1, "at least 1")
-        if self.quota is not None:
-            self._whole("quota", 1, "at least 1 or None")
-        self._whole("shortlist", 1, "at least 1")
-        if self.tolerance not in get_args(Tolerance):
-            raise invalid("tolerance", "'candidates' or 'corpus'", self.tolerance)
-        if self.candidates not in get_args(Candidates):
-            raise invalid("candidates", "'best' or 'all'", self.candidates)
-        if self.semantic not in get_args(Semantic):
-            raise invalid("semantic", "'topk' or 'threshold'", self.semantic)
-        self._number("anchor_weight", "in 0…1", lambda value: 0 <= value <= 1)
-        self._whole("seed_size", 1, "at least 1")
+            self._set("sigma", check_number("sigma", self.sigma, above=0, allowed="a positive number or None"))
+        self._set("epsilon", check_number("epsilon", self.epsilon, 0))
+        self._set("anchor_weight", check_number("anchor_weight", self.anchor_weight, 0, 1))
+        self._set("flip", check_number("flip", self.flip, 0, 0.5))
+        for name, choices in CHOICES.items():
+            check_choice(name, getattr(self, name), get_args(choices))
+        check_type("exclude_seed_image", self.exclude_seed_image, bool)
         if self.seed_at is not None:
-            object.__setattr__(self, "seed_at", _pair("seed_at", "(y, x)", self.seed_at))
-        if not isinstance(self.exclude_seed_image, bool):
-            raise TypeError(f"exclude_seed_image must be True or False, got {self.exclude_seed_image!r}")
-        self._whole("sweeps", 0, "in 0…1000")
-        if self.sweeps > 1000:
-            raise invalid("sweeps", "in 0…1000", self.sweeps)
+            self._set("seed_at", check_whole_tuple("seed_at", self.seed_at, "y, x"))
         if self.size is not None:
-            object.__setattr__(self, "size", _pair("size", "(height, width)", self.size))
-            if min(self.size) < 1:
-                raise invalid("size", "at least 1 along each side", self.size)
-        if self.stage_pixels is not None:
-            self._whole("stage_pixels", 1, "at least 1 or None")
-        if self.gamma is not None:
-            self._whole("gamma", 1, "at least 1 or None")
-        for name, choices in (("metric", Metric), ("order", Order), ("draw", Draw)):
-            if getattr(self, name) not in get_args(choices):
-                raise invalid(name, " or ".join(map(repr, get_args(choices))), getattr(self, name))
-        self._number("flip", "in 0…0.5", lambda value: 0 <= value <= 0.5)
+            self._set("size", check_whole_tuple("size", self.size, "height, width", 1))
 
-    def _whole(self, name: str, least: int, allowed: str, *, odd: bool = False) -> None:
-        value = getattr(self, name)
-        if not _is_whole(value):
-            raise TypeError(f"{name} must be a whole number, got {value!r}")
-        if value < least or (odd and value % 2 == 0):
-            raise invalid(name, allowed, value)
-        object.__setattr__(self, name, int(value))
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # the dataclass is frozen
 
-    def _number(self, name: str, allowed: str, holds: Callable[[float], bool]) -> None:
-        value = getattr(self, name)
-        if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
-            raise TypeError(f"{name} must be a number, got {value!r}")
-        number = float(value)
-        if not math.isfinite(number) or not holds(number):
-            raise invalid(name, allowed, value)
-        object.__setattr__(self, name, number)
+    def check_ignored_settings(self, tokens: bool) -> None:
+        """Check that settings without effect have their default values.
 
-    def check_space(self, tokens: bool) -> None:
-        """Raise ValueError where a setting that a run of tokens, or of pixels, has no use for is not its default."""
+        Parameters
+        ----------
+        tokens
+            Whether the run is one of tokens, which ignores `PIXEL_SETTINGS`; else it ignores `TOKEN_SETTINGS`.
+
+        Raises
+        ------
+        ValueError
+            If such a setting has another value.
+        """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in (OF_PIXELS if tokens else OF_TOKENS) and value != field.default:
+            if field.name in (PIXEL_SETTINGS if tokens else TOKEN_SETTINGS) and value != field.default:
                 raise invalid(field.name, f"{field.default!r} {'with' if tokens else 'without'} tokens", value)
 
     def limited(self, choice: int) -> bool:
         """Tell whether the quota limits candidates from so many images."""
-        return self.quota is not None and choice > (self.window**2 - 1) // self.quota
+        return self.quota is not None and _core.quota_limits(self.quota, self.window, choice)
 
     @property
     def gaussian_sigma(self) -> float:
-        """Standard deviation of the window's Gaussian in pixels, σ or its default w / 6.4."""
+        """Standard deviation of the window's Gaussian in pixels: `sigma`, or w / 6.4 if that is None."""
         return self.window / WINDOW_PER_SIGMA if self.sigma is None else self.sigma
 
     def seed_rect(self, height: int, width: int) -> tuple[int, int, int, int]:
@@ -288,12 +295,13 @@ class Config:
         Returns
         -------
         tuple
-            (y, x, height, width) in cells that hold `seed_size` pixels a side; of no cell in raster order.
+            (y, x, height, width) in cells: the smallest square that holds `seed_size` × `seed_size` pixels. All 0 in
+            raster order, which has no seed patch.
 
         Raises
         ------
         ValueError
-            If the patch is not inside the grid, or its corner not that of a cell.
+            If the patch is not inside the grid, or `seed_at` is not the corner of a cell.
         """
         if self.order == "raster":
             return 0, 0, 0, 0
@@ -308,7 +316,7 @@ class Config:
         return y, x, size, size
 
     def check_shape(self, height: int, width: int) -> None:
-        """Raise ValueError unless window and seed patch fit a frame of that size in pixels."""
+        """Raise ValueError unless window and seed patch fit into a frame of this size in pixels."""
         limit = min(height, width)
         if self.window > limit:
             raise invalid("window", f"odd, in 3..={limit} (the image is {height}×{width})", self.window)
@@ -320,12 +328,12 @@ class Config:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Config:
-        """Make a configuration of what `to_json` gave, or of some of it.
+        """Make a configuration from settings as `to_json` returns them.
 
         Parameters
         ----------
         values
-            Settings by name; those left out take their defaults.
+            Settings by name; those left out have their defaults.
 
         Raises
         ------
@@ -337,9 +345,3 @@ class Config:
             if name not in names:
                 raise invalid("config", "made of " + ", ".join(names), name)
         return cls(**values)
-
-
-def _pair(name: str, meaning: str, value: Any) -> tuple[int, int]:
-    if not isinstance(value, tuple | list) or len(value) != 2 or not all(map(_is_whole, value)):
-        raise TypeError(f"{name} must be two whole numbers {meaning} or None, got {value!r}")
-    return int(value[0]), int(value[1])

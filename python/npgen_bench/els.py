@@ -1,7 +1,7 @@
-"""`python -m npgen_bench.els`: the score machine's steps beside plain PyTorch's, in turns, on the same canvases.
+"""`python -m npgen_bench.els CORPUS`: the steps of a score machine beside plain PyTorch, on the same canvases.
 
-PyTorch is exact brute force in blocked single precision, the best of several block sizes, on a part of the images: its
-time per step is extrapolated from that part. It compares interior pixels alone. npgen does all of the step.
+PyTorch computes all distances in single precision, block by block, with the best of several block sizes, for some of
+the images; its time per step is extrapolated to all images. It computes interior pixels alone, npgen the whole frame.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus, load_corpus, resized
-from npgen.els import denoise, draw_noise, images_alike, levels, windows_of
+from npgen.els import TILE_SIZE, ddim_step, denoise, draw_noise, levels, rotation_of, similarity_order, windows_of
 from npgen.storage import write_json
 
 # Rows (canvas patches) and columns (image patches) of one block of PyTorch's products.
@@ -35,14 +35,14 @@ class StepTimes:
     step, window
         Number of the step and side of its windows.
     torch
-        Time of PyTorch as written plainly, and with exponents clamped; extrapolated.
+        Time of PyTorch, written plainly and with exponents clamped; extrapolated to all images.
     torch_images
-        Images that it was timed on.
+        Number of images that PyTorch was timed on.
     npgen
-        Time of each effort.
+        Time of npgen, per effort (a pair of tolerance and sampling).
     efforts
-        Of each effort: the worst bound on the share skipped, the largest standard error, the mean share of images met,
-        the share of their patches weighed.
+        Per effort: the largest bound of the share skipped, the largest standard error, the mean share of images used,
+        the share of their patches that were given a weight.
     """
 
     step: int
@@ -95,18 +95,18 @@ def torch_denoise(
     count, height, width, channels = canvases.shape
     down, across = height - window + 1, width - window + 1
     reach = window // 2
-    ours = patches(canvases) * (a / b**2)  # (B·P, k²·C)
-    most = torch.full((len(ours),), -float("inf"))
-    total, sums = torch.zeros(len(ours)), torch.zeros(len(ours), channels)
+    own = patches(canvases) * (a / b**2)  # (B·P, k²·C)
+    most = torch.full((len(own),), -float("inf"))
+    total, sums = torch.zeros(len(own)), torch.zeros(len(own), channels)
     together = max(1, block[1] // (down * across))
     for start in range(0, len(images), together):
         part = images[start : start + together] / np.float32(127.5) - np.float32(1)
-        theirs = patches(part)  # (M, k²·C)
-        bias = theirs.square().sum(1) * (-a * a / (2 * b * b))
+        other = patches(part)  # (M, k²·C)
+        bias = other.square().sum(1) * (-a * a / (2 * b * b))
         centres = torch.from_numpy(part[:, reach : reach + down, reach : reach + across].reshape(-1, channels))
-        for at in range(0, len(ours), block[0]):
+        for at in range(0, len(own), block[0]):
             rows = slice(at, at + block[0])
-            logits = torch.addmm(bias, ours[rows], theirs.T)
+            logits = torch.addmm(bias, own[rows], other.T)
             new = torch.maximum(most[rows], logits.amax(1))
             logits.sub_(new[:, None])
             if clamp:
@@ -121,7 +121,7 @@ def torch_denoise(
 
 
 def main() -> None:
-    """Time every step of one batch, and compare the samples of all efforts with those of the first."""
+    """Time every step of one batch, and compare the samples of all efforts with those of the first effort."""
     import torch
 
     parser = argparse.ArgumentParser(prog="python -m npgen_bench.els", description=__doc__)
@@ -142,15 +142,15 @@ def main() -> None:
     torch.set_flush_denormal(True)
     efforts = [tuple(map(float, text.split(":"))) for text in given.effort or ("1e-6:0", "1e-2:1e-2")]
     source = resized(load_corpus(given.corpus), given.size)
-    ids = images_alike(source, given.label)
+    ids = similarity_order(source, given.label)
     if given.images and given.images < len(ids):
-        tiles = ids[: len(ids) // 16 * 16].reshape(-1, 16)
+        tiles = ids[: len(ids) // TILE_SIZE * TILE_SIZE].reshape(-1, TILE_SIZE)
         ids = np.ascontiguousarray(tiles[:: len(ids) // given.images].reshape(-1))
     sides = windows_of(given.windows, 20)
     start = draw_noise((given.batch, *source.images.shape[1:]), 0).astype(np.float64)
     canvases, steps = [start] * len(efforts), []
     for step in range(len(sides) - 1, 0, -1):
-        options = {"machine": given.machine, "rotation": 37 * step, "threads": given.threads, "ids": ids}
+        options = {"machine": given.machine, "rotation": rotation_of(step), "threads": given.threads, "ids": ids}
         times, canvases = _time_step(source, canvases, step, sides, efforts, options)
         steps.append(times)
         plain, clamped = times.torch
@@ -179,7 +179,7 @@ def _time_step(
 ) -> tuple[StepTimes, list[NDArray[np.float64]]]:
     """Time one step, in turns, and return the next step's canvases."""
     side, ids = sides[step], options["ids"]
-    (a, b), (next_a, next_b) = levels(step / len(sides)), levels((step - 1) / len(sides))
+    a, b = levels(step / len(sides))
     positions = (source.images.shape[1] - side + 1) * (source.images.shape[2] - side + 1)
     batch = len(canvases[0])
     count = min(len(ids), max(int(PAIRS / (batch * positions**2)), BLOCKS[-1][1] // positions, 1))
@@ -207,7 +207,7 @@ def _time_step(
         notes.append(
             (float(found.skipped.max()), float(found.standard_error.max()), share, float(found.weighed.mean()))
         )
-        following.append(next_a * found.mean + next_b * (canvas - a * found.mean) / b)
+        following.append(ddim_step(canvas, found.mean, step / len(sides), (step - 1) / len(sides)))
     whole = [float(np.median(times)) * len(ids) / len(some) for times in torch_times]
     return StepTimes(step, side, (whole[0], whole[1]), len(some), tuple(seconds), tuple(notes)), following
 
@@ -219,22 +219,22 @@ def _report(
     canvases: list[NDArray[np.float64]],
     count: int,
 ) -> dict[str, Any]:
-    """Print, and return, seconds a sample and how far samples are from the first effort's."""
+    """Print and return the seconds per sample, and the differences of the samples from those of the first effort."""
     plain, clamped = (sum(times.torch[at] for times in steps) / given.batch for at in (0, 1))
-    print(f"\n{count} images, batch of {given.batch}, threads: {given.threads}; seconds a sample")
+    print(f"\n{count} images, batch of {given.batch}, threads: {given.threads}; seconds per sample")
     print(f"PyTorch, extrapolated: {plain:.1f} plain, {clamped:.1f} clamped")
     rows = []
     for at, effort in enumerate(efforts):
-        mine = sum(times.npgen[at] for times in steps) / given.batch
+        seconds = sum(times.npgen[at] for times in steps) / given.batch
         exact, other = (canvases[index].reshape(given.batch, -1) for index in (0, at))
         r = [float(np.corrcoef(x, y)[0, 1]) for x, y in zip(exact, other, strict=True)]
         worst = np.abs(exact - other).max(1) * 127.5
         print(
-            f"npgen {effort}: {mine:.2f} ({plain / mine:.1f} ×, {clamped / mine:.1f} ×); beside {efforts[0]}: r least "
-            f"{min(r):.5f}, median {np.median(r):.6f}; largest difference of a sample's pixels, of 255: median "
+            f"npgen {effort}: {seconds:.2f} ({plain / seconds:.1f} ×, {clamped / seconds:.1f} ×); beside {efforts[0]}: "
+            f"r least {min(r):.5f}, median {np.median(r):.6f}; largest difference of a sample's pixels, of 255: median "
             f"{np.median(worst):.2f}, most {worst.max():.2f}"
         )
-        rows.append({"effort": effort, "seconds": mine, "r": r, "worst": worst.tolist()})
+        rows.append({"effort": effort, "seconds": seconds, "r": r, "worst": worst.tolist()})
     return {"torch": {"plain": plain, "clamped": clamped}, "npgen": rows}
 
 

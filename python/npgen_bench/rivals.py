@@ -1,73 +1,64 @@
-"""The other side of `npgen bench`: one pixel's scan, and the shortlist, as NumPy, PyTorch and FAISS do them best.
+"""The scan of one pixel in the fastest forms known for NumPy, PyTorch and FAISS.
 
-Every form of the scan has its work laid out as npgen's kernels have theirs, so that only what is new for each pixel of
-each canvas is timed:
+The work of every form is divided as npgen divides its own, so that only what is new per pixel and canvas is timed:
 
 - `prepare`, not timed: what all pixels of a stage share. Images as float32, in any layout, squared beforehand.
-- `aim`, not timed: what all canvases of a batch share. Known taps, weights, indices.
-- `distances` and `pool`, timed: distances of all candidates, and the pool drawn from.
+- `set_pixel`, not timed: what all canvases of a batch share. Known taps, weights, indices.
+- `distances` and `pool`, timed: distances of all candidates, and the pool.
 
-Two kinds of form compute distances. *Differences* square and add differences, as npgen does. *Products* expand them,
-``Σ w (b − a)² = Σ w a² − 2 Σ w b a + Σ w b²``, and leave the sums to a matrix product. These are faster, but large
-terms cancel: distances near 0, where pools are decided, keep few digits.
+Two kinds of form compute distances. *Differences* are subtracted, squared and added, as in npgen. *Products* expand the
+squares, ``Σ w (b − a)² = Σ w a² − 2 Σ w b a + Σ w b²``, and compute the sums as a matrix product. That is faster, but
+large terms cancel: distances near 0, which decide pools, keep few digits.
 """
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npgen.config import Config
-
-Floats = NDArray[np.float32]
-Shortlist = Callable[[Floats], NDArray[np.integer]]
-
-LIBRARIES = ("NumPy", "PyTorch", "FAISS")
+from npgen_bench.libraries import Floats, load_faiss
 
 
 @dataclass(frozen=True, eq=False)
-class Aim:
-    """One pixel to be filled: everything about its scan but the values.
+class ScanLayout:
+    """The scan of one pixel, less the values of canvas and images.
 
     Attributes
     ----------
     context
-        (T·C,) where the known taps lie in a flattened canvas (H, W, C).
+        (T·C,) indices of the known taps in a flattened canvas (H, W, C).
     sources
-        (S, 2) positions (y, x) of the candidates of an image.
-    corners
-        (S, T, 2) positions of each candidate's taps in an image with a margin.
+        (S, 2) positions (y, x) of the candidates in an image.
+    taps
+        (S, T, 2) positions (y, x) of each candidate's taps in an image with a margin.
     weights
-        (T·C,) float32, of sum 1.
+        (T·C,) float32 weights of the taps; their sum is 1.
     shape
         (height, width, C) of an image with its margin.
     """
 
     context: NDArray[np.intp]
     sources: NDArray[np.intp]
-    corners: NDArray[np.intp]
+    taps: NDArray[np.intp]
     weights: Floats
     shape: tuple[int, int, int]
 
 
 def margin(config: Config) -> int:
-    """Pixels by which images are extended on every side, so that all windows of all candidates lie inside."""
+    """Return the width, in pixels, of the border that images need for all windows of all candidates to lie inside."""
     return config.locality + config.window // 2
 
 
-def extended(images: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
+def extend(images: NDArray[np.uint8], by: int) -> NDArray[np.uint8]:
     """Extend images (K, H, W, C) by edge replication on every side."""
     return np.pad(images, ((0, 0), (by, by), (by, by), (0, 0)), "edge")
 
 
-def take_aim(known: NDArray[np.bool_], pixel: tuple[int, int], channels: int, config: Config) -> Aim:
+def lay_out_scan(known: NDArray[np.bool_], pixel: tuple[int, int], channels: int, config: Config) -> ScanLayout:
     """Lay out the scan of one pixel.
 
     Parameters
@@ -95,19 +86,20 @@ def take_aim(known: NDArray[np.bool_], pixel: tuple[int, int], channels: int, co
     sources = steps[((steps >= 0) & (steps < (height, width))).all(1)]  # (S, 2)
     by = margin(config)
     context = (at[:, 0] * width + at[:, 1])[:, None] * channels + np.arange(channels)
-    return Aim(
+    return ScanLayout(
         context=context.reshape(-1),
         sources=sources,
-        corners=sources[:, None] + offsets + by,
+        taps=sources[:, None] + offsets + by,
         weights=weights.astype(np.float32),
         shape=(height + 2 * by, width + 2 * by, channels),
     )
 
 
 def pool(distances: Floats, epsilon: float, ids: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Draw up the pool from all distances (S, K), nearest first: positions in the shortlist, and source of each.
+    """Return the pool that follows from all distances (S, K), the nearest first.
 
-    The best source of each image, within (1 + ε) of the nearest of all; ties by image id.
+    Members are the best source of each image, where it is within (1 + ε) of the nearest of all; ties are ordered by
+    image id. The result is the position of each member in the shortlist, and the number of its source.
     """
     best = distances.min(0)
     near = np.flatnonzero(best <= (1 + epsilon) * best.min())
@@ -115,49 +107,43 @@ def pool(distances: Floats, epsilon: float, ids: NDArray[np.int32]) -> tuple[NDA
     return near, distances[:, near].argmin(0)
 
 
-def _load_faiss() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # its SWIG's
-        return importlib.import_module("faiss")
-
-
 class Form(ABC):
     """One way to compute all distances of a pixel."""
 
     library: str
     name: str
-    # Whether distances are sums of squared differences, rather than differences of large products.
+    # True: distances are sums of squared differences. False: differences of large products.
     exact: bool
-    # Whether the library shares this work among threads.
+    # True: the library divides this work among threads.
     threaded: bool
 
     @abstractmethod
     def prepare(self, images: NDArray[np.uint8]) -> None:
-        """Lay out images (K, H, W, C) that have a margin."""
+        """Store images (K, H, W, C), which have a margin, in the layout that this form needs."""
 
     @abstractmethod
-    def aim(self, aim: Aim) -> None:
-        """Turn to another pixel."""
+    def set_pixel(self, layout: ScanLayout) -> None:
+        """Prepare the scan of another pixel."""
 
     @abstractmethod
     def distances(self, context: Floats) -> Floats:
-        """Compute the distances (S, K) of all candidates from the known taps' values (T·C,)."""
+        """Compute the distances (S, K) of all candidates to the values (T·C,) of the known taps."""
 
 
 class _Windows(Form):
-    """Windows gathered, one row per candidate."""
+    """Windows gathered into a matrix, one row per candidate."""
 
     def prepare(self, images: NDArray[np.uint8]) -> None:
         self.count = len(images)
         self.flat = images.reshape(self.count, -1).astype(np.float32)  # (K, H·W·C)
 
-    def aim(self, aim: Aim) -> None:
-        _, width, channels = aim.shape
-        pixels = aim.corners[..., 0] * width + aim.corners[..., 1]  # (S, T)
+    def set_pixel(self, layout: ScanLayout) -> None:
+        _, width, channels = layout.shape
+        pixels = layout.taps[..., 0] * width + layout.taps[..., 1]  # (S, T)
         self.index = (pixels[..., None] * channels + np.arange(channels)).reshape(-1)  # (S·T·C,)
-        self.weights = aim.weights
+        self.weights = layout.weights
         self.rows = np.empty((self.count, len(self.index)), np.float32)
-        self.sources = len(aim.sources)
+        self.sources = len(layout.sources)
 
     def gather(self) -> Floats:
         np.take(self.flat, self.index, axis=1, out=self.rows, mode="clip")
@@ -168,7 +154,7 @@ class _Windows(Form):
 
 
 class _NumpyWindows(_Windows):
-    """Gather, subtract, square, weigh."""
+    """Gather, subtract, square, and multiply by the weights."""
 
     library, name = "NumPy", "windows"
     exact, threaded = True, False
@@ -191,8 +177,8 @@ class _TorchWindows(_Windows):
 
         self.torch = torch
 
-    def aim(self, aim: Aim) -> None:
-        super().aim(aim)
+    def set_pixel(self, layout: ScanLayout) -> None:
+        super().set_pixel(layout)
         self.images = self.torch.from_numpy(self.flat)
         self.tensor_index = self.torch.from_numpy(self.index)
         self.tensor_weights = self.torch.from_numpy(self.weights)
@@ -205,27 +191,27 @@ class _TorchWindows(_Windows):
 
 
 class _FaissWindows(_Windows):
-    """An `IndexFlatL2` for this one pixel, whose windows no other pixel has.
+    """An `IndexFlatL2` of the windows of this pixel alone: another pixel has other windows.
 
-    L2 distance knows no weights, so windows and query are scaled by √w first. Building the index is part of the work.
+    L2 distance has no weights, so windows and query are multiplied by √w first. Building the index is timed.
     """
 
     library, name = "FAISS", "IndexFlatL2 of this pixel's windows"
     exact, threaded = True, True
 
     def __init__(self) -> None:
-        self.faiss = _load_faiss()
+        self.faiss = load_faiss()
 
-    def aim(self, aim: Aim) -> None:
-        super().aim(aim)
-        self.scale = np.sqrt(aim.weights)
+    def set_pixel(self, layout: ScanLayout) -> None:
+        super().set_pixel(layout)
+        self.scale = np.sqrt(layout.weights)
 
     def distances(self, context: Floats) -> Floats:
         rows = self.gather()
         rows *= self.scale
         index = self.faiss.IndexFlatL2(rows.shape[1])
         index.add(rows)
-        # Within any radius: all distances from one scan, where `search` would sort them too.
+        # An infinite radius returns all distances from one scan; `search` would also sort them.
         _, found, labels = index.range_search((context * self.scale)[None], np.inf)
         distances = np.empty(len(rows), np.float32)
         distances[labels] = found
@@ -233,7 +219,7 @@ class _FaissWindows(_Windows):
 
 
 class _NumpyTaps(Form):
-    """Tap by tap over whole rows of images, which lie side by side: no gathering."""
+    """Tap by tap, over images that lie side by side in memory: nothing is gathered."""
 
     library, name = "NumPy", "tap by tap"
     exact, threaded = True, False
@@ -241,13 +227,13 @@ class _NumpyTaps(Form):
     def prepare(self, images: NDArray[np.uint8]) -> None:
         self.planes = np.ascontiguousarray(images.transpose(1, 2, 3, 0), np.float32)  # (H, W, C, K)
 
-    def aim(self, aim: Aim) -> None:
-        # Sources form a rectangle, and so does what a tap of them sees.
-        low, high = aim.corners.min(0), aim.corners.max(0) + 1  # (T, 2)
+    def set_pixel(self, layout: ScanLayout) -> None:
+        # Sources form a rectangle, and so do the pixels at one tap of all sources.
+        low, high = layout.taps.min(0), layout.taps.max(0) + 1  # (T, 2)
         ends = np.concatenate([low, high], 1).tolist()
-        self.views = [self.planes[y0:y1, x0:x1, c] for y0, x0, y1, x1 in ends for c in range(aim.shape[2])]
-        self.weights = aim.weights.tolist()
-        self.sources = len(aim.sources)
+        self.views = [self.planes[y0:y1, x0:x1, c] for y0, x0, y1, x1 in ends for c in range(layout.shape[2])]
+        self.weights = layout.weights.tolist()
+        self.sources = len(layout.sources)
 
     def distances(self, context: Floats) -> Floats:
         total = np.zeros(self.views[0].shape, np.float32)
@@ -261,36 +247,36 @@ class _NumpyTaps(Form):
 
 
 class _Products(Form):
-    """Weights and canvas as one banded matrix per row of pixels, times pixels and their squares."""
+    """One banded matrix of weights and canvas values per row of pixels, times the pixels and their squares."""
 
     def prepare(self, images: NDArray[np.uint8]) -> None:
         pixels = images.transpose(1, 2, 3, 0).astype(np.float32)
         self.planes = np.concatenate([pixels, pixels * pixels], 2)  # (H, W, 2·C, K)
 
-    def aim(self, aim: Aim) -> None:
-        channels = aim.shape[2]
-        low, high = aim.corners.min((0, 1)), aim.corners.max((0, 1)) + 1
+    def set_pixel(self, layout: ScanLayout) -> None:
+        channels = layout.shape[2]
+        low, high = layout.taps.min((0, 1)), layout.taps.max((0, 1)) + 1
         rows, columns = (high - low).tolist()
-        at = aim.corners - low  # (S, T, 2)
-        line = at[..., 0] * len(aim.sources) + np.arange(len(aim.sources))[:, None]
+        at = layout.taps - low  # (S, T, 2)
+        line = at[..., 0] * len(layout.sources) + np.arange(len(layout.sources))[:, None]
         cell = (line * columns + at[..., 1]) * 2 * channels
-        # Where the factors of pixels go; those of squares lie C further.
-        self.entries = (cell[..., None] + np.arange(channels)).reshape(len(aim.sources), -1)  # (S, T·C)
-        self.bands = np.zeros((rows, len(aim.sources), columns * 2 * channels), np.float32)
-        self.bands.reshape(-1)[self.entries + channels] = aim.weights
+        # Places of the factors of pixels in `bands`; the factors of their squares lie C places further.
+        self.entries = (cell[..., None] + np.arange(channels)).reshape(len(layout.sources), -1)  # (S, T·C)
+        self.bands = np.zeros((rows, len(layout.sources), columns * 2 * channels), np.float32)
+        self.bands.reshape(-1)[self.entries + channels] = layout.weights
         region = self.planes[low[0] : high[0], low[1] : high[1]]
         self.region = region.reshape(rows, columns * 2 * channels, -1)
-        self.weights = aim.weights
+        self.weights = layout.weights
 
     def fill_bands(self, context: Floats) -> np.float32:
-        """Put a canvas's values in, and return its own term."""
+        """Write a canvas's values to `bands`, and return the canvas's own term Σ w b²."""
         weighted = self.weights * context
         self.bands.reshape(-1)[self.entries] = -2 * weighted
         return np.float32(weighted @ context)
 
 
 class _NumpyProducts(_Products):
-    """The product by NumPy's BLAS."""
+    """The product is computed by NumPy's BLAS."""
 
     library, name = "NumPy", "banded matrix"
     exact, threaded = False, True
@@ -303,7 +289,7 @@ class _NumpyProducts(_Products):
 
 
 class _TorchProducts(_Products):
-    """The product by PyTorch's BLAS."""
+    """The product is computed by PyTorch's BLAS."""
 
     library, name = "PyTorch", "banded matrix"
     exact, threaded = False, True
@@ -313,8 +299,8 @@ class _TorchProducts(_Products):
 
         self.torch = torch
 
-    def aim(self, aim: Aim) -> None:
-        super().aim(aim)
+    def set_pixel(self, layout: ScanLayout) -> None:
+        super().set_pixel(layout)
         self.tensor_bands = self.torch.from_numpy(self.bands)  # shares memory
         self.tensor_region = self.torch.from_numpy(self.region)
 
@@ -327,7 +313,7 @@ class _TorchProducts(_Products):
 
 
 class _TorchConvolution(Form):
-    """A convolution with the window, images as the batch."""
+    """A convolution of the images, as a batch, with the window."""
 
     library, name = "PyTorch", "conv2d"
     exact, threaded = False, True
@@ -342,16 +328,16 @@ class _TorchConvolution(Form):
         planes = np.ascontiguousarray(np.concatenate([pixels, pixels * pixels], 1))  # (K, 2·C, H, W)
         self.planes = self.torch.from_numpy(planes)
 
-    def aim(self, aim: Aim) -> None:
-        low, high = aim.corners.min((0, 1)), aim.corners.max((0, 1)) + 1
+    def set_pixel(self, layout: ScanLayout) -> None:
+        low, high = layout.taps.min((0, 1)), layout.taps.max((0, 1)) + 1
         self.region = self.planes[:, :, low[0] : high[0], low[1] : high[1]]
-        window = aim.corners[0] - aim.corners[0].min(0)  # (T, 2)
+        window = layout.taps[0] - layout.taps[0].min(0)  # (T, 2)
         self.at = window[:, 0], window[:, 1]
-        self.channels = aim.shape[2]
+        self.channels = layout.shape[2]
         self.kernel = np.zeros((1, 2 * self.channels, *(window.max(0) + 1)), np.float32)
-        self.weights = aim.weights.reshape(-1, self.channels)  # (T, C)
+        self.weights = layout.weights.reshape(-1, self.channels)  # (T, C)
         self.kernel[0, self.channels :][:, *self.at] = self.weights.T
-        self.sources = len(aim.sources)
+        self.sources = len(layout.sources)
 
     def distances(self, context: Floats) -> Floats:
         values = context.reshape(-1, self.channels)
@@ -373,50 +359,3 @@ FORMS: tuple[type[Form], ...] = (
     _TorchProducts,
     _FaissWindows,
 )
-
-
-def use_threads(library: str, threads: int) -> None:
-    """Give a library so many threads. NumPy's BLAS takes its number from the environment, as it starts."""
-    if library == "PyTorch":
-        import torch
-
-        torch.set_num_threads(threads)
-    elif library == "FAISS":
-        _load_faiss().omp_set_num_threads(threads)
-
-
-def shortlist_form(library: str, keys: Floats, k: int) -> Shortlist:
-    """Make the library's way from queries (B, D) to the K nearest keys (N, D) of each, (B, K).
-
-    What depends on the keys alone is done here.
-    """
-    if library == "NumPy":
-
-        def numpy(queries: Floats) -> NDArray[np.integer]:
-            scores = queries @ keys.T
-            near = np.argpartition(scores, len(keys) - k, axis=1)[:, len(keys) - k :]
-            order = np.argsort(-np.take_along_axis(scores, near, 1), axis=1)
-            return np.take_along_axis(near, order, 1)
-
-        return numpy
-    if library == "PyTorch":
-        import torch
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the keys' memory is read-only, and only read
-            tensor = torch.from_numpy(keys)
-
-        def pytorch(queries: Floats) -> NDArray[np.integer]:
-            with torch.inference_mode():
-                ids: NDArray[np.int64] = (torch.from_numpy(queries) @ tensor.T).topk(k).indices.numpy()
-                return ids
-
-        return pytorch
-    index: Any = _load_faiss().IndexFlatIP(keys.shape[1])
-    index.add(np.ascontiguousarray(keys))
-
-    def faiss(queries: Floats) -> NDArray[np.integer]:
-        ids: NDArray[np.int64] = index.search(queries, k)[1]
-        return ids
-
-    return faiss

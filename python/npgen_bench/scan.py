@@ -1,4 +1,4 @@
-"""The scan of one pixel: npgen and its rivals on the same candidates, held to the same pools, timed in turns."""
+"""The scan of one pixel: npgen and its rivals on the same candidates, checked for the same pools, timed in turns."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from npgen.config import Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.encoders import AnyEncoder, embed, load_encoder
 from npgen.sampling import Library, PixelPlan, PixelRun, candidate_pool, fill_order, generate, known_rect
-from npgen_bench.rivals import FORMS, Aim, Form, extended, margin, pool, take_aim, use_threads
-from npgen_bench.task import LEAST_ROUNDS, NPGEN, SEED, VISIT, Row, Task, in_turns, not_installed, timed
+from npgen_bench.libraries import not_installed, use_threads
+from npgen_bench.rivals import FORMS, Form, ScanLayout, extend, lay_out_scan, margin, pool
+from npgen_bench.task import MIN_ROUNDS, NPGEN, RUNS_PER_TURN, SEED, Row, Task, in_turns, timed
 
-# The scan's setting: 300 images × 25 positions, and pixels that know 40 taps × 3 channels.
+# The scan that is measured: 300 images × 25 positions, at pixels with 40 known taps × 3 channels.
 SETTING = Config(window=9, locality=2, epsilon=0.1, k_min=1, shortlist=300, anchor_weight=1)
 SOURCES, TERMS = 25, 120
 PIXELS = 4
 KERNEL = "npgen: kernel alone, nothing skipped"
-# Largest error of a rival's distance, in squared grey levels: of differences and of products in single precision.
+# Largest error of a rival's distance in single precision, in squared grey levels, by `Form.exact`.
 TOLERANCE = {True: 0.01, False: 0.1}
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Generation, stopped in the middle: a canvas, its shortlist, and pixels about to be filled.
+    """A run stopped half-way: a canvas, its shortlist, and pixels that can be scanned.
 
     Attributes
     ----------
@@ -40,9 +41,9 @@ class Scene:
     canvas
         (H, W, C) uint8.
     shortlist
-        (K,) int32, ascending.
+        (K,) int32 ids, ascending.
     pixels
-        Pixels (y, x), each with the mask (H, W) of what is known when its turn comes.
+        Pixels (y, x), each with the mask (H, W) of the pixels that are known before it is filled.
     """
 
     corpus: Corpus
@@ -52,7 +53,7 @@ class Scene:
 
 
 def synthetic_corpus(count: int = 1000, side: int = 32) -> Corpus:
-    """Make smooth random RGB images: coarse noise, interpolated."""
+    """Make smooth random RGB images: coarse noise, interpolated linearly."""
     random = np.random.default_rng(SEED)
     cells = 6
     coarse = random.integers(0, 256, (count, cells, cells, 3))
@@ -63,7 +64,10 @@ def synthetic_corpus(count: int = 1000, side: int = 32) -> Corpus:
 
 
 def find_scene(corpus: Corpus, encoder: AnyEncoder, threads: int) -> Scene | None:
-    """Grow one sample and stop at pixels that fit `SETTING`; None if the corpus has none, or too few images."""
+    """Generate one sample and choose pixels with `SOURCES` candidates per image and `TERMS` terms each.
+
+    Return None if there are none, or if the corpus has too few images.
+    """
     height, width, channels = corpus.images.shape[1:]
     if channels != 3 or len(corpus) <= SETTING.shortlist or min(height, width) < SETTING.window:
         return None
@@ -71,8 +75,8 @@ def find_scene(corpus: Corpus, encoder: AnyEncoder, threads: int) -> Scene | Non
     known = known_rect((height, width), rect)
     fitting = []
     for y, x in fill_order(height, width, rect, SETTING.window).pixels.tolist():
-        aim = take_aim(known, (y, x), channels, SETTING)
-        if len(aim.sources) == SOURCES and len(aim.context) == TERMS:
+        layout = lay_out_scan(known, (y, x), channels, SETTING)
+        if len(layout.sources) == SOURCES and len(layout.context) == TERMS:
             fitting.append(((y, x), known.copy()))
         known[y, x] = True
     if not fitting:
@@ -88,16 +92,16 @@ def find_scene(corpus: Corpus, encoder: AnyEncoder, threads: int) -> Scene | Non
 
 
 def agrees(reference: NDArray[np.float64], near: NDArray[np.intp], sources: NDArray[np.intp], tolerance: float) -> bool:
-    """Tell whether a pool is the one that distances (S, K) call for, up to an error of `tolerance` in them.
+    """Return whether a pool is the one that the true distances define, up to an error of `tolerance` in them.
 
     Parameters
     ----------
     reference
-        True distances.
+        True distances (S, K).
     near, sources
-        The pool: positions in the shortlist, and each one's source.
+        The pool: of each member, the position in the shortlist and the number of its source.
     tolerance
-        In squared grey levels.
+        Error in squared grey levels.
     """
     best = reference.min(0)
     limit = (1 + SETTING.epsilon) * best.min()
@@ -112,12 +116,12 @@ def agrees(reference: NDArray[np.float64], near: NDArray[np.intp], sources: NDAr
     )
 
 
-def _reference(scene: Scene, aim: Aim) -> NDArray[np.float64]:
-    """All distances (S, K) in double precision, straight from the definition."""
-    images = extended(scene.corpus.images[scene.shortlist], margin(SETTING)).astype(np.float64)
-    context = scene.canvas.reshape(-1)[aim.context].reshape(-1, 3)
-    windows = images[:, aim.corners[..., 0], aim.corners[..., 1]]  # (K, S, T, C)
-    weights = aim.weights.astype(np.float64).reshape(-1, 3)
+def _reference(scene: Scene, layout: ScanLayout) -> NDArray[np.float64]:
+    """Compute all distances (S, K) by the definition, in double precision."""
+    images = extend(scene.corpus.images[scene.shortlist], margin(SETTING)).astype(np.float64)
+    context = scene.canvas.reshape(-1)[layout.context].reshape(-1, 3)
+    windows = images[:, layout.taps[..., 0], layout.taps[..., 1]]  # (K, S, T, C)
+    weights = layout.weights.astype(np.float64).reshape(-1, 3)
     distances: NDArray[np.float64] = np.einsum("kstc,tc->sk", (windows - context) ** 2, weights)
     return distances
 
@@ -127,38 +131,38 @@ def _run_form(form: Form, context: NDArray[np.float32], ids: NDArray[np.int32]) 
 
 
 class _Scan:
-    """All contenders for one scene."""
+    """The scene, the true distances, and the contenders' runs on it."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.aims = [take_aim(known, pixel, 3, SETTING) for pixel, known in scene.pixels]
+        self.layouts = [lay_out_scan(known, pixel, 3, SETTING) for pixel, known in scene.pixels]
         flat = scene.canvas.reshape(-1)
-        self.contexts = [flat[aim.context].astype(np.float32) for aim in self.aims]
-        self.references = [_reference(scene, aim) for aim in self.aims]
+        self.contexts = [flat[layout.context].astype(np.float32) for layout in self.layouts]
+        self.references = [_reference(scene, layout) for layout in self.layouts]
         plan = PixelPlan(scene.corpus, "full", SETTING, SEED)
         self.filler = PixelRun(plan, Library(scene.corpus), threads=1).scan
-        self.sizes = [self._check_own(k) for k in range(len(self.aims))]
+        self.sizes = [self._check_own(k) for k in range(len(self.layouts))]
 
     def _check_own(self, k: int) -> int:
-        """Hold npgen's pool to the reference and return its size."""
+        """Check npgen's pool of one pixel against the true distances, and return its size."""
         pixel, known = self.scene.pixels[k]
         members = candidate_pool(self.scene.corpus, self.scene.canvas, known, pixel, SETTING, self.scene.shortlist)
         near = np.searchsorted(self.scene.shortlist, members.image_id)
         found = np.stack([members.y, members.x], 1)
-        sources = (found[:, None] == self.aims[k].sources).all(2).argmax(1)
-        # The reference's weights are those of the rivals, in single precision.
+        sources = (found[:, None] == self.layouts[k].sources).all(2).argmax(1)
+        # The reference takes its weights from the rivals, in single precision.
         tolerance = 1e-5 * (1 + float(self.references[k].min()))
         if not agrees(self.references[k], near, sources, tolerance):
             raise RuntimeError(f"npgen's pool of pixel {pixel} is not the definition's")
         return len(members)
 
     def prepared(self, form: type[Form]) -> Form:
-        """Set a rival up, and hold its pools to the reference."""
+        """Prepare a rival's form, and check its pools against the true distances."""
         made = form()
         by = margin(SETTING)
-        made.prepare(extended(self.scene.corpus.images[self.scene.shortlist], by))
-        for aim, context, reference in zip(self.aims, self.contexts, self.references, strict=True):
-            made.aim(aim)
+        made.prepare(extend(self.scene.corpus.images[self.scene.shortlist], by))
+        for layout, context, reference in zip(self.layouts, self.contexts, self.references, strict=True):
+            made.set_pixel(layout)
             near, sources = _run_form(made, context, self.scene.shortlist)
             if not agrees(reference, near, sources, TOLERANCE[form.exact]):
                 raise RuntimeError(f"the pool of {form.library} ({form.name}) is not npgen's")
@@ -166,25 +170,26 @@ class _Scan:
 
     def time_own(self, k: int, prune: bool) -> list[float]:
         pixel, known = self.scene.pixels[k]
-        at = np.array([pixel], np.int32)
-        seconds, size = self.filler.time_scan(self.scene.canvas, known, at, self.scene.shortlist, VISIT + 1, prune)
+        seconds, size = self.filler.time_scan(
+            self.scene.canvas, known, pixel, self.scene.shortlist, RUNS_PER_TURN + 1, prune
+        )
         if prune and size != self.sizes[k]:
             raise RuntimeError(f"npgen's timed pool must have {self.sizes[k]} members, got {size}")
         return list(seconds[1:].tolist())
 
     def time_form(self, form: Form, k: int) -> list[float]:
-        form.aim(self.aims[k])
+        form.set_pixel(self.layouts[k])
         context, ids = self.contexts[k], self.scene.shortlist
-        return timed(lambda: _run_form(form, context, ids), VISIT + 1)[1:]
+        return timed(lambda: _run_form(form, context, ids), RUNS_PER_TURN + 1)[1:]
 
     def time_cold(self, form: type[Form] | None) -> float:
-        """Time all it takes to one pool from images as they lie in the corpus; None stands for npgen."""
+        """Time one pool with nothing prepared, from the images of the corpus; None means npgen."""
         (pixel, known), corpus, ids = self.scene.pixels[0], self.scene.corpus, self.scene.shortlist
         start = time.perf_counter()
         if form is None:
             candidate_pool(corpus, self.scene.canvas, known, pixel, SETTING, ids)
         else:
-            aim = take_aim(known, pixel, 3, SETTING)
+            layout = lay_out_scan(known, pixel, 3, SETTING)
             by = margin(SETTING)
             reach = [
                 np.clip(np.arange(at - by, at + by + 1), 0, corpus.images.shape[1 + d] - 1)
@@ -192,22 +197,23 @@ class _Scan:
             ]
             made = form()
             made.prepare(corpus.images[ids[:, None, None], reach[0][:, None], reach[1]])
-            made.aim(dataclasses.replace(aim, corners=aim.corners - pixel, shape=(len(reach[0]), len(reach[1]), 3)))
-            _run_form(made, self.scene.canvas.reshape(-1)[aim.context].astype(np.float32), ids)
+            shape = len(reach[0]), len(reach[1]), 3
+            made.set_pixel(dataclasses.replace(layout, taps=layout.taps - pixel, shape=shape))
+            _run_form(made, self.scene.canvas.reshape(-1)[layout.context].astype(np.float32), ids)
         return time.perf_counter() - start
 
 
 @dataclass(frozen=True, eq=False)
 class _Contender:
-    """A row, what times it at one of the pixels, and the rival's form; None for npgen."""
+    """A row, the function that times one turn at one of the pixels, and the rival's form; None for npgen."""
 
     row: Row
-    visit: Callable[[int], list[float]]
+    turn: Callable[[int], list[float]]
     form: type[Form] | None
 
 
 def measure_scan(task: Task) -> list[Row]:
-    """Time one pixel's scan, npgen's and everybody else's, in turns."""
+    """Time the scan of one pixel, npgen's and that of all rivals, in turns."""
     corpus = load_corpus(task.corpus)
     scene = find_scene(corpus, load_encoder(task.encoder, corpus), task.threads)
     if scene is None:
@@ -216,13 +222,13 @@ def measure_scan(task: Task) -> list[Row]:
         assert scene is not None
     scan = _Scan(scene)
     what = f"scan of one pixel ({scene.corpus.name})"
-    contenders, absent = [], []
-    if task.takes(NPGEN):
+    contenders, missing = [], []
+    if task.includes(NPGEN):
         for who, prune in ((NPGEN, True), (KERNEL, False)):
             row = Row(what, who, 1, "scan", None)
             contenders.append(_Contender(row, partial(scan.time_own, prune=prune), None))
     for form in FORMS:
-        if not task.takes(form.library) or (task.threads > 1 and not form.threaded):
+        if not task.includes(form.library) or (task.threads > 1 and not form.threaded):
             continue
         row = Row(what, f"{form.library}: {form.name}", task.threads, "scan", None, exact=form.exact)
         try:
@@ -230,22 +236,22 @@ def measure_scan(task: Task) -> list[Row]:
             contenders.append(_Contender(row, partial(scan.time_form, scan.prepared(form)), form))
         except ModuleNotFoundError as error:
             row.remark = not_installed(error)
-            absent.append(row)
-    visits = [partial(contender.visit, k) for contender in contenders for k in range(PIXELS)]
-    times = in_turns(visits, task.seconds)
+            missing.append(row)
+    turns = [partial(contender.turn, k) for contender in contenders for k in range(PIXELS)]
+    times = in_turns(turns, task.seconds)
     for place, contender in enumerate(contenders):
         _sum_up(contender, times[place * PIXELS : (place + 1) * PIXELS], scan)
-    return [contender.row for contender in contenders] + absent
+    return [contender.row for contender in contenders] + missing
 
 
 def _sum_up(contender: _Contender, times: list[list[float]], scan: _Scan) -> None:
     """Complete a contender's row from its times at each pixel."""
     row = contender.row
-    row.seconds = float(np.mean([np.median(mine) for mine in times]))
+    row.seconds = float(np.mean([np.median(seconds) for seconds in times]))
     row.details = {"repeats": sum(map(len, times)), "pool": scan.sizes}
-    if row.who != NPGEN:  # which does not compute all of them
+    if row.who != NPGEN:  # npgen skips some terms
         row.terms = SETTING.shortlist * SOURCES * TERMS / row.seconds / row.threads
     if row.who != KERNEL:
-        cold = float(np.median([scan.time_cold(contender.form) for _ in range(LEAST_ROUNDS + 2)][2:]))
+        cold = float(np.median([scan.time_cold(contender.form) for _ in range(MIN_ROUNDS + 2)][2:]))
         row.details["cold_seconds"] = cold
         row.remark = f"{cold * 1e3:.2f} ms with nothing prepared"

@@ -1,4 +1,4 @@
-"""`npgen bench`: what this machine does, npgen beside NumPy, PyTorch and FAISS, in one table."""
+"""`npgen bench`: the speed of this machine, npgen beside NumPy, PyTorch and FAISS, in one table."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from npgen.corpus import Corpus, load_corpus
 from npgen.encoders import load_encoder
 from npgen.errors import invalid
 from npgen.sampling import PixelPlan
-from npgen_bench.rivals import LIBRARIES
-from npgen_bench.task import EVERYBODY, NPGEN, Row, Task, threads_in_words
+from npgen_bench.libraries import LIBRARIES
+from npgen_bench.task import ALL, NPGEN, Row, Task, threads_in_words
 
 SCAN, SHORTLIST = "scan", "shortlist"
 SECTIONS = (SCAN, SHORTLIST, *MODELS)
-# Anchor weights at which `full` is measured: without and with the encoder in the loop.
+# Anchor weights at which `full` is measured: 1 needs the encoder once per canvas, less than 1 once per stage.
 ANCHOR_WEIGHTS = (1.0, 0.5)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 HEADER = """\
@@ -33,22 +33,22 @@ HEADER = """\
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|"""
 
 NOTES = """\
-- Times are medians. On one thread all take turns in one process; on more, each library has one of its own, as their
-  waiting threads would slow the others down. Peak memory is that process's, pages of mapped files included.
-- Scaling is the rate over that of one thread; terms are those computed, over the time spent in scans."""
+- Times are medians. With one thread all take turns in one process; with more, each library has a process of its own, as
+  its waiting threads would slow the others down. Peak memory is that process's, pages of mapped files included.
+- Scaling is the rate divided by that of one thread; terms are those computed, divided by the time spent in scans."""
 CHECK_NOTE = (
     "- All rivals' pools and shortlists were checked against the definition and npgen's before anything was timed."
 )
 SCAN_NOTES = """\
-- A scan is 300 images × 25 positions × 120 tap·channels (w = 9, R = 2, RGB), at pixels of a half-grown sample, up to
-  the pool that is drawn from. Images and indices are laid out beforehand, for everybody; npgen prunes, its kernel alone
-  does not. FAISS's index is built for each scan, since no pixel has another's windows, with weights folded in as √w.
-- † expands squares into products: faster, but distances near 0, which decide pools, are off by up to 0.1."""
+- A scan is 300 images × 25 positions × 120 tap·channels (w = 9, R = 2, RGB), at pixels of a half-filled sample, and
+  ends with the pool. Images and indices are prepared beforehand, for all alike; npgen prunes, its kernel alone does
+  not. FAISS's index is built for each scan, since other pixels have other windows; the weights are part of it, as √w.
+- † expands squares into products: faster, but distances near 0, which decide pools, are wrong by up to 0.1."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything that one run of `run_bench` measured.
+    """The result of `run_bench`.
 
     Attributes
     ----------
@@ -68,11 +68,11 @@ class Bench:
     rows: list[Row]
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON-able values."""
+        """Return all attributes as values that JSON can hold."""
         return dataclasses.asdict(self)
 
     def markdown(self) -> str:
-        """Return the table and what it means."""
+        """Return the table, with notes that explain it."""
         machine = self.machine
         lines = [
             f"{machine['cpu']}, {machine['cores']} cores, {machine['instruction_set']}; "
@@ -98,7 +98,7 @@ def run_bench(
     threads: int | None = None,
     seconds: float = 10.0,
     batch_size: int = 64,
-    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> Bench:
     """Measure npgen and its rivals on this machine.
 
@@ -113,13 +113,13 @@ def run_bench(
     encoder
         As `load_encoder` takes it; None means "auto", or "pixels" where the corpus has no encoder.
     threads
-        The larger number of threads to measure with, beside 1; None means one a core.
+        The larger number of threads to measure with, beside 1; None means one per core.
     seconds
         Time to spend on each row.
     batch_size
-        Canvases grown side by side. At least one batch is grown, however long it takes.
-    say
-        Told what is about to be measured.
+        Canvases filled together. At least one batch is filled, however long it takes.
+    progress
+        Called with the name of each section before it is measured.
 
     Returns
     -------
@@ -156,14 +156,14 @@ def run_bench(
     rows = []
     for section in only or possible:
         for each in _variants(dataclasses.replace(task, section=section)):
-            say(f"measuring {each}")
+            progress(f"measuring {each}")
             rows += _in_a_process(each)
     _compare(rows)
     return Bench(_machine(), repr(source), task.to_json(), rows)
 
 
 def _own_encoder(corpus: Corpus) -> str:
-    """Name the corpus's encoder, or the one that needs no training."""
+    """Return "auto" if the corpus has an encoder, else "pixels", which needs no training."""
     trained = corpus.path is not None and (corpus.path / "encoder.safetensors").exists()
     try:
         load_encoder("auto", corpus)
@@ -175,13 +175,13 @@ def _own_encoder(corpus: Corpus) -> str:
 
 
 def _variants(task: Task) -> Iterator[Task]:
-    """Split a section into processes: by threads, by library if there are many, by anchor weight if it has a part."""
-    configs, libraries = [task.config], [EVERYBODY]
+    """Split a section into tasks, one per process: by threads, library and anchor weight, where these matter."""
+    configs, libraries = [task.config], [ALL]
     if task.section in MODELS:
         if task.has_anchors:
             configs = [dataclasses.replace(task.config, anchor_weight=weight) for weight in ANCHOR_WEIGHTS]
     else:
-        # Threads take more canvases, not parts of a scan: npgen's scan knows one thread only.
+        # Threads divide canvases, not a scan: npgen's scan of one pixel always has one thread.
         libraries = [*LIBRARIES] if task.section == SCAN else [NPGEN, *LIBRARIES]
     for config in configs:
         yield dataclasses.replace(task, config=config, threads=1)
@@ -201,7 +201,7 @@ def _in_a_process(task: Task) -> list[Row]:
 
 
 def _compare(rows: list[Row]) -> None:
-    """Fill in what takes two rows: ratios to npgen's time, and scaling with threads."""
+    """Complete the values that compare two rows: ratios to npgen's time, and scaling with threads."""
     for row in rows:
         for other in rows:
             if row.seconds is None or other.seconds is None or row.what != other.what:
@@ -217,7 +217,7 @@ def _compare(rows: list[Row]) -> None:
 
 
 def _headlines(rows: list[Row]) -> Iterator[str]:
-    """Say how npgen's scan compares with the best rivals, exact and of any kind."""
+    """Compare npgen's scan with the fastest rival of any kind, and with the fastest exact one."""
     scans = [row for row in rows if row.unit == "scan" and row.ratio is not None]
     rivals = [row for row in scans if not row.who.startswith(NPGEN)]
     for kind, chosen in (

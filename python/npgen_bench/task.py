@@ -1,4 +1,4 @@
-"""What one section of `npgen bench` is given and gives back, and how its contenders are timed."""
+"""The input and the output of one section of `npgen bench`, and how contenders are timed in turns."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 from npgen.config import MODELS, Config
 
 SEED = 0
-# Whose code a task runs: everybody's, npgen's, or that of one rival library.
-EVERYBODY, NPGEN = "", "npgen"
-# Runs of a contender before the next one's turn; one more, before them, warms the caches up.
-VISIT = 3
-LEAST_ROUNDS = 3
+# Whose code a task runs: all, npgen's, or that of one library.
+ALL, NPGEN = "", "npgen"
+# Timed runs of a contender in one turn. One more run, before them, fills the caches.
+RUNS_PER_TURN = 3
+MIN_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Task:
     seconds
         Time to spend on each row.
     batch_size
-        Canvases grown side by side.
+        Canvases filled together.
     library
-        Who takes part: `EVERYBODY`, `NPGEN` or one rival. Models are npgen's anyway.
+        Whose code is measured: `ALL`, `NPGEN` or one library. Models are always npgen's.
     """
 
     section: str
@@ -52,28 +52,29 @@ class Task:
     threads: int
     seconds: float
     batch_size: int
-    library: str = EVERYBODY
+    library: str = ALL
 
-    def takes(self, library: str) -> bool:
-        """Tell whether that library takes part."""
-        return self.library in (EVERYBODY, library)
+    def includes(self, library: str) -> bool:
+        """Return whether that library is measured."""
+        return self.library in (ALL, library)
 
     def __str__(self) -> str:
         weight = f", anchor weight {self.config.anchor_weight:g}" if self.has_anchors else ""
-        return f"{self.section}{weight}, {self.library or 'everybody'}, {threads_in_words(self.threads)}"
+        whose = self.library or (NPGEN if self.section in MODELS else "all libraries")
+        return f"{self.section}{weight}, {whose}, {threads_in_words(self.threads)}"
 
     @property
     def has_anchors(self) -> bool:
-        """Whether this is a model that looks up its anchor's like."""
+        """Whether this is a model with an embedding, and so with anchors."""
         return self.section in MODELS and MODELS[self.section].semantics == "embedding"
 
     def to_json(self) -> dict[str, Any]:
-        """Return all attributes as JSON-able values."""
+        """Return all attributes as values that JSON can hold."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Task:
-        """Make a task of what `to_json` gave."""
+        """Make a task of the result of `to_json`."""
         return cls(**(values | {"config": Config.from_json(values["config"])}))
 
 
@@ -84,31 +85,31 @@ class Row:
     Attributes
     ----------
     what, who
-        What is measured, and whose code does it.
+        What is measured, and whose code is measured.
     threads
-        Threads it may use.
+        Threads that the code may use.
     unit
-        What `seconds` is the time of: "scan", "query" or "sample".
+        The unit of work that `seconds` is the time of: "scan", "query" or "sample".
     seconds
         Median time of one unit; None if it could not be measured.
     pixels
         Pixels filled in one unit.
     terms
-        Terms per second and core: taps × channels × candidates that were computed, over the time of the scans.
+        Terms (taps × channels × candidates) computed per second and core, during the scans.
     skipped
-        Share of terms that pruning skipped.
+        Share of the terms that pruning skipped.
     exact
-        Whether distances are sums of squared differences.
+        Whether distances are sums of squared differences, not differences of products.
     ratio
-        Time over that of npgen at the same work, one thread for a scan, else as many.
+        Time divided by npgen's for the same work: with one thread for a scan, else with as many threads.
     scaling
-        Rate over that with one thread.
+        Rate divided by the rate with one thread.
     peak
         Largest resident memory of the section's process in bytes, pages of mapped files included.
     remark
-        What else there is to know.
+        Further facts, in words.
     details
-        Further numbers, JSON-able.
+        Further numbers, of types that JSON can hold.
     """
 
     what: str
@@ -133,7 +134,7 @@ def threads_in_words(count: int) -> str:
 
 
 def timed(run: Callable[[], object], repeats: int) -> list[float]:
-    """Return the seconds that each of some runs takes."""
+    """Run a function several times, and return the seconds of each run."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -142,26 +143,34 @@ def timed(run: Callable[[], object], repeats: int) -> list[float]:
     return times
 
 
-def in_turns(visits: Sequence[Callable[[], list[float]]], seconds: float) -> list[list[float]]:
-    """Visit all contenders again and again until the time is over: a noisy moment of the machine meets all of them."""
-    times: list[list[float]] = [[] for _ in visits]
+def in_turns(turns: Sequence[Callable[[], list[float]]], seconds: float) -> list[list[float]]:
+    """Call all contenders in turns until the time is over, so that disturbances of the machine affect all alike.
+
+    Parameters
+    ----------
+    turns
+        One function per contender, which returns the seconds of each of its runs.
+    seconds
+        Time for all of them together; there are at least `MIN_ROUNDS` rounds.
+
+    Returns
+    -------
+    list of list of float
+        The seconds of all runs, per contender.
+    """
+    times: list[list[float]] = [[] for _ in turns]
     start, rounds = time.perf_counter(), 0
-    while rounds < LEAST_ROUNDS or time.perf_counter() - start < seconds:
-        for mine, visit in zip(times, visits, strict=True):
-            mine.extend(visit())
+    while rounds < MIN_ROUNDS or time.perf_counter() - start < seconds:
+        for runs, turn in zip(times, turns, strict=True):
+            runs.extend(turn())
         rounds += 1
     return times
 
 
-def not_installed(error: ModuleNotFoundError) -> str:
-    """Say what to do about a rival that is missing."""
-    return f'not installed ({error.name}): pip install "npgen[bench]"'
-
-
 def peak_memory() -> int:
-    """Largest resident memory that this process ever had, in bytes."""
+    """Return the largest resident memory that this process has had, in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # rusage would count what the parent held when it started this process, too
+    if status.exists():  # rusage includes the memory of the parent at the time of the fork
         lines = dict(line.split(":", 1) for line in status.read_text("ascii", "replace").splitlines() if ":" in line)
         return int(lines["VmHWM"].split()[0]) * 1024
     resource = importlib.import_module("resource")

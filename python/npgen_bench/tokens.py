@@ -1,6 +1,6 @@
-"""`python -m npgen_bench.tokens CORPUS`: Hamming scans beside NumPy's, samples of tokens beside pixels'.
+"""`python -m npgen_bench.tokens CORPUS`: Hamming scans beside NumPy's, and samples of tokens beside samples of pixels.
 
-NumPy counts bits in each layout that packed tokens can have for it, laid out beforehand; the fastest is what counts.
+NumPy counts differing bits in each layout that packed tokens can have; layouts are prepared beforehand.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from npgen.encoders import embed, load_encoder
 from npgen.sampling import Library, PixelPlan, PixelRun, TokenRun
 from npgen.storage import write_json
 from npgen.tokens import Tokens, load_tokens
-from npgen_bench.task import SEED, VISIT, in_turns, threads_in_words, timed
+from npgen_bench.task import RUNS_PER_TURN, SEED, in_turns, threads_in_words, timed
 
-# Images that NumPy looks at together where it goes block by block: what it writes in between stays in the cache.
+# Images per block where NumPy works block by block, so that its intermediate arrays stay in the cache.
 BLOCK = 4096
 
 Count = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
 
 def numpy_forms(lines: NDArray[np.uint8]) -> dict[str, Count]:
-    """List NumPy's ways of counting how many bits of each image's context differ from a canvas's.
+    """Return NumPy's forms of counting the bits in which the context of each image differs from that of a canvas.
 
     Parameters
     ----------
     lines
-        (T, N): the bytes of the context of all images, side by side.
+        (T, N) bytes of the contexts of all images.
 
     Returns
     -------
     dict
-        By name, functions of a canvas's bytes (T,) that return distances (N,).
+        By name, functions that take a canvas's bytes (T,) and return distances (N,).
     """
     terms, count = lines.shape
     padded = np.zeros((-(-terms // 8) * 8, count), np.uint8)
@@ -76,11 +76,26 @@ def numpy_forms(lines: NDArray[np.uint8]) -> dict[str, Count]:
 
 
 def measure_scan(tokens: Tokens, gamma: int | None, canvases: int, seconds: float) -> dict[str, tuple[float, float]]:
-    """Time the distances of all images at the middle cell, in raster order, for so many canvases, on one thread.
+    """Time the distances of all images at the middle cell, in raster order, on one thread.
 
-    npgen's are timed inside the core, as its fills have no use for them outside it. The result is seconds a canvas
-    by contender, npgen first, then the forms of NumPy: the median and, as other work on the machine only adds to it,
-    the least.
+    npgen is timed inside the core, since a fill never returns distances to Python.
+
+    Parameters
+    ----------
+    tokens
+        Tokens of N images.
+    gamma
+        Range γ in cells; None means global.
+    canvases
+        Number of canvases that npgen scans together.
+    seconds
+        Time for all contenders together.
+
+    Returns
+    -------
+    dict
+        Seconds per canvas of each contender, npgen first: the median, and the least, which other work on the machine
+        disturbs least.
     """
     height, width = tokens.grid
     cell = (height // 2, width // 2)
@@ -94,35 +109,35 @@ def measure_scan(tokens: Tokens, gamma: int | None, canvases: int, seconds: floa
     ids = np.random.default_rng(SEED).choice(len(tokens), canvases, replace=len(tokens) < canvases)
     codes = tokens.codes(ids)  # (B, h, w, Y)
     contexts = [np.ascontiguousarray(code[y, x]).reshape(-1) for code in codes]
-    filler = _core.TokenFiller(tokens.planes, bits=tokens.bits, gamma=gamma, disc=False, radius=0, threads=1)
+    settings = _core.TokenSettings(gamma=gamma, disc=False, radius=0, epsilon=0, k_min=1, flip=None, threads=1)
+    filler = _core.TokenFiller(tokens.planes, tokens.bits, settings)
 
     forms = numpy_forms(lines)
-    place = np.array([cell], np.int32)
-    expected = filler.distances(codes[:1], known, place)[0]
+    expected = filler.distances(codes[:1], known, cell)[0]
     for name, form in forms.items():
         if not np.array_equal(form(contexts[0]), expected):
-            raise RuntimeError(f"NumPy counts otherwise: {name}")
+            raise RuntimeError(f"NumPy ({name}) must count the same distances")
 
     def own() -> list[float]:
-        found: list[float] = (filler.time_scan(codes, known, place, VISIT + 1)[1:] / canvases).tolist()
+        found: list[float] = (filler.time_scan(codes, known, cell, RUNS_PER_TURN + 1)[1:] / canvases).tolist()
         return found
 
-    # NumPy takes canvas after canvas, as its best form has no use for several; a few of them tell the time of one.
-    visits: list[Callable[[], list[float]]] = [own]
-    visits += [partial(_visit, form, contexts[: max(1, canvases // 16)]) for form in forms.values()]
-    times = in_turns(visits, seconds)
+    # NumPy takes one canvas at a time, since its best form gains nothing from several; a few are enough to time.
+    turns: list[Callable[[], list[float]]] = [own]
+    turns += [partial(_turn, form, contexts[: max(1, canvases // 16)]) for form in forms.values()]
+    times = in_turns(turns, seconds)
     names = ["npgen", *forms]
     return {name: (float(np.median(one)), min(one)) for name, one in zip(names, times, strict=True)}
 
 
-def _visit(form: Count, canvases: list[NDArray[np.uint8]]) -> list[float]:
+def _turn(form: Count, canvases: list[NDArray[np.uint8]]) -> list[float]:
     return [timed(partial(form, canvas), 1)[0] for canvas in canvases]
 
 
 def measure_samples(
     corpus: Corpus, tokens: Tokens, gamma: int | None, threads: int, batch_size: int, seconds: float
 ) -> dict[str, float]:
-    """Time samples of tokens and of pixels, in turns; seconds a sample by name."""
+    """Time samples of tokens and of pixels, in turns; return seconds per sample by name."""
     raster = Config(gamma=gamma, order="raster")
     reach = "global" if gamma is None else f"γ {gamma}"
     runs: dict[str, PixelRun | TokenRun] = {}
@@ -140,13 +155,13 @@ def measure_samples(
             keys = embed(corpus, encoder, threads=threads, progress=False)
         plan = PixelPlan(corpus, model, Config(), SEED)
         runs[f"pixels, {model}"] = PixelRun(plan, Library(corpus, keys, threads), encoder, threads)
-    visits = []
+    turns = []
     for name, run in runs.items():
-        # Pixels that look at all images take seconds each.
+        # A sample of pixels from all images takes seconds.
         size = max(1, batch_size // 16) if name == "pixels, local" else batch_size
-        visits.append(partial(_batch, run, size))
+        turns.append(partial(_batch, run, size))
         _batch(run, 1)  # loads weights
-    return {name: float(np.median(times)) for name, times in zip(runs, in_turns(visits, seconds), strict=True)}
+    return {name: float(np.median(times)) for name, times in zip(runs, in_turns(turns, seconds), strict=True)}
 
 
 def _batch(run: PixelRun | TokenRun, size: int) -> list[float]:
@@ -160,7 +175,7 @@ def main() -> None:
     parser.add_argument("corpus")
     parser.add_argument("--tokens", default="auto", help="auto, or the folder of a token store")
     parser.add_argument("--gamma", type=int, default=5, help="range in cells; 0 stands for global")
-    parser.add_argument("--batch", type=int, default=64, help="canvases side by side")
+    parser.add_argument("--batch", type=int, default=64, help="canvases filled together")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=20, help="for each table")
     parser.add_argument("--json", type=Path, help="file for all numbers")
@@ -175,7 +190,7 @@ def main() -> None:
         print(f"{name:>38}  median {columns[0]}  least {columns[1]}")
     print()
     samples = measure_samples(corpus, tokens, gamma, given.threads, given.batch, given.seconds)
-    print(f"samples a second, batches of {given.batch}, {threads_in_words(given.threads)}, decoding included")
+    print(f"samples per second, batches of {given.batch}, {threads_in_words(given.threads)}, decoding included")
     for name, seconds in samples.items():
         print(f"{name:>38}  {1 / seconds:9.2f}")
     if given.json:

@@ -1,19 +1,24 @@
-"""The command `npgen`: it minds Ctrl-C from its first moment on, then hands over to `npgen.cli`.
+"""The command `npgen`: handles Ctrl-C from its first moment on, then runs the command line of `npgen.cli`.
 
-This is no module of `npgen`, as importing one imports NumPy and more, which takes a moment that can be interrupted.
+This package is not part of `npgen`: importing any module of `npgen` imports NumPy and more, which takes a moment, and
+Ctrl-C must work during that moment, too.
 """
 
 import signal
 
+__all__ = [
+    "main",
+]
+
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it within half a second, to a shell with status 130."""
-    # A shell has its background jobs ignore Ctrl-C: let them.
-    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if heeded:
-        # While modules are imported, the process dies of it: there is nothing yet to end in good order.
+    """Run the command line; Ctrl-C ends it within half a second, with status 130 in a shell."""
+    # A shell starts background jobs with Ctrl-C ignored: that stays so.
+    handles_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if handles_interrupts:
+        # While modules are imported, Ctrl-C kills the process: there is nothing to clean up yet.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from npgen.cli import app
     from npgen_command.interrupts import run
 
-    run(app, heeded)
+    run(app, handles_interrupts)

@@ -1,4 +1,9 @@
-"""Ctrl-C ends a command soon, and says so in one line."""
+"""Ctrl-C ends a command within half a second, with one line on stderr and status 130.
+
+Python alone does not ensure that: it raises KeyboardInterrupt only between two steps of Python code, so a long call of
+a library delays it, code may catch it, and the interpreter waits for threads when it ends. Therefore a second thread
+ends the process when the time for an orderly end, `GRACE`, is over.
+"""
 
 from __future__ import annotations
 
@@ -11,66 +16,65 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-# Seconds in which a command may end in good order: undo what it was writing, close its progress bars.
+# Seconds that a command has for an orderly end: remove half-written files, close progress bars.
 GRACE = 0.2
-# What a shell makes of a process that SIGINT ended.
+# Exit status by which shells name a process that SIGINT ended.
 INTERRUPTED = 128 + signal.SIGINT
 
 _interrupted = threading.Event()
 _ending = threading.Lock()
 
 
-def run(app: Callable[[], None], heeded: bool) -> None:
-    """Run an application that ends with SystemExit, and mind Ctrl-C if that is to be heeded."""
-    if heeded:
+def run(app: Callable[[], None], handles_interrupts: bool) -> None:
+    """Run an application that ends with SystemExit, and handle Ctrl-C unless it is to be ignored."""
+    if handles_interrupts:
         _watch()
     try:
         app()
     except BaseException as error:
-        # Modules that are interrupted while they are imported may fail in any way, or go on as if nothing were.
+        # A module whose import is interrupted may raise any error.
         if _interrupted.is_set():
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
-            _end(told=isinstance(error, SystemExit) and error.code == INTERRUPTED)
-        if heeded:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to end in good order
+            _end(reported=isinstance(error, SystemExit) and error.code == INTERRUPTED)
+        if handles_interrupts:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to clean up
         raise
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    if not _interrupted.is_set():  # once: the way out must not be interrupted
+    if not _interrupted.is_set():  # only once: cleaning up must not be interrupted
         _interrupted.set()
         raise KeyboardInterrupt
 
 
 def _watch() -> None:
-    """Have Ctrl-C raise KeyboardInterrupt, as ever, and end the process soon, whatever becomes of that.
+    """Have Ctrl-C raise KeyboardInterrupt, and end the process `GRACE` seconds later, or at a second Ctrl-C.
 
-    Python raises it between two steps of its own only; one call of a library may take seconds, and so may the
-    interpreter's own end, which waits for threads. A hard end loses nothing: what is half-written has no name yet.
+    No data are lost: half-written files have temporary names.
     """
-    arrivals, departures = socket.socketpair()
-    departures.setblocking(False)
-    # The system's own handler writes the signal's number there, at once.
-    signal.set_wakeup_fd(departures.detach(), warn_on_full_buffer=False)
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    # The interpreter's C code writes the number of each signal there at once, whatever Python code is doing.
+    signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
 
     def wait() -> None:
-        while arrivals.recv(1)[0] != signal.SIGINT:
+        while receiver.recv(1)[0] != signal.SIGINT:
             pass
-        arrivals.settimeout(GRACE)
+        receiver.settimeout(GRACE)
         with contextlib.suppress(TimeoutError):
-            arrivals.recv(1)  # a second Ctrl-C is impatient
-        _end(told=False)
+            receiver.recv(1)
+        _end(reported=False)
 
     threading.Thread(target=wait, name="npgen-interrupt", daemon=True).start()
     signal.signal(signal.SIGINT, _interrupt)
 
 
-def _end(told: bool) -> None:
-    """End the process as it stands, without waiting for its threads."""
-    _ending.acquire()  # whoever comes second waits for the end
-    if not told:
+def _end(reported: bool) -> None:
+    """End the process at once, without waiting for its threads; print the line unless it was printed already."""
+    _ending.acquire()  # never released: a second thread that comes here waits for the end of the process
+    if not reported:
         with contextlib.suppress(OSError):
-            # A terminal has shown ^C, and perhaps a progress bar, in this line.
+            # A terminal has shown ^C, and perhaps a progress bar, in the current line.
             os.write(2, b"\nnpgen: interrupted\n" if os.isatty(2) else b"npgen: interrupted\n")
     os._exit(INTERRUPTED)

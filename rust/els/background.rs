@@ -1,4 +1,4 @@
-//! Which patches of background a pixel's trace names: they were counted, not scanned, so they are looked up.
+//! The patches of background among a pixel's heaviest: they were counted, not scanned, so they are looked up here.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,33 +11,33 @@ use crate::corpus::{Corpus, ImageId};
 type Partners = (Range<usize>, Range<usize>);
 
 /// An image and the flat position of a patch in it.
-pub type Place = (ImageId, u32);
+pub type PatchPlace = (ImageId, u32);
 
-/// For each pixel's partners the first `wanted` patches that are all background, by image and position.
+/// For each pixel the first `needed` patches among its partners that are all background, by image and position.
 ///
-/// `wanted` must not be more than there are in these images, which ascend; else all of them are read.
+/// Images must ascend. If they hold fewer than `needed` such patches, all of them are read.
 pub fn first_places<'a>(
     corpus: &Corpus,
     mut tiles: impl Iterator<Item = &'a [ImageId]>,
     tile: &mut Tile,
     frame: &Frame,
-    wanted: impl Fn(usize) -> usize,
-) -> Vec<Vec<Place>> {
+    needed: impl Fn(usize) -> usize,
+) -> Vec<Vec<PatchPlace>> {
     let partners: Vec<Partners> =
         frame.extent.pixels().map(|pixel| frame.partners(pixel.y, pixel.x)).collect();
-    let mut found: HashMap<&Partners, (usize, Vec<Place>)> = HashMap::new();
+    let mut found: HashMap<&Partners, (usize, Vec<PatchPlace>)> = HashMap::new();
     for (pixel, partners) in partners.iter().enumerate() {
-        found.entry(partners).or_insert((wanted(pixel), Vec::new()));
+        found.entry(partners).or_insert((needed(pixel), Vec::new()));
     }
-    while found.values().any(|(wanted, places)| places.len() < *wanted) {
+    while found.values().any(|(needed, places)| places.len() < *needed) {
         let Some(ids) = tiles.next() else { break };
         tile.load(corpus, ids);
-        for ((rows, columns), (wanted, places)) in &mut found {
+        for ((rows, columns), (needed, places)) in &mut found {
             for (lane, &image) in ids.iter().enumerate() {
                 let positions =
                     rows.clone().flat_map(|y| columns.clone().map(move |x| y * frame.extent.width + x));
                 let plain = positions.filter(|&at| tile.alive[at] >> lane & 1 == 0);
-                places.extend(plain.map(|at| (image, at as u32)).take(*wanted - places.len()));
+                places.extend(plain.map(|at| (image, at as u32)).take(*needed - places.len()));
             }
         }
     }

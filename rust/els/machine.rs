@@ -1,4 +1,4 @@
-//! Which patches a pixel is compared with, and what windows see beyond the frame.
+//! The machines: which patches a pixel is compared with, and what windows contain beyond the frame.
 
 use std::ops::Range;
 
@@ -14,8 +14,8 @@ pub enum Machine {
     Local,
     /// Patches at all positions of a frame that is closed to a torus.
     Equivariant,
-    /// As `Equivariant`, but a window that reaches beyond the frame, where zeros are, meets only those that do so alike:
-    /// near an edge those as near to the same edge, in a corner those at the pixel's own position.
+    /// As `Equivariant`, but with zeros beyond the frame. A window that reaches beyond it is compared only with patches that
+    /// do so in the same way: near an edge those as near to the same edge, in a corner those at the pixel's own position.
     EquivariantBorders,
 }
 
@@ -38,7 +38,7 @@ impl Machine {
     }
 }
 
-/// The frame of all canvases and images, and the border that windows see around it.
+/// The frame of all canvases and images, with the border that windows need around it.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
     pub machine: Machine,
@@ -47,9 +47,9 @@ pub struct Frame {
     pub reach: usize,
 }
 
-/// Pixels whose windows are compared with those `shift` further, along one axis.
+/// Positions along one axis that are compared with the position `shift` further on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Span {
+struct AxisShift {
     shift: isize,
     pixels: Range<usize>,
 }
@@ -65,7 +65,7 @@ pub struct Region {
 
 impl Frame {
     pub fn new(machine: Machine, window: usize, extent: Extent) -> Self {
-        // A window around any pixel that sees the whole image, and nothing but zeros beyond it.
+        // A window around any pixel that holds the whole image, and zeros beyond it.
         let whole = extent.height.max(extent.width) - 1;
         Self { machine, extent, reach: if machine == Machine::Ideal { whole } else { window / 2 } }
     }
@@ -80,7 +80,7 @@ impl Frame {
         Extent::new(self.extent.height + 2 * self.reach, self.extent.width + 2 * self.reach)
     }
 
-    /// For each row (or column) of the bordered frame the one of the frame that it shows; none where there are zeros.
+    /// For each row (or column) of the bordered frame, the row of the frame that it shows; None where there are zeros.
     pub fn shown(&self, len: usize) -> impl Iterator<Item = Option<usize>> + Clone {
         let (reach, torus) = (self.reach as isize, self.machine == Machine::Equivariant);
         (-reach..len as isize + reach).map(move |at| match usize::try_from(at) {
@@ -91,9 +91,9 @@ impl Frame {
 
     /// All pairs of a pixel and a patch's position, each once.
     pub fn regions(&self) -> Vec<Region> {
-        let columns = self.spans(self.extent.width);
-        let rows = self.spans(self.extent.height);
-        let region = |row: &Span, column: &Span| Region {
+        let columns = self.axis_shifts(self.extent.width);
+        let rows = self.axis_shifts(self.extent.height);
+        let region = |row: &AxisShift, column: &AxisShift| Region {
             dy: row.shift,
             dx: column.shift,
             rows: row.pixels.clone(),
@@ -102,11 +102,11 @@ impl Frame {
         rows.iter().flat_map(|row| columns.iter().map(move |column| region(row, column))).collect()
     }
 
-    fn spans(&self, len: usize) -> Vec<Span> {
+    fn axis_shifts(&self, len: usize) -> Vec<AxisShift> {
         let inner = self.movable(len);
         let most = inner.len().saturating_sub(1) as isize;
         (-most..=most)
-            .map(|shift| Span {
+            .map(|shift| AxisShift {
                 shift,
                 pixels: match shift {
                     0 => 0..len,
@@ -116,7 +116,7 @@ impl Frame {
             .collect()
     }
 
-    /// Positions along one axis that are compared with each other; all others with their own like alone.
+    /// Positions along one axis that are compared with each other; every other position is compared with itself alone.
     fn movable(&self, len: usize) -> Range<usize> {
         match self.machine {
             Machine::Ideal | Machine::Local => 0..0,

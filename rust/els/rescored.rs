@@ -1,19 +1,19 @@
-//! The nearest patches once more, in double precision.
+//! The nearest patches, rescored in double precision.
 //!
-//! Where there is little noise, exponents are so large that the rounding of a distance in single precision shows in its
-//! weight; but then few patches hold all the weight.
+//! At low noise, exponents are so large that the rounding error of a distance in single precision matters in its weight;
+//! but then few patches hold all the weight.
 
 use super::state::State;
-use super::sums::Source;
+use super::sums::NearPatch;
 use super::Plan;
 use crate::geometry::Pixel;
 
-/// Below this noise, the nearest patches are weighed once more.
+/// Below this noise, the nearest patches are rescored.
 pub const NOISE: f64 = 0.35;
-/// How many of them.
+/// How many patches are rescored per pixel.
 pub const COUNT: usize = 16;
 
-/// Corrects a canvas's sums over all tiles, before background is named.
+/// Corrects the sums of a canvas after all tiles, before its patches of background are looked up.
 pub fn rescore(plan: &Plan, state: &mut State) {
     let extent = plan.frame.extent;
     let shown: [Vec<_>; 2] =
@@ -38,7 +38,7 @@ fn distance(
     canvas: &[f32],
     [rows, columns]: &[Vec<Option<usize>>; 2],
     pixel: Pixel,
-    source: &Source,
+    source: &NearPatch,
 ) -> f64 {
     let (frame, channels, image) = (plan.frame, plan.channels(), plan.corpus.image(source.image));
     let (width, bordered) = (frame.extent.width, frame.bordered());

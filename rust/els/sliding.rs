@@ -1,21 +1,21 @@
-//! Sums over sliding windows that only ever add.
+//! Sums over sliding windows without subtraction.
 
 use std::marker::PhantomData;
 
 use super::vector::{Block, Vector};
 
-/// Lines of memory that sliding sums need, kept between scans.
+/// Memory of sliding sums, kept between scans.
 #[derive(Default)]
-pub struct Scratch {
+pub struct SlidingBuffers {
     pub across: Vec<Block>,
     pub down: Vec<Block>,
     pub prefix: Vec<Block>,
     pub last: Vec<Block>,
 }
 
-impl Scratch {
+impl SlidingBuffers {
     pub fn fit(&mut self, side: usize, width: usize) {
-        // The slot past the last of a stack is an empty sum.
+        // The slot after the last one of a stack is an empty sum.
         self.across.clear();
         self.across.resize(side + 1, Block::ZERO);
         self.down.clear();
@@ -30,21 +30,21 @@ impl Scratch {
 ///
 /// # Safety
 /// All methods: the CPU must have the instructions of `V`; columns must be less than the count of `begin`, which must
-/// fit the scratch.
+/// fit the buffers.
 pub trait Sliding<V: Vector> {
-    fn new(side: usize, width: usize, scratch: &mut Scratch) -> Self;
-    /// Before the first row of a region.
+    fn new(side: usize, width: usize, buffers: &mut SlidingBuffers) -> Self;
+    /// To be called before the first row of a region.
     unsafe fn begin(&mut self, columns: usize);
-    /// Takes the next number of a row; the sum is whole from the `side`th on.
+    /// Takes the next number of a row and returns the sum, which is complete from the `side`th number on.
     unsafe fn across(&mut self, next: V) -> V;
-    /// Takes the next row's number in one column; the sum is whole from the `side`th row on.
+    /// Takes the next row's number in one column and returns the sum, which is complete from the `side`th row on.
     unsafe fn down(&mut self, column: usize, next: V) -> V;
-    /// What `down` last gave for a column.
+    /// The last result of `down` for a column.
     unsafe fn last(&self, column: usize) -> V;
     unsafe fn end_row(&mut self);
 }
 
-/// Sums of so few numbers that adding them all is the fastest.
+/// Sums of so few numbers that adding them all is fastest.
 pub struct Few<V, const SIDE: usize> {
     recent: [V; SIDE],
     /// `(width, SIDE)`: the `SIDE − 1` rows before this one, in no order, and the last sum.
@@ -54,11 +54,11 @@ pub struct Few<V, const SIDE: usize> {
 
 impl<V: Vector, const SIDE: usize> Sliding<V> for Few<V, SIDE> {
     #[inline(always)]
-    fn new(side: usize, _: usize, scratch: &mut Scratch) -> Self {
+    fn new(side: usize, _: usize, buffers: &mut SlidingBuffers) -> Self {
         assert_eq!(side, SIDE);
-        // SAFETY: a zero is as good as any; the instructions are the caller's word, as all methods'.
+        // SAFETY: the caller guarantees the instructions, as for all methods.
         let zero = unsafe { V::zero() };
-        Self { recent: [zero; SIDE], rows: scratch.down.as_mut_ptr(), oldest: 0 }
+        Self { recent: [zero; SIDE], rows: buffers.down.as_mut_ptr(), oldest: 0 }
     }
 
     #[inline(always)]
@@ -66,7 +66,7 @@ impl<V: Vector, const SIDE: usize> Sliding<V> for Few<V, SIDE> {
 
     #[inline(always)]
     unsafe fn across(&mut self, next: V) -> V {
-        // A loop that moves them would become a move in memory; so they stay in registers.
+        // Built anew, the array stays in registers; a loop that shifts it would be compiled to a move in memory.
         let recent = self.recent;
         self.recent = std::array::from_fn(|at| if at + 1 < SIDE { recent[at + 1] } else { next });
         let mut sum = self.recent[0].add(self.recent[1]);
@@ -99,11 +99,11 @@ impl<V: Vector, const SIDE: usize> Sliding<V> for Few<V, SIDE> {
     }
 }
 
-/// A queue of two stacks: three additions a sum, however long.
+/// A queue made of two stacks: three additions per sum, whatever its length.
 ///
-/// Numbers are written to slots from the first on. Once these are full, each becomes the sum of itself and all later
-/// ones; so the sum of the last `side` numbers is that of the ones written since, the prefix, plus the slot after
-/// theirs. One slot more is always 0.
+/// Numbers are written to `side` slots in turn. Once all are full, each slot becomes the sum of itself and all later slots.
+/// The sum of the last `side` numbers is then the sum of those written since (the prefix) plus the slot after theirs. One
+/// more slot is always 0.
 pub struct Stacks<V> {
     side: usize,
     width: usize,
@@ -111,7 +111,7 @@ pub struct Stacks<V> {
     across: *mut Block,
     across_at: usize,
     across_prefix: V,
-    /// `(side + 1, width)`, and a row of prefixes.
+    /// `(side + 1, width)`.
     down: *mut Block,
     down_at: usize,
     down_prefix: *mut Block,
@@ -121,19 +121,19 @@ pub struct Stacks<V> {
 
 impl<V: Vector> Sliding<V> for Stacks<V> {
     #[inline(always)]
-    fn new(side: usize, width: usize, scratch: &mut Scratch) -> Self {
+    fn new(side: usize, width: usize, buffers: &mut SlidingBuffers) -> Self {
         Self {
             side,
             width,
             columns: 0,
-            across: scratch.across.as_mut_ptr(),
+            across: buffers.across.as_mut_ptr(),
             across_at: 0,
             // SAFETY: as for `Few`.
             across_prefix: unsafe { V::zero() },
-            down: scratch.down.as_mut_ptr(),
+            down: buffers.down.as_mut_ptr(),
             down_at: 0,
-            down_prefix: scratch.prefix.as_mut_ptr(),
-            last: scratch.last.as_mut_ptr(),
+            down_prefix: buffers.prefix.as_mut_ptr(),
+            last: buffers.last.as_mut_ptr(),
             vector: PhantomData,
         }
     }

@@ -1,13 +1,13 @@
-//! One canvas: what is known of it between rounds.
+//! One canvas, with its sums between rounds.
 
 use std::f64::consts::LN_2;
 
-use super::sums::{Source, Totals};
+use super::sums::{NearPatch, Totals};
 use super::vector::LANES;
-use super::{Denoised, Heavy, Plan};
+use super::{Denoised, HeavyPatch, Plan};
 use crate::geometry::Pixel;
 
-/// One canvas on its way.
+/// One canvas that is being denoised.
 pub struct State {
     /// `(H + border, W + border, C)`.
     pub canvas: Vec<f32>,
@@ -17,7 +17,7 @@ pub struct State {
     pub limits: Vec<f32>,
     /// `(H, W)`: bound on the share of the weight that was skipped.
     pub skipped: Vec<f64>,
-    /// How many tiles, of their order, were met; and how many images.
+    /// How many tiles, in their order, and how many images were scanned.
     pub tiles: usize,
     pub images: usize,
     pub standard_error: f64,
@@ -30,7 +30,7 @@ impl State {
         let (frame, channels, area) = (plan.frame, plan.channels(), plan.frame.extent.area());
         let (extent, bordered) = (frame.extent, frame.bordered());
         let mut framed = vec![0.0; channels * bordered.area()];
-        let mut apart = vec![0.0; bordered.area()];
+        let mut squares = vec![0.0; bordered.area()];
         let mut at = 0;
         for y in frame.shown(extent.height) {
             for x in frame.shown(extent.width) {
@@ -38,14 +38,14 @@ impl State {
                     for channel in 0..channels {
                         let value = canvas[(y * extent.width + x) * channels + channel];
                         framed[at * channels + channel] = value;
-                        apart[at] += (f64::from(value) - plan.level(plan.background[channel])).powi(2);
+                        squares[at] += (f64::from(value) - plan.level(plan.background[channel])).powi(2);
                     }
                 }
                 at += 1;
             }
         }
         let window = |pixel: Pixel| {
-            let rows = apart[pixel.y * bordered.width..].chunks(bordered.width).take(frame.window());
+            let rows = squares[pixel.y * bordered.width..].chunks(bordered.width).take(frame.window());
             rows.map(|row| row[pixel.x..][..frame.window()].iter().sum::<f64>()).sum()
         };
         Self {
@@ -61,13 +61,13 @@ impl State {
         }
     }
 
-    /// Takes account of a round over so many images, and draws conclusions for the next one.
+    /// Updates bounds and errors after a round over `images` images, and sets the limits of the next round.
     pub fn close_round(&mut self, plan: &Plan, images: usize, last: bool, sampled: bool) {
         let (step, effort) = (plan.step, plan.effort);
         self.images += images;
         for (pixel, limit) in self.limits.iter_mut().enumerate() {
             if limit.is_finite() {
-                // Each patch of the round may have been skipped at the limit.
+                // In the worst case, every patch of the round was skipped at the limit.
                 let patches = plan.partners[pixel] * images as f64;
                 self.skipped[pixel] +=
                     patches * (-plan.gain * f64::from(*limit) - self.totals.log2_sum(pixel)).exp2();
@@ -92,7 +92,7 @@ impl State {
     pub fn finish(&self, plan: &Plan) -> Denoised {
         let pixels = 0..self.limits.len();
         let totals = &self.totals;
-        let heavy = |source: &Source, pixel: usize| Heavy {
+        let heavy = |source: &NearPatch, pixel: usize| HeavyPatch {
             image: source.image,
             at: source.at,
             weight: (-plan.gain * f64::from(source.distance) - totals.log2_sum(pixel)).exp2(),
@@ -115,7 +115,7 @@ impl State {
             skipped: self.skipped.iter().copied().fold(0.0, f64::max),
             standard_error: self.standard_error,
             images: self.images,
-            weighed: (totals.taken * LANES as u64) as f64 / patches,
+            weighed: (totals.added * LANES as u64) as f64 / patches,
         }
     }
 }

@@ -1,30 +1,30 @@
-//! Weighted sums over patches, streamed: what a softmax over all of them needs, without any of them being kept.
+//! Weighted sums over patches, as a softmax over all patches needs them; patches are added one by one and not kept.
 //!
-//! A weight is 2^z, z = −gain · distance − reference. The reference of a pixel is raised when a patch comes so near
-//! that weights would leave the range of single precision; which references were met on the way only shifts exponents.
-//! Lanes are summed in single precision for a short while, then moved to double precision.
+//! A weight is 2^z, z = −gain · distance − reference. The reference of a pixel is raised when a patch is so near that
+//! weights would leave the range of single precision. Changes of the reference only shift exponents, so they don't change
+//! the result. Lanes are summed in single precision for a limited number of terms, then in double precision.
 
 use std::f64::consts::LN_2;
 
 use super::vector::{Block, Mask, Vector, LANES};
 use crate::corpus::ImageId;
 
-/// No patch was met yet: below any exponent.
+/// The reference before the first patch: below any exponent.
 const UNSET: f32 = f32::MIN;
-/// Weights are at most 2 to the power of this.
+/// Weights are at most 2 to this power.
 const HEADROOM: f32 = 24.0;
-/// Terms of one lane that are added up in single precision: their rounding errors stay below a weight's own.
+/// Terms per lane that are added up in single precision: their rounding errors stay below that of a single weight.
 const TERMS: usize = 1024;
 
-/// A patch, by its image and the flat position of its centre. Ordered by distance, then by where it is.
+/// A patch: its image and the flat position of its centre. Ordered by distance, then image, then position.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Source {
+pub struct NearPatch {
     pub distance: f32,
     pub image: ImageId,
     pub at: u32,
 }
 
-impl Source {
+impl NearPatch {
     fn key(&self) -> (f32, ImageId, u32) {
         (self.distance, self.image, self.at)
     }
@@ -34,8 +34,8 @@ impl Source {
 #[derive(Debug, Clone)]
 pub struct Nearest {
     most: usize,
-    found: Vec<Vec<Source>>,
-    /// What a distance must be less than to be of interest.
+    found: Vec<Vec<NearPatch>>,
+    /// Only patches at a smaller distance can still enter.
     limits: Vec<f32>,
 }
 
@@ -45,23 +45,23 @@ impl Nearest {
         Self { most, found: vec![Vec::new(); pixels], limits: vec![limit; pixels] }
     }
 
-    pub fn of(&self, pixel: usize) -> &[Source] {
+    pub fn of(&self, pixel: usize) -> &[NearPatch] {
         &self.found[pixel]
     }
 
-    pub fn offer(&mut self, pixel: usize, source: Source) {
+    pub fn offer(&mut self, pixel: usize, source: NearPatch) {
         let found = &mut self.found[pixel];
         let place = found.partition_point(|other| other.key() < source.key());
         found.insert(place, source);
         found.truncate(self.most);
         if found.len() == self.most && self.most > 0 {
-            // Of patches equally far, another may still come before the last.
+            // A patch at the same distance as the last one may still come before it.
             self.limits[pixel] = found[self.most - 1].distance.next_up();
         }
     }
 
-    /// Puts other sources in place of a pixel's.
-    pub fn replace(&mut self, pixel: usize, sources: Vec<Source>) {
+    /// Replaces the patches of a pixel.
+    pub fn replace(&mut self, pixel: usize, sources: Vec<NearPatch>) {
         self.found[pixel].clear();
         sources.into_iter().for_each(|source| self.offer(pixel, source));
     }
@@ -74,27 +74,27 @@ impl Nearest {
 }
 
 /// The sums of one canvas over some tiles.
-pub struct Sums {
+pub struct WeightSums {
     /// Exponents per squared distance.
     gain: f32,
     /// `(H·W, 2 + C)`: sums of weights, of weights · exponents and of weights · centre pixels, lane by lane.
     lanes: Vec<Block>,
-    /// `(H·W)`: a patch nearer than this is more than another term: it is among the nearest, or raises the reference.
-    heed: Vec<f32>,
+    /// `(H·W)`: a patch nearer than this is among the nearest, or raises the reference.
+    notable: Vec<f32>,
     terms: usize,
     totals: Totals,
 }
 
-impl Sums {
-    /// Starts from what others came to: their references, and how near a patch must be to be of interest still.
+impl WeightSums {
+    /// Empty sums that start with the references and the limits of the nearest patches found so far.
     pub fn after(others: &Totals, gain: f32) -> Self {
         let (channels, pixels) = (others.width - 2, others.references.len());
         let mut totals = Totals::new(channels, pixels, others.nearest.most);
         totals.references.copy_from_slice(&others.references);
         totals.nearest.limits.copy_from_slice(&others.nearest.limits);
         let lanes = vec![Block::ZERO; pixels * (2 + channels)];
-        let mut sums = Self { gain, lanes, heed: vec![0.0; pixels], terms: 0, totals };
-        (0..pixels).for_each(|pixel| sums.heed[pixel] = sums.heed_below(pixel));
+        let mut sums = Self { gain, lanes, notable: vec![0.0; pixels], terms: 0, totals };
+        (0..pixels).for_each(|pixel| sums.notable[pixel] = sums.notable_below(pixel));
         sums
     }
 
@@ -102,15 +102,15 @@ impl Sums {
         self.totals.references.len()
     }
 
-    /// What the inner loop needs of this canvas.
+    /// What the inner loop needs to add patches to these sums.
     pub fn scales<V: Vector>(&mut self) -> Scales<'_, V> {
         Scales {
-            // SAFETY: the instructions are the caller's word, as for all methods of `V`.
-            fall: unsafe { V::splat(-self.gain) },
+            // SAFETY: the caller guarantees the instructions, as for all methods of `V`.
+            minus_gain: unsafe { V::splat(-self.gain) },
             lanes: self.lanes.as_mut_ptr(),
             references: self.totals.references.as_ptr(),
-            heed: self.heed.as_ptr(),
-            taken: 0,
+            notable: self.notable.as_ptr(),
+            added: 0,
             sums: self,
         }
     }
@@ -119,13 +119,13 @@ impl Sums {
         -(self.totals.references[pixel] + HEADROOM) / self.gain
     }
 
-    fn heed_below(&self, pixel: usize) -> f32 {
+    fn notable_below(&self, pixel: usize) -> f32 {
         self.raise_below(pixel).max(self.totals.nearest.limits[pixel])
     }
 
-    /// Raises the reference and notes the nearest, as the patches of lanes `alive` may ask for.
+    /// Raises the reference and updates the nearest patches if the patches of lanes `alive` are near enough for that.
     #[cold]
-    fn attend(&mut self, (pixel, at): (usize, usize), distances: &Block, alive: Mask, ids: &[ImageId]) {
+    fn note(&mut self, (pixel, at): (usize, usize), distances: &Block, alive: Mask, ids: &[ImageId]) {
         let lanes = || (0..LANES).filter(|lane| alive >> lane & 1 == 1);
         let nearest = lanes().map(|lane| distances.0[lane]).fold(f32::INFINITY, f32::min);
         if nearest < self.raise_below(pixel) {
@@ -133,11 +133,11 @@ impl Sums {
         }
         for lane in lanes() {
             if distances.0[lane] < self.totals.nearest.limits[pixel] {
-                let source = Source { distance: distances.0[lane], image: ids[lane], at: at as u32 };
+                let source = NearPatch { distance: distances.0[lane], image: ids[lane], at: at as u32 };
                 self.totals.nearest.offer(pixel, source);
             }
         }
-        self.heed[pixel] = self.heed_below(pixel);
+        self.notable[pixel] = self.notable_below(pixel);
     }
 
     fn raise(&mut self, pixel: usize, reference: f32) {
@@ -155,15 +155,15 @@ impl Sums {
         self.totals.raise(pixel, reference);
     }
 
-    /// To be called after at most `terms` patches of each image were taken.
-    pub fn rest(&mut self, terms: usize) {
+    /// To be called after at most `terms` patches of each image were added.
+    pub fn count_terms(&mut self, terms: usize) {
         self.terms += terms;
         if self.terms >= TERMS {
-            self.settle();
+            self.flush();
         }
     }
 
-    fn settle(&mut self) {
+    fn flush(&mut self) {
         for (cell, lanes) in self.totals.cells.iter_mut().zip(&mut self.lanes) {
             *cell += lanes.sum();
             *lanes = Block::ZERO;
@@ -172,38 +172,38 @@ impl Sums {
     }
 
     pub fn finish(mut self) -> Totals {
-        self.settle();
+        self.flush();
         self.totals
     }
 }
 
-/// The sums of one canvas, in the hands of the inner loop: constants in registers, and where things are.
+/// The sums of one canvas as the inner loop sees them: constants in registers, and pointers.
 pub struct Scales<'a, V> {
-    fall: V,
+    minus_gain: V,
     lanes: *mut Block,
     references: *const f32,
-    heed: *const f32,
-    taken: u64,
-    sums: &'a mut Sums,
+    notable: *const f32,
+    added: u64,
+    sums: &'a mut WeightSums,
 }
 
 impl<V: Vector> Scales<'_, V> {
-    /// Adds one patch of each image of `alive` to a pixel. `centre` is its middle, channel by channel.
+    /// Adds one patch of each image of `alive` to the sums of a pixel. `centre` is its middle pixel, channel by channel.
     ///
     /// # Safety
     /// The CPU must have the instructions of `V`; `pixel` and `source` must be of the frame; `C` must be the channels;
-    /// `centre` must be good for them.
+    /// `centre` must hold that many blocks.
     #[inline(always)]
-    pub unsafe fn take<const C: usize>(
+    pub unsafe fn add<const C: usize>(
         &mut self,
         (pixel, source): (usize, usize),
         (distances, alive, centre): (V, Mask, *const Block),
         ids: &[ImageId],
     ) {
-        if distances.below(V::splat(*self.heed.add(pixel))) & alive != 0 {
-            self.sums.attend((pixel, source), &in_memory(distances), alive, ids);
+        if distances.below(V::splat(*self.notable.add(pixel))) & alive != 0 {
+            self.sums.note((pixel, source), &in_memory(distances), alive, ids);
         }
-        let z = distances.mul_add(self.fall, V::splat(-*self.references.add(pixel)));
+        let z = distances.mul_add(self.minus_gain, V::splat(-*self.references.add(pixel)));
         let weights = z.exp2(alive);
         let cell = self.lanes.add(pixel * (2 + C));
         V::load(cell).add(weights).store(cell);
@@ -214,16 +214,16 @@ impl<V: Vector> Scales<'_, V> {
         }
     }
 
-    /// Counts vectors of patches that were taken.
+    /// Counts vectors of patches that are added.
     #[inline(always)]
-    pub fn count(&mut self, taken: u32) {
-        self.taken += u64::from(taken);
+    pub fn count(&mut self, added: u32) {
+        self.added += u64::from(added);
     }
 }
 
 impl<V> Drop for Scales<'_, V> {
     fn drop(&mut self) {
-        self.sums.totals.taken += self.taken;
+        self.sums.totals.added += self.added;
     }
 }
 
@@ -234,7 +234,7 @@ unsafe fn in_memory<V: Vector>(vector: V) -> Block {
     block
 }
 
-/// Sums in double precision, with what is needed to tell how far those of a sample may be off.
+/// Sums in double precision, with those that the standard error of a sample is estimated from.
 #[derive(Debug, Clone)]
 pub struct Totals {
     width: usize,
@@ -245,11 +245,11 @@ pub struct Totals {
     /// `(H·W, 1 + 2 C)`: sums over groups of images: weight², then of each channel value · weight and value².
     squares: Vec<f64>,
     groups: usize,
-    /// `(H·W)`: patches that were added without being scanned.
+    /// `(H·W)`: patches of background, which were added without being scanned.
     pub alike: Vec<f64>,
     pub nearest: Nearest,
     /// Vectors of patches that were weighed.
-    pub taken: u64,
+    pub added: u64,
 }
 
 impl Totals {
@@ -262,7 +262,7 @@ impl Totals {
             groups: 0,
             alike: vec![0.0; pixels],
             nearest: Nearest::new(pixels, nearest),
-            taken: 0,
+            added: 0,
         }
     }
 
@@ -277,7 +277,7 @@ impl Totals {
         self.references[pixel] = reference;
     }
 
-    /// Adds `count` patches of one exponent and one centre pixel.
+    /// Adds `count` patches that have the same exponent and the same centre pixel.
     pub fn add_alike(&mut self, pixel: usize, exponent: f64, count: f64, centre: &[f64]) {
         let reference = exponent.ceil() as f32;
         if reference > self.references[pixel] {
@@ -292,7 +292,7 @@ impl Totals {
         cells[2..].iter_mut().zip(centre).for_each(|(sum, value)| *sum += weight * value);
     }
 
-    /// Takes a patch out that was added by one exponent, and adds it by another.
+    /// Replaces the exponent `was` of a patch by `is`.
     pub fn correct(&mut self, pixel: usize, was: f64, is: f64, centre: impl Iterator<Item = f64>) {
         let [was, is] = [was, is].map(|exponent| exponent - f64::from(self.references[pixel]));
         let cells = &mut self.cells[pixel * self.width..][..self.width];
@@ -301,7 +301,7 @@ impl Totals {
         cells[2..].iter_mut().zip(centre).for_each(|(sum, value)| *sum += (is.exp2() - was.exp2()) * value);
     }
 
-    /// Declares that all sums so far are those of one group of images.
+    /// Makes all sums so far those of one group of images.
     pub fn close_group(&mut self) {
         let width = 2 * self.width - 3;
         for (cells, squares) in self.cells.chunks_exact(self.width).zip(self.squares.chunks_exact_mut(width))
@@ -315,7 +315,7 @@ impl Totals {
         self.groups = 1;
     }
 
-    /// Adds the sums over other images. The result depends on the order of such calls, if only in the last bits.
+    /// Adds the sums over other images. The last bits of the result depend on the order of such calls.
     pub fn merge(&mut self, mut other: Self) {
         for pixel in 0..self.references.len() {
             let reference = self.references[pixel].max(other.references[pixel]);
@@ -328,7 +328,7 @@ impl Totals {
         add(&mut self.alike, &other.alike);
         self.groups += other.groups;
         self.nearest.merge(&other.nearest);
-        self.taken += other.taken;
+        self.added += other.added;
     }
 
     /// Logarithm to base 2 of a pixel's sum of weights, 2^(−gain · distance) each; −∞ if there are none.
@@ -348,8 +348,8 @@ impl Totals {
         (LN_2 * (cells[0].log2() - cells[1] / cells[0])).max(0.0)
     }
 
-    /// Standard error of the means as estimates of those over all images, of which `share` was met in random groups:
-    /// root mean square over pixels and channels, linearised, centre pixels being in −`range`…`range`.
+    /// Standard error of the means as estimates of the means over all images, if `share` of these was scanned in random
+    /// groups: linearised, root mean square over pixels and channels; centre pixels are in −`range`…`range`.
     pub fn standard_error(&self, share: f64, range: f64) -> f64 {
         if share >= 1.0 {
             return 0.0;
@@ -358,7 +358,7 @@ impl Totals {
         let mut sum = 0.0;
         for (pixel, squares) in self.squares.chunks_exact(squares_width).enumerate() {
             let weight = self.cells[pixel * self.width];
-            // Where a few groups hold all the weight, their scatter says little about what else there may be.
+            // If few groups hold all the weight, their variance says little about the images not scanned.
             let groups = weight * weight / squares[0];
             for (mean, squares) in self.means(pixel).zip(squares[1..].chunks_exact(2)) {
                 let scatter = squares[1] - 2.0 * mean * squares[0] + mean * mean * weight * weight / groups;
@@ -372,5 +372,5 @@ impl Totals {
     }
 }
 
-/// With fewer groups of images that have a say, an estimate of the error is no good.
+/// With fewer groups that contribute weight, the error can't be estimated.
 const FEWEST_GROUPS: f64 = 6.0;

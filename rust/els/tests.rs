@@ -61,7 +61,7 @@ fn reference(corpus: &Corpus, ids: &[ImageId], canvas: &[f32], step: Step) -> (V
     (means, log_sums, entropies)
 }
 
-/// A small corpus with much background, canvases that look like noisy images of it, and a step.
+/// A small corpus with much background, canvases that are noisy images of it, and a step.
 #[derive(Debug, Clone)]
 struct Case {
     extent: Extent,
@@ -78,16 +78,23 @@ impl Case {
         run(&Corpus::new(&self.images, count, self.extent, self.channels).unwrap())
     }
 
-    fn denoise(&self, path: Path, effort: Effort) -> Vec<Denoised> {
+    fn denoise(&self, instructions: InstructionSet, effort: Effort) -> Vec<Denoised> {
         self.with(|corpus| {
-            denoise(path, (corpus, &self.ids), &self.canvases, self.step, effort, &AtomicBool::new(false))
-                .unwrap()
+            denoise(
+                instructions,
+                (corpus, &self.ids),
+                &self.canvases,
+                self.step,
+                effort,
+                &AtomicBool::new(false),
+            )
+            .unwrap()
         })
     }
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    // Lines longer than a word has marks are rare, as their definition takes long.
+    // Few cases have lines longer than a word of marks, as the definition is slow for these.
     let sizes = prop_oneof![
         15 => (1_usize..9, 1_usize..9, 1_usize..40),
         1 => (Just(1_usize), 60_usize..80, 1_usize..3),
@@ -122,7 +129,7 @@ fn cases() -> impl Strategy<Value = Case> {
     })
 }
 
-/// What single precision may cost.
+/// The error that single precision may cause.
 const SINGLE: f64 = 1e-5;
 
 const EXACT: Effort = Effort { tolerance: 0.0, sampling: 0.0, rotation: 0, sources: 0 };
@@ -136,15 +143,15 @@ fn error(canvas: &[f32], step: Step, found: &[f64], expected: &[f64]) -> f64 {
 
 proptest! {
     #[test]
-    fn all_paths_agree_with_the_definition(case in cases()) {
-        for path in Path::available() {
+    fn all_instruction_sets_agree_with_the_definition(case in cases()) {
+        for instructions in InstructionSet::available() {
             for effort in [EXACT, Effort { tolerance: 1e-6, rotation: 3, ..EXACT }] {
-                let found = case.denoise(path, effort);
+                let found = case.denoise(instructions, effort);
                 for (found, canvas) in found.iter().zip(case.canvases.chunks(case.extent.area() * case.channels)) {
                     let (means, log_sums, entropies) =
                         case.with(|corpus| reference(corpus, &case.ids, canvas, case.step));
                     let error = error(canvas, case.step, &found.mean, &means);
-                    prop_assert!(error < SINGLE, "{path:?} {error}");
+                    prop_assert!(error < SINGLE, "{instructions:?} {error}");
                     for (a, b) in found.log_sum.iter().zip(&log_sums) {
                         prop_assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} {b}");
                     }
@@ -162,13 +169,13 @@ proptest! {
 proptest! {
     #[test]
     fn a_tolerance_bounds_the_error(case in cases(), tolerance in prop::sample::select(vec![1e-3, 1e-2, 0.3])) {
-        let exact = case.denoise(Path::Portable, EXACT);
-        for path in Path::available() {
-            for (found, exact) in case.denoise(path, Effort { tolerance, ..EXACT }).iter().zip(&exact) {
+        let exact = case.denoise(InstructionSet::Portable, EXACT);
+        for instructions in InstructionSet::available() {
+            for (found, exact) in case.denoise(instructions, Effort { tolerance, ..EXACT }).iter().zip(&exact) {
                 prop_assert!(found.skipped <= tolerance);
                 for (a, b) in found.mean.iter().zip(&exact.mean) {
-                    // What is skipped, and what has its share, may differ by all of −1…1.
-                    prop_assert!((a - b).abs() <= 2.0 * found.skipped + 2.0 * SINGLE, "{path:?} {a} {b}");
+                    // The skipped patches and those that get their share may differ by all of −1…1.
+                    prop_assert!((a - b).abs() <= 2.0 * found.skipped + 2.0 * SINGLE, "{instructions:?} {a} {b}");
                 }
             }
         }

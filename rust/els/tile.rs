@@ -1,4 +1,4 @@
-//! Sixteen images side by side, position-major, with their border.
+//! A tile: sixteen images side by side, position-major, with their border.
 
 use std::ops::Range;
 
@@ -7,15 +7,15 @@ use super::vector::{Block, Mask, LANES};
 use crate::corpus::{Corpus, ImageId};
 use crate::geometry::Extent;
 
-/// Bytes as the machines see them: 0…255 on −1…1.
+/// Maps a byte, 0…255, to −1…1.
 pub fn unit(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }
 
-/// Some images of the corpus, ready to be scanned.
+/// Some images of the corpus, prepared for a scan.
 ///
-/// A patch that shows nothing but background is the same wherever it is found, so it is counted here and weighed once
-/// for all: on corpora of glyphs, that is most patches.
+/// All patches that show nothing but background are equal, so they are counted here and weighed once: on corpora of glyphs,
+/// these are most patches.
 pub struct Tile {
     frame: Frame,
     /// `(H + border, W + border, C)`: signal · pixel.
@@ -29,7 +29,7 @@ pub struct Tile {
     pub ids: Vec<ImageId>,
     values: [f32; 256],
     background: Vec<u8>,
-    /// `(H + border, W + border)`: images whose pixel is not background; none in a border of zeros.
+    /// `(H + border, W + border)`: images whose pixel is not background; no image in a border of zeros.
     ink: Vec<Mask>,
 }
 
@@ -50,12 +50,12 @@ impl Tile {
         }
     }
 
-    /// Takes up to `LANES` images of the corpus.
+    /// Loads up to `LANES` images of the corpus.
     pub fn load(&mut self, corpus: &Corpus, ids: &[ImageId]) {
         assert!((1..=LANES).contains(&ids.len()) && corpus.channels() == self.background.len());
         self.ids.clear();
         self.ids.extend(ids);
-        // Lanes past the last image repeat it, and are never alive.
+        // Lanes after the last image repeat it, and are never alive.
         let images: [&[u8]; LANES] = std::array::from_fn(|lane| corpus.image(ids[lane.min(ids.len() - 1)]));
         let present = Mask::MAX >> (LANES - ids.len());
         let (extent, channels) = (self.frame.extent, corpus.channels());
@@ -97,8 +97,8 @@ impl Tile {
     }
 }
 
-/// Replaces each mask by the union of itself and of the next ones, `window` in all, `step` apart. Those that reach past
-/// the end of a line take from the next line: they are not the windows of any pixel.
+/// Replaces each mask by the union of `window` masks, `step` apart, itself the first. Masks near the end of a line mix with
+/// the next line, but these are not the windows of any pixel.
 fn spread(masks: &mut [Mask], step: usize, window: usize) {
     let mut reach = 1;
     while reach < window {
@@ -110,7 +110,7 @@ fn spread(masks: &mut [Mask], step: usize, window: usize) {
     }
 }
 
-/// The least rows and columns that hold everything that is marked.
+/// The smallest ranges of rows and columns that hold all marked positions.
 fn bounds(extent: Extent, marked: impl Fn(usize, usize) -> bool) -> (Range<usize>, Range<usize>) {
     let around = |len: usize, any: &dyn Fn(usize) -> bool| {
         let start = (0..len).find(|&at| any(at)).unwrap_or(len);
@@ -122,7 +122,7 @@ fn bounds(extent: Extent, marked: impl Fn(usize, usize) -> bool) -> (Range<usize
     )
 }
 
-/// The commonest pixel of some images: what is likely to fill whole patches. Ties go to the lesser bytes.
+/// The most frequent pixel of some images, which is likely to fill whole patches. In a tie, the lesser bytes win.
 pub fn commonest_pixel(corpus: &Corpus, ids: &[ImageId]) -> Vec<u8> {
     let mut counts = std::collections::BTreeMap::<&[u8], usize>::new();
     for &id in &ids[..ids.len().min(64)] {

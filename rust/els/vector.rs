@@ -1,15 +1,15 @@
-//! Sixteen numbers side by side: what the kernel is written in, once for every instruction set.
+//! Vectors of sixteen numbers: the kernel is written in terms of these, once for all instruction sets.
 //!
-//! Methods are inlined into the function that enables the instructions, so a value of these types never crosses a call.
+//! Methods are inlined into the function that enables the instructions, so no call passes a value of these types.
 
-/// Images side by side: one AVX-512 register, two of AVX2, four of SSE2 or NEON. The same on every path, so that sums
-/// are added up in the same order everywhere.
+/// Lanes of a vector, one per image: one AVX-512 register, two of AVX2, four of SSE2 or NEON. The same on every instruction
+/// set, so that sums are added up in the same order.
 pub const LANES: usize = 16;
 
 /// A set of lanes, lowest bit first.
 pub type Mask = u16;
 
-/// Where a vector rests in memory.
+/// A vector in memory.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
 pub struct Block(pub [f32; LANES]);
@@ -32,16 +32,16 @@ impl Block {
 }
 
 /// Coefficients of 2^f for |f| ≤ 1/2, of falling degree: the least relative error (9e-8) with 2^0 = 1 exactly.
-#[allow(clippy::approx_constant)] // one of them was fitted, and is only nearly ln 2
+#[allow(clippy::approx_constant)] // one of them is a fitted number near ln 2
 pub const EXP2: [f32; 6] = [1.326_472_7e-3, 9.671_513e-3, 5.550_733_7e-2, 2.402_224_2e-1, 6.931_47e-1, 1.0];
 
-/// Least exponent that `exp2` tells from another: below it, powers of 2 are not normal numbers.
+/// Exponents below this count as this: smaller powers of 2 are not normal numbers.
 pub const LEAST_EXPONENT: f32 = -126.0;
 
 /// `LANES` numbers of single precision.
 ///
 /// # Safety
-/// All methods: the CPU must have the instructions of the path.
+/// All methods: the CPU must have the instructions of the type.
 pub trait Vector: Copy {
     unsafe fn zero() -> Self;
     unsafe fn load(from: *const Block) -> Self;
@@ -50,15 +50,15 @@ pub trait Vector: Copy {
     unsafe fn splat(value: f32) -> Self;
     unsafe fn sub(self, other: Self) -> Self;
     unsafe fn mul(self, other: Self) -> Self;
-    /// `self · factor + term`, of an exact product.
+    /// `self · factor + term`; the product is not rounded.
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self;
-    /// Lanes less than those of `limit`; a lane that is not a number is not.
+    /// The lanes that are less than those of `limit`. A lane that is not a number is not less.
     unsafe fn below(self, limit: Self) -> Mask;
     /// 2 to the power of each lane of `mask`, at least 2^`LEAST_EXPONENT`; 0 in other lanes. Up to 2^127.
     unsafe fn exp2(self, mask: Mask) -> Self;
 }
 
-/// Plain Rust; the compiler makes SSE2 or NEON of it.
+/// Plain Rust; the compiler turns it into SSE2 or NEON.
 #[derive(Clone, Copy)]
 pub struct Portable([f32; LANES]);
 
@@ -107,7 +107,7 @@ impl Vector for Portable {
 
     #[inline(always)]
     unsafe fn mul_add(self, factor: Self, term: Self) -> Self {
-        // The product of two such numbers is exact in double precision; exponents need that where they are large.
+        // The product of two such numbers is exact in double precision, which large exponents need.
         Self(std::array::from_fn(|lane| {
             (f64::from(self.0[lane]) * f64::from(factor.0[lane]) + f64::from(term.0[lane])) as f32
         }))
@@ -122,7 +122,7 @@ impl Vector for Portable {
     unsafe fn exp2(self, mask: Mask) -> Self {
         Self(std::array::from_fn(|lane| {
             let exponent = self.0[lane].max(LEAST_EXPONENT);
-            // Adding and taking away 1.5 · 2²³ rounds to the nearest whole number, whatever the CPU.
+            // Adding and subtracting 1.5 · 2²³ rounds to the nearest whole number on any CPU.
             const ROUND: f32 = 12_582_912.0;
             let whole = (exponent + ROUND) - ROUND;
             let fraction = exponent - whole;

@@ -1,35 +1,43 @@
-//! The score machines, for `npgen.scores`.
+//! The score machines, for `npgen.els`.
 
-use numpy::ndarray::{Array1, Array3, Array4};
+use numpy::ndarray::{Array1, Array3, Array4, Array5};
 use numpy::{
-    IntoPyArray, PyArray1, PyArray3, PyArray4, PyReadonlyArray1, PyReadonlyArray4, PyUntypedArrayMethods,
+    IntoPyArray, PyArray1, PyArray3, PyArray4, PyArray5, PyReadonlyArray1, PyReadonlyArray4,
+    PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
+use super::convert::{contiguous, image_id};
 use super::run::run;
-use super::{contiguous, image_id};
 use crate::corpus::Corpus;
 use crate::els::machine::Machine;
 use crate::els::{Denoised, Effort, Step};
 use crate::error::{require, Result};
 use crate::geometry::Extent;
-use crate::ssd::Path;
+use crate::simd::InstructionSet;
 
-/// x̂₀ (B, H, W, C); logarithms of sums and entropies (B, H, W); images and flat positions (B, H, W, M) of the heaviest
-/// patches, −1 where there are fewer, and their weights; of each canvas (B,) the bound on the share skipped, the
-/// standard error, the images met and the share of patches weighed.
-type DenoisedArrays<'py> = (
-    Bound<'py, PyArray4<f64>>,
-    Bound<'py, PyArray3<f64>>,
-    Bound<'py, PyArray3<f64>>,
-    Bound<'py, PyArray4<i32>>,
-    Bound<'py, PyArray4<i32>>,
-    Bound<'py, PyArray4<f64>>,
-    Bound<'py, PyArray1<f64>>,
-    Bound<'py, PyArray1<f64>>,
-    Bound<'py, PyArray1<i64>>,
-    Bound<'py, PyArray1<f64>>,
-);
+/// Denoised canvases.
+#[pyclass(frozen, get_all)]
+pub struct DenoisedArrays {
+    /// x̂₀, (B, H, W, C).
+    mean: Py<PyArray4<f64>>,
+    /// Logarithm of the sum of weights, (B, H, W).
+    log_sum: Py<PyArray3<f64>>,
+    /// Entropy of the weights in nats, (B, H, W).
+    entropy: Py<PyArray3<f64>>,
+    /// Image, y and x of the heaviest patches, (B, H, W, M, 3); −1 if there are fewer.
+    sources: Py<PyArray5<i32>>,
+    /// Their weights, (B, H, W, M).
+    weights: Py<PyArray4<f64>>,
+    /// Bound on the share of any pixel's weight that was skipped, (B,).
+    skipped: Py<PyArray1<f64>>,
+    /// Standard error of ε, (B,).
+    standard_error: Py<PyArray1<f64>>,
+    /// Number of images that were scanned, (B,).
+    images: Py<PyArray1<i64>>,
+    /// Share of patches whose weight was computed, (B,).
+    weighed: Py<PyArray1<f64>>,
+}
 
 /// Names of the machines.
 #[pyfunction]
@@ -37,12 +45,18 @@ pub fn score_machines() -> Vec<&'static str> {
     Machine::ALL.map(Machine::name).to_vec()
 }
 
+/// How many images, neighbours in `ids`, a score machine compares at once.
+#[pyfunction]
+pub fn tile_size() -> usize {
+    crate::els::TILE_IMAGES
+}
+
 /// Denoises canvases (B, H, W, C) by the images `ids` of the corpus (N, H, W, C).
 #[pyfunction]
 #[pyo3(signature = (images, ids, canvases, *, machine, window, signal, noise, tolerance, sampling, rotation, sources, threads))]
-#[allow(clippy::too_many_arguments)] // a keyword each
-pub fn denoise<'py>(
-    py: Python<'py>,
+#[allow(clippy::too_many_arguments)] // one keyword per setting
+pub fn denoise(
+    py: Python,
     images: PyReadonlyArray4<u8>,
     ids: PyReadonlyArray1<i32>,
     canvases: PyReadonlyArray4<f32>,
@@ -55,7 +69,7 @@ pub fn denoise<'py>(
     rotation: usize,
     sources: usize,
     threads: usize,
-) -> PyResult<DenoisedArrays<'py>> {
+) -> PyResult<DenoisedArrays> {
     let [count, height, width, channels] = *images.shape() else { unreachable!("four axes") };
     let corpus =
         Corpus::new(contiguous("images", images.as_slice())?, count, Extent::new(height, width), channels)?;
@@ -72,33 +86,51 @@ pub fn denoise<'py>(
     )?;
     let step = Step { machine: Machine::named(machine)?, window, signal, noise };
     let effort = Effort { tolerance, sampling, rotation, sources };
-    let path = Path::chosen()?;
+    let instructions = InstructionSet::chosen()?;
     let pixels = contiguous("canvases", canvases.as_slice())?;
-    let found =
-        run(py, threads, |cancel| crate::els::denoise(path, (&corpus, &ids), pixels, step, effort, cancel))?;
-    Ok(arrays(py, &found, frame, sources))
+    let found = run(py, threads, |cancel| {
+        crate::els::denoise(instructions, (&corpus, &ids), pixels, step, effort, cancel)
+    })?;
+    Ok(DenoisedArrays::new(py, &found, frame, sources))
 }
 
-fn arrays<'py>(py: Python<'py>, found: &[Denoised], frame: [usize; 3], most: usize) -> DenoisedArrays<'py> {
-    let [height, width, channels] = frame;
-    let flat = |y: usize, x: usize| y * width + x;
-    let plane = (found.len(), height, width);
-    let lists = (found.len(), height, width, most);
-    let source = |(b, y, x, rank): (usize, usize, usize, usize)| found[b].sources[flat(y, x)].get(rank);
-    (
-        Array4::from_shape_fn((found.len(), height, width, channels), |(b, y, x, c)| {
+impl DenoisedArrays {
+    fn new(py: Python, found: &[Denoised], frame: [usize; 3], most: usize) -> Self {
+        let [height, width, channels] = frame;
+        let flat = |y: usize, x: usize| y * width + x;
+        let plane = (found.len(), height, width);
+        let lists = (found.len(), height, width, most);
+        let source = |b: usize, y: usize, x: usize, rank: usize| found[b].sources[flat(y, x)].get(rank);
+        let of_canvas = |of: fn(&Denoised) -> f64| {
+            found.iter().map(of).collect::<Array1<f64>>().into_pyarray(py).unbind()
+        };
+        let of_pixel = |of: fn(&Denoised) -> &[f64]| {
+            Array3::from_shape_fn(plane, |(b, y, x)| of(&found[b])[flat(y, x)]).into_pyarray(py).unbind()
+        };
+        let mean = Array4::from_shape_fn((found.len(), height, width, channels), |(b, y, x, c)| {
             found[b].mean[flat(y, x) * channels + c]
-        })
-        .into_pyarray(py),
-        Array3::from_shape_fn(plane, |(b, y, x)| found[b].log_sum[flat(y, x)]).into_pyarray(py),
-        Array3::from_shape_fn(plane, |(b, y, x)| found[b].entropy[flat(y, x)]).into_pyarray(py),
-        Array4::from_shape_fn(lists, |at| source(at).map_or(-1, |heavy| heavy.image.0 as i32))
-            .into_pyarray(py),
-        Array4::from_shape_fn(lists, |at| source(at).map_or(-1, |heavy| heavy.at as i32)).into_pyarray(py),
-        Array4::from_shape_fn(lists, |at| source(at).map_or(0.0, |heavy| heavy.weight)).into_pyarray(py),
-        found.iter().map(|canvas| canvas.skipped).collect::<Array1<f64>>().into_pyarray(py),
-        found.iter().map(|canvas| canvas.standard_error).collect::<Array1<f64>>().into_pyarray(py),
-        found.iter().map(|canvas| canvas.images as i64).collect::<Array1<i64>>().into_pyarray(py),
-        found.iter().map(|canvas| canvas.weighed).collect::<Array1<f64>>().into_pyarray(py),
-    )
+        });
+        let sources =
+            Array5::from_shape_fn((found.len(), height, width, most, 3), |(b, y, x, rank, part)| {
+                source(b, y, x, rank).map_or(-1, |heavy| {
+                    let at = heavy.at as usize;
+                    [heavy.image.index(), at / width, at % width][part] as i32
+                })
+            });
+        let weights = Array4::from_shape_fn(lists, |(b, y, x, rank)| {
+            source(b, y, x, rank).map_or(0.0, |heavy| heavy.weight)
+        });
+        let images: Array1<i64> = found.iter().map(|canvas| canvas.images as i64).collect();
+        Self {
+            mean: mean.into_pyarray(py).unbind(),
+            log_sum: of_pixel(|canvas| &canvas.log_sum),
+            entropy: of_pixel(|canvas| &canvas.entropy),
+            sources: sources.into_pyarray(py).unbind(),
+            weights: weights.into_pyarray(py).unbind(),
+            skipped: of_canvas(|canvas| canvas.skipped),
+            standard_error: of_canvas(|canvas| canvas.standard_error),
+            images: images.into_pyarray(py).unbind(),
+            weighed: of_canvas(|canvas| canvas.weighed),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Work without the GIL, on a pool of threads, that ends when Python is interrupted.
+//! Runs work without the GIL on a pool of threads, and stops it when Python is interrupted.
 
 use std::collections::HashMap;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -14,13 +14,13 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{require, Result};
 
-/// How long a Ctrl-C may go unnoticed.
+/// Time between two checks for Ctrl-C.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// More than machines have; a number that was meant for something else must not exhaust one.
+/// More threads than machines have: a wrong number must not exhaust a machine.
 const MOST_THREADS: usize = 1024;
 
-/// Thread pools by process and size. A forked child finds none of its parent's threads alive, so it makes its own.
+/// Thread pools by process and size. The threads of a parent process do not exist in a forked child, so it makes its own.
 fn thread_pool(threads: usize) -> PyResult<Arc<ThreadPool>> {
     type Pools = Mutex<HashMap<(u32, usize), Arc<ThreadPool>>>;
     static POOLS: LazyLock<Pools> = LazyLock::new(Pools::default);
@@ -42,8 +42,8 @@ fn thread_pool(threads: usize) -> PyResult<Arc<ThreadPool>> {
     Ok(pools.entry(key).or_insert(Arc::new(pool)).clone())
 }
 
-/// Runs `work` on `threads` threads (0: one a core) without the GIL; a signal that Python turns into an exception
-/// (Ctrl-C) raises the flag that `work` watches.
+/// Runs `work` on `threads` threads (0: one per core) without the GIL. A signal that Python turns into an exception
+/// (Ctrl-C) sets the flag that is passed to `work`.
 pub fn run<T: Send>(
     py: Python,
     threads: usize,
@@ -56,7 +56,7 @@ pub fn run<T: Send>(
         let cancel = &cancel;
         let call = move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| pool.install(|| work(cancel))));
-            // The receiver waits for this below; it can't be gone.
+            // The receiver exists until this has arrived, see below.
             let _ = sender.send(outcome);
         };
         Builder::new()
@@ -65,7 +65,7 @@ pub fn run<T: Send>(
             .map_err(|error| PyRuntimeError::new_err(format!("could not start a thread: {error}")))?;
         let mut interrupt = None;
         loop {
-            let receiver = &mut receiver; // Receivers may be sent to a thread, not shared with it.
+            let receiver = &mut receiver; // A receiver can be sent to a thread, but not shared with it.
             match py.detach(move || receiver.recv_timeout(SIGNAL_INTERVAL)) {
                 Ok(Ok(outcome)) => return interrupt.map_or_else(|| Ok(outcome?), Err),
                 Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => {

@@ -1,10 +1,11 @@
-//! Which cells count for a cell, and how the sums of one cell become those of the next.
+//! The context of a cell: the known cells that are compared, and the terms that turn the sums over one context into those
+//! over the next.
 
 use super::Tokens;
 use crate::error::{require, Result};
 use crate::geometry::{Extent, Offset, Pixel};
 
-/// What is within the range γ.
+/// The shape of the range γ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     /// A square, γ cells to each side.
@@ -13,7 +14,7 @@ pub enum Metric {
     Euclidean,
 }
 
-/// The observation range: which cells around one a canvas is compared in, if they are known.
+/// The observation range: the cells around a cell that are compared if they are known.
 #[derive(Debug, Clone, Copy)]
 pub struct Range {
     gamma: usize,
@@ -21,7 +22,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// The range `gamma`; `None` sees everything. Sums of distances must fit 16 bits.
+    /// The range `gamma`; `None` is the whole grid. It is limited so that distances fit 16 bits.
     pub fn new(gamma: Option<usize>, metric: Metric, tokens: &Tokens) -> Result<Self> {
         let Extent { height, width } = tokens.grid();
         let farthest = height + width;
@@ -34,7 +35,7 @@ impl Range {
         Ok(range)
     }
 
-    /// The known cells that count for `cell`, itself left out, in (y, x) order.
+    /// The context of `cell`: the known cells in its range without the cell itself, in (y, x) order.
     pub fn cells(&self, grid: Extent, known: &[bool], cell: Pixel) -> Vec<Pixel> {
         let near = |other: &Pixel| {
             let (dy, dx) = (other.y.abs_diff(cell.y), other.x.abs_diff(cell.x));
@@ -48,20 +49,20 @@ impl Range {
     }
 }
 
-/// What a scan adds to sums of distances, and what it takes from them: bytes of the canvas, and the planes' lines that each
-/// is compared with. Terms are in that order.
+/// The terms that a scan adds to the sums of distances, then those that it subtracts: bytes of the canvas, and the lines of
+/// the planes that each is compared with.
 #[derive(Debug, Default)]
-pub(super) struct Terms {
+pub(crate) struct Terms {
     pub(super) canvas: Vec<usize>,
     pub(super) lines: Vec<usize>,
-    /// How many are added.
+    /// How many terms are added; the rest are subtracted.
     pub(super) added: usize,
-    /// Whether sums begin at 0, and not where the last scan left them.
+    /// Whether sums start at 0, not at the result of the last scan.
     pub(super) fresh: bool,
 }
 
 impl Terms {
-    /// Terms of pairs of cells, the canvas's and the source's.
+    /// Terms of pairs of cells: one of the canvas, one of the source.
     fn new(tokens: &Tokens, added: &[(Pixel, Pixel)], removed: &[(Pixel, Pixel)], fresh: bool) -> Self {
         let pairs = || added.iter().chain(removed);
         let lines = |cell: Pixel| (0..tokens.width()).map(move |byte| tokens.line(cell, byte));
@@ -73,13 +74,14 @@ impl Terms {
         }
     }
 
-    /// The whole sum over a context at another place: p + δ beside q + δ, past the grid's edge as it is at the edge.
+    /// The terms of the whole context of `from` at another position `to` of the source: p + δ is compared with q + δ, or
+    /// with the nearest cell of the grid.
     pub(super) fn moved(tokens: &Tokens, context: &[Pixel], from: Pixel, to: Pixel) -> Self {
         Self::new(tokens, &pairs(tokens.grid(), context, from, to), &[], true)
     }
 }
 
-/// Cells of a canvas around `from`, and those that lie as they do around `to`.
+/// Pairs each cell of a context of `from` with the cell at the same offset from `to`, or the nearest cell of the grid.
 pub fn pairs(grid: Extent, context: &[Pixel], from: Pixel, to: Pixel) -> Vec<(Pixel, Pixel)> {
     let beside = |&cell: &Pixel| {
         let offset = Offset { dy: cell.y as isize - from.y as isize, dx: cell.x as isize - from.x as isize };
@@ -88,31 +90,30 @@ pub fn pairs(grid: Extent, context: &[Pixel], from: Pixel, to: Pixel) -> Vec<(Pi
     context.iter().map(beside).collect()
 }
 
-/// The context that running sums are of: where sources lie at the same place, most of it serves the next cell, too.
-///
-/// With a global range one cell is added at each step, whatever the order.
+/// The context that the present sums are over. If sources are at the same position as the cell, most of it is part of the
+/// next context, too: with a global range, each step just adds one cell.
 #[derive(Debug, Default)]
-pub(super) struct Running {
+pub(crate) struct RunningContext {
     context: Vec<Pixel>,
 }
 
-impl Running {
-    /// The terms that make sums over `context` of those that there are, or of nothing where that is less work.
-    pub(super) fn towards(&mut self, tokens: &Tokens, context: Vec<Pixel>) -> Terms {
-        let added = lacking(&context, &self.context);
-        let removed = lacking(&self.context, &context);
+impl RunningContext {
+    /// The terms that turn the present sums into sums over `context`, or that compute these from 0 if that is less work.
+    pub(super) fn advance(&mut self, tokens: &Tokens, context: Vec<Pixel>) -> Terms {
+        let added = missing_cells(&context, &self.context);
+        let removed = missing_cells(&self.context, &context);
         let terms = if added.len() + removed.len() < context.len() {
             Terms::new(tokens, &added, &removed, false)
         } else {
-            Terms::new(tokens, &lacking(&context, &[]), &[], true)
+            Terms::new(tokens, &missing_cells(&context, &[]), &[], true)
         };
         self.context = context;
         terms
     }
 }
 
-/// The cells that are not in `other`, each beside itself; both in order.
-fn lacking(cells: &[Pixel], other: &[Pixel]) -> Vec<(Pixel, Pixel)> {
+/// The cells that are not in `other`, each paired with itself. Both lists must be in (y, x) order.
+fn missing_cells(cells: &[Pixel], other: &[Pixel]) -> Vec<(Pixel, Pixel)> {
     let mut other = other.iter().peekable();
     let missing = |cell: &&Pixel| {
         while other.next_if(|earlier| earlier < cell).is_some() {}

@@ -1,36 +1,38 @@
-//! Which source is copied, by Hamming distances alone.
+//! The draw of a source, given the Hamming distances of all images.
 //!
-//! Sources at one distance are equally good, so it is enough to know how many there are at each: the distance is drawn,
-//! then one of its sources, in (image, y, x) order. No list of candidates is made, and no number is kept for each.
+//! Distances are small integers, so candidates are counted per distance: first the distance is drawn, then one of its
+//! candidates, in the order of image ids. No list of candidates is built.
 
 use crate::error::{require, Result};
-use crate::pool::Rule;
-use crate::sample::{Keyed, Stream};
+use crate::pool::PoolRule;
+use crate::random::{KeyedRandom, Stream};
 
-/// Images whose least sum is kept.
+/// Images per block; the least sum of each block is kept.
 pub(super) const BLOCK: usize = 1024;
 
-/// Images of a block that are looked at together.
-const GLANCE: usize = 32;
+/// Images that are compared without a branch for each.
+const CHUNK: usize = 32;
 
-/// Weights below this share of the nearest source's, for all sources together, are as good as none: a draw has 53 bits.
-const NOTHING: f64 = 1.0 / (1_u128 << 64) as f64;
+/// Weights are treated as 0 if those of all sources together would be below this share of the nearest source's: a drawn
+/// number has just 53 bits.
+const NEGLIGIBLE: f64 = 1.0 / (1_u128 << 64) as f64;
 
 /// How a source is drawn.
 #[derive(Debug, Clone)]
 pub enum Draw {
-    /// Uniformly from the pool: what is within (1 + ε) of the nearest, and the nearest `k_min`.
-    Pool(Rule),
-    /// By weight, and then with a few bits flipped.
+    /// Uniformly from the pool.
+    Pool(PoolRule),
+    /// By the weights of a histogram; then bits are flipped.
     Histogram(Histogram),
 }
 
-/// The mixture `p(x) ∝ Σ_n (P̄/P)^{d_n} · Π_bits (P̄ where x and z_n differ, P where not)`, P = 1 − P̄ (local autoregression):
+/// A histogram sampler (local autoregression): the mixture
+/// `p(x) ∝ Σ_n (P̄/P)^{d_n} · Π_bits (P̄ where x and z_n differ, P where not)`, P = 1 − P̄ (local autoregression):
 /// a source drawn with the weight of its distance, each of whose bits is then flipped with probability P̄.
 #[derive(Debug, Clone)]
 pub struct Histogram {
     flip: f64,
-    /// Weights of sources that are 0, 1, 2, … bits farther than the nearest, while all together count for anything.
+    /// Weights of sources that are 0, 1, 2, … bits farther than the nearest, without negligible ones.
     weights: Vec<f64>,
 }
 
@@ -39,9 +41,9 @@ impl Histogram {
     pub fn new(flip: f64, count: usize) -> Result<Self> {
         require((0.0..=0.5).contains(&flip), "flip", "a probability in 0…0.5", flip)?;
         let ratio = flip / (1.0 - flip);
-        // Products one after another, not powers: the same bits on every machine.
+        // Repeated products instead of powers give the same bits on every machine.
         let weights = std::iter::successors(Some(1.0), |weight| Some(weight * ratio));
-        let counts = |weight: &f64| weight * count as f64 >= NOTHING;
+        let counts = |weight: &f64| weight * count as f64 >= NEGLIGIBLE;
         let most = usize::from(u16::MAX) + 1;
         Ok(Self { flip, weights: weights.take_while(counts).take(most).collect() })
     }
@@ -51,8 +53,8 @@ impl Histogram {
         self.weights.get(usize::from(farther)).copied().unwrap_or(0.0)
     }
 
-    /// Flips bits of a cell's token as its draws say.
-    fn flip(&self, random: Keyed, sweep: u16, cell: usize, bits: usize, token: &mut [u8]) {
+    /// Flips each bit of a cell's token with the bit-flip probability.
+    fn flip(&self, random: KeyedRandom, sweep: u16, cell: usize, bits: usize, token: &mut [u8]) {
         for bit in 0..bits {
             let position = (cell * super::MOST_BITS + bit) as u32;
             if random.unit(Stream::Flip { sweep }, position) < self.flip {
@@ -61,7 +63,7 @@ impl Histogram {
         }
     }
 
-    /// `p(x)` for all `2^bits` tokens x, of sources with the tokens `values` at these distances.
+    /// `p(x)` of all `2^bits` tokens x, given the distances of all sources and their tokens, `values`.
     pub(super) fn distribution(
         &self,
         distances: &Distances,
@@ -77,7 +79,7 @@ impl Histogram {
         }
         let total: f64 = found.iter().sum();
         found.iter_mut().for_each(|weight| *weight /= total);
-        // Each bit is flipped or not, whatever the others: pairs of tokens that differ in it exchange their shares.
+        // Bits are flipped independently: for each bit, pairs of tokens that differ in it exchange their shares.
         for bit in 0..bits {
             for pair in found.chunks_exact_mut(2 << bit) {
                 let (zeros, ones) = pair.split_at_mut(1 << bit);
@@ -92,13 +94,13 @@ impl Histogram {
     }
 }
 
-/// Hamming distances of all images from what is around one cell of a canvas.
+/// Hamming distances of all images from a canvas, in the context of one cell.
 #[derive(Debug)]
 pub(super) struct Distances {
     pub(super) sums: Vec<u16>,
     /// The least sum of each block of images.
     pub(super) least: Vec<u16>,
-    /// An image that is no candidate.
+    /// The image that is not a candidate.
     pub(super) barred: Option<usize>,
 }
 
@@ -107,18 +109,19 @@ pub(super) struct Distances {
 pub(super) struct Drawn {
     pub(super) image: usize,
     pub(super) distance: u16,
-    /// How many sources could have been drawn.
-    pub(super) choice: usize,
+    /// How many candidates could have been drawn.
+    pub(super) pool_size: usize,
 }
 
 impl Distances {
-    /// For `count` images, of which those `barred` is none.
+    /// For `count` images, of which `barred` is not a candidate.
     pub(super) fn new(count: usize, barred: Option<usize>) -> Self {
         Self { sums: vec![0; count], least: vec![u16::MAX; count.div_ceil(BLOCK)], barred }
     }
 
-    /// Notes the least sum of a block, `first` its first image; of the barred one's, it is found without that.
-    pub(super) fn settle(&mut self, first: usize, least: u16) {
+    /// Stores the least sum of the block that starts at image `first`. If the block holds the barred image, the least sum of
+    /// the others is stored instead.
+    pub(super) fn set_block_least(&mut self, first: usize, least: u16) {
         let end = (first + BLOCK).min(self.sums.len());
         self.least[first / BLOCK] = match self.barred {
             Some(barred) if (first..end).contains(&barred) => {
@@ -137,17 +140,17 @@ impl Distances {
         self.least.iter().copied().fold(u16::MAX, u16::min)
     }
 
-    /// How many candidates are at each distance from the nearest one's up to `limit`.
+    /// How many candidates there are at each distance from `nearest` to `limit`.
     fn count(&self, nearest: u16, limit: u16) -> Vec<usize> {
         let mut counts = vec![0; usize::from(limit - nearest) + 1];
         let blocks = self.sums.chunks(BLOCK).enumerate().zip(&self.least);
         for ((block, sums), _) in blocks.filter(|(_, &least)| least <= limit) {
-            for (glance, sums) in sums.chunks(GLANCE).enumerate() {
-                // Nearly always no: all in one go, and no branch for each.
+            for (chunk, sums) in sums.chunks(CHUNK).enumerate() {
+                // Most chunks hold none that is near enough; this test has no branch per image.
                 if !sums.iter().fold(false, |any, &sum| any | (sum <= limit)) {
                     continue;
                 }
-                for (at, &sum) in (block * BLOCK + glance * GLANCE..).zip(sums) {
+                for (at, &sum) in (block * BLOCK + chunk * CHUNK..).zip(sums) {
                     if (nearest..=limit).contains(&sum) && Some(at) != self.barred {
                         counts[usize::from(sum - nearest)] += 1;
                     }
@@ -157,10 +160,10 @@ impl Distances {
         counts
     }
 
-    /// The image of the `rank`-th candidate at a distance, in order.
+    /// The image of the `rank`-th candidate at a distance, in the order of ids.
     fn find(&self, distance: u16, mut rank: usize) -> usize {
-        for (index, sums) in self.sums.chunks(GLANCE).enumerate() {
-            let first = index * GLANCE;
+        for (index, sums) in self.sums.chunks(CHUNK).enumerate() {
+            let first = index * CHUNK;
             let mut equal = sums.iter().fold(0, |equal, &sum| equal + usize::from(sum == distance));
             let barred = self.barred.filter(|barred| (first..first + sums.len()).contains(barred));
             equal -= usize::from(barred.is_some_and(|barred| self.sums[barred] == distance));
@@ -175,36 +178,36 @@ impl Distances {
     }
 
     /// Draws a source for the cell of a flat index.
-    pub(super) fn draw(&self, draw: &Draw, random: Keyed, sweep: u16, cell: usize) -> Drawn {
+    pub(super) fn draw(&self, draw: &Draw, random: KeyedRandom, sweep: u16, cell: usize) -> Drawn {
         match draw {
             Draw::Pool(rule) => self.draw_from_pool(rule, random, sweep, cell),
             Draw::Histogram(histogram) => self.draw_by_weight(&histogram.weights, random, sweep, cell),
         }
     }
 
-    fn draw_from_pool(&self, rule: &Rule, random: Keyed, sweep: u16, cell: usize) -> Drawn {
+    fn draw_from_pool(&self, rule: &PoolRule, random: KeyedRandom, sweep: u16, cell: usize) -> Drawn {
         let nearest = self.nearest();
         let near = rule.near(f64::from(nearest)).min(f64::from(u16::MAX)) as u16; // rounded down
         let mut counts = self.count(nearest, near);
         let within: usize = counts.iter().sum();
-        let choice = within.max(rule.k_min().min(self.candidates()));
+        let pool_size = rule.size(within, self.candidates());
         let mut limit = near;
-        while counts.iter().sum::<usize>() < choice {
+        while counts.iter().sum::<usize>() < pool_size {
             limit = limit.saturating_mul(2).saturating_add(1);
             counts = self.count(nearest, limit);
         }
-        let mut rank = random.index(Stream::Pixel { sweep }, cell as u32, choice);
+        let mut rank = random.index(Stream::Pixel { sweep }, cell as u32, pool_size);
         for (farther, count) in counts.into_iter().enumerate() {
             if rank < count {
                 let distance = nearest + farther as u16;
-                return Drawn { image: self.find(distance, rank), distance, choice };
+                return Drawn { image: self.find(distance, rank), distance, pool_size };
             }
             rank -= count;
         }
         unreachable!("fewer candidates than were counted")
     }
 
-    fn draw_by_weight(&self, weights: &[f64], random: Keyed, sweep: u16, cell: usize) -> Drawn {
+    fn draw_by_weight(&self, weights: &[f64], random: KeyedRandom, sweep: u16, cell: usize) -> Drawn {
         let nearest = self.nearest();
         let counts = self.count(nearest, nearest.saturating_add((weights.len() - 1) as u16));
         let total: f64 = counts.iter().zip(weights).map(|(&count, weight)| count as f64 * weight).sum();
@@ -212,7 +215,7 @@ impl Distances {
         let mut drawn = 0;
         for (farther, (&count, &each)) in counts.iter().zip(weights).enumerate() {
             if count > 0 {
-                // The last one, where sums were rounded so that none is left.
+                // If rounding leaves something after all weights, the last distance is drawn.
                 drawn = farther;
                 let here = count as f64 * each;
                 if left < here {
@@ -223,13 +226,20 @@ impl Distances {
         }
         let rank = random.index(Stream::Pixel { sweep }, cell as u32, counts[drawn]);
         let distance = nearest + drawn as u16;
-        Drawn { image: self.find(distance, rank), distance, choice: counts.iter().sum() }
+        Drawn { image: self.find(distance, rank), distance, pool_size: counts.iter().sum() }
     }
 }
 
 impl Draw {
-    /// Changes the token that was copied to a cell, where the draw is of noisy copies.
-    pub(super) fn finish(&self, random: Keyed, sweep: u16, cell: usize, bits: usize, token: &mut [u8]) {
+    /// Flips bits of the token that was copied to a cell, if the draw is by a histogram.
+    pub(super) fn flip_bits(
+        &self,
+        random: KeyedRandom,
+        sweep: u16,
+        cell: usize,
+        bits: usize,
+        token: &mut [u8],
+    ) {
         if let Self::Histogram(histogram) = self {
             histogram.flip(random, sweep, cell, bits, token);
         }

@@ -1,68 +1,39 @@
-//! Sums of Hamming distances of many images at once: one byte of each, side by side, against one byte of a canvas.
+//! Hamming distances of many images at once: one byte of each image, side by side, is compared with a byte of a canvas.
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use super::context::Terms;
 use super::Tokens;
-use crate::ssd::Path;
+use crate::simd::InstructionSet;
 
-/// Images side by side.
-pub(super) const LANES: usize = 64;
+/// Images side by side in one group.
+pub(super) const GROUP_IMAGES: usize = 64;
 
-/// Terms whose counts, 8 at most, add up in a byte.
-const TOGETHER: usize = 31;
+/// Terms whose counts, at most 8 each, are added up in a byte.
+const TERMS_PER_BYTE: usize = 31;
 
-/// Instruction sets that distances are counted with. All give the same sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernel {
-    /// With VPOPCNTB.
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    /// Bits of half bytes by table look-up.
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    /// Plain Rust over fixed lanes; the compiler makes SSE2 or NEON of it.
-    Portable,
-}
-
-impl Kernel {
-    /// Those that this machine can run, fastest first.
-    pub fn available() -> Vec<Self> {
-        let mut kernels: Vec<Self> = Path::available().into_iter().map(Self::of).collect();
-        kernels.dedup();
-        kernels
-    }
-
-    /// The one that goes with a scan's path.
-    pub fn of(path: Path) -> Self {
-        match path {
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512 if is_x86_feature_detected!("avx512bitalg") => Self::Avx512,
-            #[cfg(target_arch = "x86_64")]
-            Path::Avx512 | Path::Avx2 if is_x86_feature_detected!("avx2") => Self::Avx2,
-            _ => Self::Portable,
-        }
-    }
-}
-
-/// Sums in the making for canvases that go together: what is read of the planes, and the canvases' bytes beside it.
+/// A scan of all images for some canvases: which bytes of the planes its terms read, and the canvases' bytes that these
+/// are compared with.
 ///
-/// What is taken away is added, too: a byte that differs from the canvas's in k bits is equal to it in 8 − k, so that its
-/// complement adds 8 − k, and 8 less is what sums begin with.
-pub(super) struct Scan<'a> {
+/// Terms that are to be subtracted are added, too: a byte that differs from the canvas's in k bits differs from its
+/// complement in 8 − k. So the complement adds 8 − k, and sums start at −8 for each such term.
+pub(super) struct HammingScan<'a> {
     planes: &'a [u8],
-    /// Where each term's line begins, at the first of the images.
+    /// Index of each term's line in the planes, at image 0.
     offsets: Vec<usize>,
-    /// The last of these.
+    /// The largest of these.
     farthest: usize,
-    /// `(terms, canvases)`: the canvas's byte, or its complement, four times over.
+    /// `(terms, canvases)`: the canvas's byte, or its complement, repeated four times.
     values: Vec<u32>,
     canvases: usize,
-    /// Whether sums begin anew.
+    /// Whether sums start from `base` alone, not from what they are.
     fresh: bool,
-    /// What is added to all of them, as 16 bits wrap.
+    /// Added to all sums, modulo 2¹⁶.
     base: u16,
 }
 
-impl<'a> Scan<'a> {
+impl<'a> HammingScan<'a> {
     /// The scan of all images for canvases of `(h, w, Y)` bytes.
     pub(super) fn new(tokens: &Tokens<'a>, terms: &Terms, canvases: &[&[u8]]) -> Self {
         let value = |(term, &byte): (usize, &usize)| {
@@ -84,11 +55,11 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Brings the sums of consecutive images up to date, from image `first` on, for `C` canvases from `canvas` on; returns
-    /// the least of each.
+    /// Updates the sums of consecutive images, from image `first` on, for `C` canvases, from canvas `canvas` on. Returns the
+    /// least sum of each canvas.
     pub(super) fn run<const C: usize>(
         &self,
-        kernel: Kernel,
+        instructions: InstructionSet,
         (canvas, first): (usize, usize),
         sums: [&mut [u16]; C],
     ) -> [u16; C] {
@@ -100,29 +71,36 @@ impl<'a> Scan<'a> {
         let mut rests = [(); C].map(|()| &mut [][..]);
         let mut groups = [(); C].map(|()| &mut [][..]);
         for ((sums, rest), groups) in sums.into_iter().zip(&mut rests).zip(&mut groups) {
-            (*groups, *rest) = sums.as_chunks_mut::<LANES>();
+            (*groups, *rest) = sums.as_chunks_mut::<GROUP_IMAGES>();
         }
-        let following = first + groups[0].len() * LANES;
-        let mut least = match kernel {
-            // SAFETY: a kernel is only made where the CPU has its features (`Kernel::of`); from each offset on the planes
-            // hold as many bytes as there are sums, `first` later; there is a value of each canvas for each offset.
+        let following = first + groups[0].len() * GROUP_IMAGES;
+        let mut least = match instructions {
+            // SAFETY: the CPU has the features of an instruction set that is `available`, and BITALG was checked. The planes
+            // hold as many bytes as there are sums, from `first` after each offset on; there is a value of each canvas for
+            // each offset.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 => unsafe { x86::avx512(self, (canvas, first), groups) },
+            InstructionSet::Avx512 if instructions.has_bitalg() => unsafe {
+                x86::avx512(self, (canvas, first), groups)
+            },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => unsafe { x86::avx2(self, (canvas, first), groups) },
-            Kernel::Portable => self.portable((canvas, first), groups),
+            InstructionSet::Avx512 | InstructionSet::Avx2 => unsafe {
+                x86::avx2(self, (canvas, first), groups)
+            },
+            InstructionSet::Portable => self.portable((canvas, first), groups),
         };
         let len = rests[0].len();
         if len > 0 {
-            let mut padded = [[0; LANES]; C];
+            let mut padded = [[0; GROUP_IMAGES]; C];
             for (padded, rest) in padded.iter_mut().zip(&rests) {
                 padded[..len].copy_from_slice(rest);
             }
-            match kernel {
+            match instructions {
                 // SAFETY: as above, for the `len` images that follow.
                 #[cfg(target_arch = "x86_64")]
-                Kernel::Avx512 => unsafe { x86::avx512_rest(self, (canvas, following), len, &mut padded) },
+                InstructionSet::Avx512 if instructions.has_bitalg() => unsafe {
+                    x86::avx512_rest(self, (canvas, following), len, &mut padded)
+                },
                 _ => {
                     for (canvas, sums) in (canvas..).zip(&mut padded) {
                         self.group((canvas, following), len, sums);
@@ -140,12 +118,12 @@ impl<'a> Scan<'a> {
     fn portable<const C: usize>(
         &self,
         (canvas, first): (usize, usize),
-        mut groups: [&mut [[u16; LANES]]; C],
+        mut groups: [&mut [[u16; GROUP_IMAGES]]; C],
     ) -> [u16; C] {
         std::array::from_fn(|at| {
-            let mut least = [u16::MAX; LANES];
+            let mut least = [u16::MAX; GROUP_IMAGES];
             for (index, sums) in groups[at].iter_mut().enumerate() {
-                self.group((canvas + at, first + index * LANES), LANES, sums);
+                self.group((canvas + at, first + index * GROUP_IMAGES), GROUP_IMAGES, sums);
                 for (least, &sum) in least.iter_mut().zip(sums.iter()) {
                     *least = sum.min(*least);
                 }
@@ -155,15 +133,15 @@ impl<'a> Scan<'a> {
     }
 
     /// One group of one canvas, of which the first `len` lanes are images.
-    fn group(&self, (canvas, first): (usize, usize), len: usize, sums: &mut [u16; LANES]) {
+    fn group(&self, (canvas, first): (usize, usize), len: usize, sums: &mut [u16; GROUP_IMAGES]) {
         for sum in sums.iter_mut() {
             *sum = if self.fresh { self.base } else { sum.wrapping_add(self.base) };
         }
-        let values = self.values.chunks(TOGETHER * self.canvases);
-        for (offsets, values) in self.offsets.chunks(TOGETHER).zip(values) {
-            let mut counts = [0_u8; LANES];
+        let values = self.values.chunks(TERMS_PER_BYTE * self.canvases);
+        for (offsets, values) in self.offsets.chunks(TERMS_PER_BYTE).zip(values) {
+            let mut counts = [0_u8; GROUP_IMAGES];
             for (&offset, &value) in offsets.iter().zip(values[canvas..].iter().step_by(self.canvases)) {
-                let mut line = [0; LANES];
+                let mut line = [0; GROUP_IMAGES];
                 line[..len].copy_from_slice(&self.planes[offset + first..][..len]);
                 for (count, byte) in counts.iter_mut().zip(line) {
                     *count += (byte ^ value as u8).count_ones() as u8;
@@ -173,209 +151,5 @@ impl<'a> Scan<'a> {
                 *sum = sum.wrapping_add(u16::from(count));
             }
         }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    //! Counts stay in bytes for as many terms as fit, and are then widened: in memory order, so that no shuffle puts
-    //! them back.
-
-    use std::arch::x86_64::*;
-
-    use super::{Scan, LANES, TOGETHER};
-
-    /// # Safety
-    /// The CPU must have AVX-512 F, BW and BITALG; the planes must hold as many bytes as there are sums from `first` after
-    /// each offset on; there must be a value for each offset of each canvas, `canvas` the first of `C`; all these must
-    /// have as many groups.
-    #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
-    pub(super) unsafe fn avx512<const C: usize>(
-        scan: &Scan,
-        at: (usize, usize),
-        groups: [&mut [[u16; LANES]]; C],
-    ) -> [u16; C] {
-        // Each group takes three registers a canvas, for its counts and for the two halves of its sums: there are 32.
-        if C == 1 {
-            avx512_abreast::<C, 4>(scan, at, groups)
-        } else {
-            avx512_abreast::<C, 2>(scan, at, groups)
-        }
-    }
-
-    /// # Safety
-    /// As for [`avx512`].
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
-    unsafe fn avx512_abreast<const C: usize, const GROUPS: usize>(
-        scan: &Scan,
-        (canvas, first): (usize, usize),
-        groups: [&mut [[u16; LANES]]; C],
-    ) -> [u16; C] {
-        let count = groups[0].len();
-        let sums = groups.map(<[_]>::as_mut_ptr);
-        let values = scan.values.as_ptr().add(canvas);
-        let planes = scan.planes.as_ptr().add(first);
-        let mut least = [_mm512_set1_epi16(-1); C];
-        let mut group = 0;
-        while group + GROUPS <= count {
-            let sums = sums.map(|sums| sums.add(group).cast());
-            avx512_groups::<C, GROUPS, false>(
-                scan,
-                values,
-                planes.add(group * LANES),
-                LANES,
-                sums,
-                &mut least,
-            );
-            group += GROUPS;
-        }
-        while group < count {
-            let sums = sums.map(|sums| sums.add(group).cast());
-            avx512_groups::<C, 1, false>(scan, values, planes.add(group * LANES), LANES, sums, &mut least);
-            group += 1;
-        }
-        least.map(|least| {
-            let mut lanes = [0_u16; 32];
-            _mm512_storeu_si512(lanes.as_mut_ptr().cast(), least);
-            lanes.into_iter().fold(u16::MAX, u16::min)
-        })
-    }
-
-    /// A group of fewer images than lanes.
-    ///
-    /// # Safety
-    /// As for [`avx512`]; the planes must hold `len` bytes, at most as many as lanes, from `first` after each offset on.
-    #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
-    pub(super) unsafe fn avx512_rest<const C: usize>(
-        scan: &Scan,
-        (canvas, first): (usize, usize),
-        len: usize,
-        sums: &mut [[u16; LANES]; C],
-    ) {
-        let (values, planes) = (scan.values.as_ptr().add(canvas), scan.planes.as_ptr().add(first));
-        let sums = sums.each_mut().map(|sums| sums.as_mut_ptr().cast());
-        let mut least = [_mm512_setzero_si512(); C];
-        avx512_groups::<C, 1, true>(scan, values, planes, len, sums, &mut least);
-    }
-
-    /// # Safety
-    /// As for [`avx512`], with pointers to the first of each canvas's values, of the groups' bytes and of their sums;
-    /// `PARTIAL` groups have `len` bytes.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512bitalg")]
-    unsafe fn avx512_groups<const C: usize, const GROUPS: usize, const PARTIAL: bool>(
-        scan: &Scan,
-        values: *const u32,
-        planes: *const u8,
-        len: usize,
-        sums: [*mut __m512i; C],
-        least: &mut [__m512i; C],
-    ) {
-        let mut totals = [[[_mm512_set1_epi16(scan.base as i16); 2]; GROUPS]; C];
-        if !scan.fresh {
-            for (totals, sums) in totals.iter_mut().zip(sums) {
-                for (half, total) in totals.as_flattened_mut().iter_mut().enumerate() {
-                    *total = _mm512_add_epi16(*total, _mm512_loadu_si512(sums.add(half)));
-                }
-            }
-        }
-        let mut start = 0;
-        while start < scan.offsets.len() {
-            let end = (start + TOGETHER).min(scan.offsets.len());
-            let mut counts = [[_mm512_setzero_si512(); GROUPS]; C];
-            for term in start..end {
-                let line = planes.add(*scan.offsets.get_unchecked(term));
-                let own = values.add(term * scan.canvases);
-                let bytes: [__m512i; GROUPS] = std::array::from_fn(|group| {
-                    let at = line.add(group * LANES);
-                    if PARTIAL {
-                        _mm512_maskz_loadu_epi8(u64::MAX >> (LANES - len), at.cast())
-                    } else {
-                        _mm512_loadu_si512(at.cast())
-                    }
-                });
-                for (canvas, counts) in counts.iter_mut().enumerate() {
-                    let value = _mm512_set1_epi32(*own.add(canvas) as i32);
-                    for (count, bytes) in counts.iter_mut().zip(bytes) {
-                        *count = _mm512_add_epi8(*count, _mm512_popcnt_epi8(_mm512_xor_si512(bytes, value)));
-                    }
-                }
-            }
-            for (totals, count) in totals.as_flattened_mut().iter_mut().zip(counts.as_flattened()) {
-                let (low, high) = (_mm512_castsi512_si256(*count), _mm512_extracti64x4_epi64::<1>(*count));
-                totals[0] = _mm512_add_epi16(totals[0], _mm512_cvtepu8_epi16(low));
-                totals[1] = _mm512_add_epi16(totals[1], _mm512_cvtepu8_epi16(high));
-            }
-            start = end;
-        }
-        for ((totals, sums), least) in totals.iter().zip(sums).zip(least) {
-            for (half, total) in totals.as_flattened().iter().enumerate() {
-                _mm512_storeu_si512(sums.add(half), *total);
-                *least = _mm512_min_epu16(*least, *total);
-            }
-        }
-    }
-
-    /// # Safety
-    /// As for [`avx512`], on a CPU that has AVX2.
-    #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn avx2<const C: usize>(
-        scan: &Scan,
-        (canvas, first): (usize, usize),
-        mut groups: [&mut [[u16; LANES]]; C],
-    ) -> [u16; C] {
-        std::array::from_fn(|at| {
-            let mut least = _mm256_set1_epi16(-1);
-            for (index, group) in groups[at].iter_mut().enumerate() {
-                for (half, sums) in group.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-                    let place = (canvas + at, first + index * LANES + half * 32);
-                    least = avx2_half(scan, place, sums, least);
-                }
-            }
-            let mut lanes = [0_u16; 16];
-            _mm256_storeu_si256(lanes.as_mut_ptr().cast(), least);
-            lanes.into_iter().fold(u16::MAX, u16::min)
-        })
-    }
-
-    /// # Safety
-    /// As for [`avx2`].
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    unsafe fn avx2_half(
-        scan: &Scan,
-        (canvas, first): (usize, usize),
-        sums: &mut [u16; 32],
-        least: __m256i,
-    ) -> __m256i {
-        let (at, values) = (scan.planes.as_ptr().add(first), scan.values.as_ptr().add(canvas));
-        let nibble = _mm256_set1_epi8(0x0F);
-        let bits = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
-        let mut totals = [_mm256_set1_epi16(scan.base as i16); 2];
-        if !scan.fresh {
-            totals[0] = _mm256_add_epi16(totals[0], _mm256_loadu_si256(sums.as_ptr().cast()));
-            totals[1] = _mm256_add_epi16(totals[1], _mm256_loadu_si256(sums.as_ptr().add(16).cast()));
-        }
-        let mut start = 0;
-        while start < scan.offsets.len() {
-            let end = (start + TOGETHER).min(scan.offsets.len());
-            let mut counts = _mm256_setzero_si256();
-            for term in start..end {
-                let line = _mm256_loadu_si256(at.add(*scan.offsets.get_unchecked(term)).cast());
-                let value = _mm256_set1_epi32(*values.add(term * scan.canvases) as i32);
-                let bytes = _mm256_xor_si256(line, value);
-                let low = _mm256_shuffle_epi8(bits, _mm256_and_si256(bytes, nibble));
-                let high = _mm256_shuffle_epi8(bits, _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), nibble));
-                counts = _mm256_add_epi8(counts, _mm256_add_epi8(low, high));
-            }
-            let (low, high) = (_mm256_castsi256_si128(counts), _mm256_extracti128_si256::<1>(counts));
-            totals[0] = _mm256_add_epi16(totals[0], _mm256_cvtepu8_epi16(low));
-            totals[1] = _mm256_add_epi16(totals[1], _mm256_cvtepu8_epi16(high));
-            start = end;
-        }
-        _mm256_storeu_si256(sums.as_mut_ptr().cast(), totals[0]);
-        _mm256_storeu_si256(sums.as_mut_ptr().add(16).cast(), totals[1]);
-        _mm256_min_epu16(least, _mm256_min_epu16(totals[0], totals[1]))
     }
 }

@@ -1,21 +1,32 @@
-//! Kernels, running sums, draws and histograms against the definitions said as plainly as can be.
+//! Kernels, running sums, draws and histograms, compared with their plain definitions.
 
 use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
 
-use super::context::{pairs, Metric, Range, Running, Terms};
+use super::context::{pairs, Metric, Range, RunningContext, Terms};
 use super::draw::{Distances, Draw, Histogram, BLOCK};
-use super::kernel::Scan;
-use super::sampler::Sampler;
+use super::fill::{DrawRule, Sampler, Settings};
+use super::kernel::HammingScan;
 use super::*;
 use crate::canvas::{Canvas, Trace};
-use crate::pool::{Builder, Candidate, Keep, Rule};
-use crate::sample::{Keyed, Stream};
+use crate::pool::{Candidate, Keep, PoolBuilder, PoolRule};
+use crate::random::{KeyedRandom, Stream};
+use crate::simd::InstructionSet;
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
-/// A small store of few values, so that ties abound, or of any; canvases made of it, and of other bytes.
+const NEAREST: DrawRule = DrawRule::Pool(PoolRule::NEAREST);
+
+const SETTINGS: Settings = Settings {
+    gamma: None,
+    metric: Metric::Chebyshev,
+    radius: 0,
+    rule: NEAREST,
+    instructions: InstructionSet::Portable,
+};
+
+/// A small store of tokens with few different values, so that there are many ties, or with any; and some canvases.
 #[derive(Debug, Clone)]
 struct Case {
     grid: Extent,
@@ -63,8 +74,9 @@ impl Case {
         Range::new(self.gamma, self.metric, &self.tokens()).unwrap()
     }
 
-    fn sampler(&self, radius: usize, kernel: Kernel) -> Sampler<'_> {
-        Sampler { tokens: self.tokens(), range: self.range(), radius, kernel }
+    fn sampler(&self, radius: usize, rule: DrawRule, instructions: InstructionSet) -> Sampler<'_> {
+        let settings = Settings { gamma: self.gamma, metric: self.metric, radius, rule, instructions };
+        Sampler::new(self.tokens(), &settings).unwrap()
     }
 
     /// The nearest place of each image, and its distance in bits, by the definition.
@@ -84,10 +96,10 @@ impl Case {
     }
 }
 
-/// Everything that a fill leaves of a canvas: its bytes, image ids, ys, xs, distances and choices.
+/// What a fill writes of a canvas: its bytes, image ids, ys, xs, distances and pool sizes.
 type Filled = (Vec<u8>, Vec<i32>, Vec<i32>, Vec<i32>, Vec<f32>, Vec<i32>);
 
-fn fill(case: &Case, sampler: &Sampler, draw: &Draw, cells: &[Pixel], bars: bool) -> Vec<Filled> {
+fn fill(case: &Case, sampler: &Sampler, cells: &[Pixel], bars: bool) -> Vec<Filled> {
     let area = case.grid.area();
     let blank = || (vec![0; area], vec![0; area], vec![0; area], vec![0.0; area], vec![0; area]);
     let mut filled: Vec<Filled> = case
@@ -101,7 +113,7 @@ fn fill(case: &Case, sampler: &Sampler, draw: &Draw, cells: &[Pixel], bars: bool
     let canvas = |(sample, filled)| {
         let (pixels, image_id, y, x, distance, pool_size): &mut Filled = filled;
         Canvas {
-            random: Keyed { seed: 5, sample },
+            random: KeyedRandom { seed: 5, sample },
             barred: (bars && sample == 1).then_some(ImageId(0)),
             pixels,
             trace: Trace { image_id, y, x, distance, pool_size },
@@ -109,7 +121,7 @@ fn fill(case: &Case, sampler: &Sampler, draw: &Draw, cells: &[Pixel], bars: bool
         }
     };
     let mut canvases: Vec<Canvas> = (0..).zip(&mut filled).map(canvas).collect();
-    sampler.fill((cells, 0), &case.known, draw, &mut canvases, &GO_ON).unwrap();
+    sampler.fill((cells, 0), &case.known, &mut canvases, &GO_ON).unwrap();
     filled
 }
 
@@ -121,7 +133,7 @@ proptest! {
         let place = case.grid.pixel(salt % case.grid.area());
         let terms = Terms::moved(&tokens, &context, case.cell, place);
         let canvases: Vec<&[u8]> = case.canvases.iter().map(Vec::as_slice).collect();
-        let scan = Scan::new(&tokens, &terms, &canvases);
+        let scan = HammingScan::new(&tokens, &terms, &canvases);
         let pairs = pairs(case.grid, &context, case.cell, place);
         let first = salt % case.count;
         let distances = |canvas: &&[u8]| -> Vec<u16> {
@@ -130,33 +142,33 @@ proptest! {
         };
         let expected: Vec<Vec<u16>> = canvases.iter().map(distances).collect();
         let nearest: Vec<u16> = expected.iter().map(|sums| *sums.iter().min().unwrap()).collect();
-        for kernel in Kernel::available() {
+        for instructions in InstructionSet::available() {
             let mut sums = vec![vec![77; case.count - first]; canvases.len()];
             let mut least = Vec::new();
             for (canvas, sums) in sums[..5].iter_mut().enumerate() {
-                least.extend(scan.run(kernel, (canvas, first), [&mut sums[..]]));
+                least.extend(scan.run(instructions, (canvas, first), [&mut sums[..]]));
             }
             let abreast: &mut [Vec<u16>; 4] = (&mut sums[5..]).try_into().unwrap();
-            least.extend(scan.run(kernel, (5, first), abreast.each_mut().map(Vec::as_mut_slice)));
-            prop_assert_eq!(&sums, &expected, "{:?}", kernel);
-            prop_assert_eq!(&least, &nearest, "{:?}", kernel);
+            least.extend(scan.run(instructions, (5, first), abreast.each_mut().map(Vec::as_mut_slice)));
+            prop_assert_eq!(&sums, &expected, "{:?}", instructions);
+            prop_assert_eq!(&least, &nearest, "{:?}", instructions);
         }
     }
 
     #[test]
     fn running_sums_are_those_of_each_context(case in cases(150), salts in prop::collection::vec(any::<u64>(), 6)) {
-        // Masks and cells that have much, little or nothing in common with those before.
+        // Masks and cells that share much, little or nothing with those before.
         let tokens = case.tokens();
-        for kernel in Kernel::available() {
-            let mut running = Running::default();
+        for instructions in InstructionSet::available() {
+            let mut running = RunningContext::default();
             let mut sums = vec![0; case.count];
             for &salt in &salts {
                 let known: Vec<bool> =
                     (0..case.grid.area()).map(|at| salt >> (at % 64) & 1 == 1 || case.known[at]).collect();
                 let cell = case.grid.pixel(salt as usize % case.grid.area());
                 let context = case.range().cells(case.grid, &known, cell);
-                let terms = running.towards(&tokens, context.clone());
-                Scan::new(&tokens, &terms, &[&case.canvases[0]]).run(kernel, (0, 0), [&mut sums[..]]);
+                let terms = running.advance(&tokens, context.clone());
+                HammingScan::new(&tokens, &terms, &[&case.canvases[0]]).run(instructions, (0, 0), [&mut sums[..]]);
                 let same = pairs(case.grid, &context, cell, cell);
                 for (id, &sum) in (0..).zip(&sums) {
                     let expected = reference(&tokens, ImageId(id), &case.canvases[0], &same);
@@ -173,11 +185,13 @@ proptest! {
         epsilon in 0.0..0.6_f64,
         k_min in 1_usize..80,
     ) {
-        let rule = Rule::new(epsilon, k_min, Keep::Best).unwrap();
+        let rule = PoolRule::new(epsilon, k_min, Keep::Best).unwrap();
         let cells: Vec<Pixel> = case.grid.pixels().filter(|&cell| !case.known[case.grid.flat(cell)]).collect();
-        let found: Vec<Vec<Filled>> = Kernel::available()
+        let found: Vec<Vec<Filled>> = InstructionSet::available()
             .into_iter()
-            .map(|kernel| fill(&case, &case.sampler(radius, kernel), &Draw::Pool(rule), &cells, true))
+            .map(|instructions| {
+                fill(&case, &case.sampler(radius, DrawRule::Pool(rule), instructions), &cells, true)
+            })
             .collect();
         for other in &found[1..] {
             prop_assert_eq!(other, &found[0]);
@@ -188,11 +202,11 @@ proptest! {
             let (bytes, image_id, y, x, distance, pool_size) = &found[0][sample];
             for &cell in &cells {
                 let flat = case.grid.flat(cell);
-                let mut pool = Builder::new(rule);
+                let mut pool = PoolBuilder::new(rule);
                 let candidates = case.nearest(&canvas, &known, cell, radius);
                 candidates.into_iter().skip(usize::from(sample == 1)).for_each(|candidate| pool.offer(candidate));
                 let members = pool.finish();
-                let random = Keyed { seed: 5, sample: sample as u64 };
+                let random = KeyedRandom { seed: 5, sample: sample as u64 };
                 let drawn = members[random.index(Stream::Pixel { sweep: 0 }, flat as u32, members.len())];
                 let compared = case.range().cells(case.grid, &known, cell).len() * case.bits;
                 prop_assert_eq!(pool_size[flat], members.len() as i32);
@@ -219,7 +233,7 @@ proptest! {
         let canvases: Vec<Vec<u8>> =
             case.canvases.iter().map(|bytes| bytes[..lines].iter().map(|byte| byte & unused).collect()).collect();
         let case = Case { planes, canvases, ..case };
-        let sampler = case.sampler(radius, Kernel::available()[0]);
+        let sampler = case.sampler(radius, NEAREST, InstructionSet::best());
         let histogram = Histogram::new(flip, case.count).unwrap();
         let canvases: Vec<&[u8]> = case.canvases.iter().map(Vec::as_slice).collect();
         let barred: Vec<_> = (0..canvases.len()).map(|sample| (sample == 1).then_some(ImageId(1))).collect();
@@ -258,8 +272,8 @@ fn a_histogram_draws_each_token_as_often_as_its_distribution_says() {
     let planes = two_cells(&[0b000, 0b001, 0b100, 0b111], &[0b01, 0b10, 0b10, 0b11]);
     let grid = Extent::new(1, 2);
     let tokens = Tokens::new(&planes, 4, grid, 3).unwrap();
-    let range = Range::new(Some(1), Metric::Chebyshev, &tokens).unwrap();
-    let sampler = Sampler { tokens, range, radius: 0, kernel: Kernel::available()[0] };
+    let settings = Settings { gamma: Some(1), rule: DrawRule::Histogram { flip: 0.2 }, ..SETTINGS };
+    let sampler = Sampler::new(tokens, &settings).unwrap();
     let histogram = Histogram::new(0.2, 4).unwrap();
     let cell = Pixel { y: 0, x: 1 };
     let known = [true, false];
@@ -269,7 +283,6 @@ fn a_histogram_draws_each_token_as_often_as_its_distribution_says() {
 
     const MANY: u64 = 20_000;
     let mut counts = [0_u32; 8];
-    let draw = Draw::Histogram(histogram);
     for sample in 0..MANY {
         let mut pixels = canvas.clone();
         let (mut image_id, mut y, mut x) = ([0; 2], [0; 2], [0; 2]);
@@ -281,9 +294,9 @@ fn a_histogram_draws_each_token_as_often_as_its_distribution_says() {
             distance: &mut distance,
             pool_size: &mut pool_size,
         };
-        let random = Keyed { seed: 9, sample };
+        let random = KeyedRandom { seed: 9, sample };
         let mut canvases = [Canvas { random, barred: None, pixels: &mut pixels, trace, fallbacks: 0 }];
-        sampler.fill((&[cell], 0), &known, &draw, &mut canvases, &GO_ON).unwrap();
+        sampler.fill((&[cell], 0), &known, &mut canvases, &GO_ON).unwrap();
         counts[usize::from(pixels[1])] += 1;
         assert_eq!(pool_size[1], 4);
     }
@@ -307,13 +320,8 @@ fn without_flips_a_histogram_is_the_pool_of_the_nearest() {
         gamma: None,
         metric: Metric::Chebyshev,
     };
-    let sampler = case.sampler(0, Kernel::Portable);
-    let pool = Draw::Pool(Rule::new(0.0, 1, Keep::Best).unwrap());
-    let histogram = Draw::Histogram(Histogram::new(0.0, 4).unwrap());
-    assert_eq!(
-        fill(&case, &sampler, &pool, &[case.cell], true),
-        fill(&case, &sampler, &histogram, &[case.cell], true)
-    );
+    let filled = |rule| fill(&case, &case.sampler(0, rule, InstructionSet::Portable), &[case.cell], true);
+    assert_eq!(filled(NEAREST), filled(DrawRule::Histogram { flip: 0.0 }));
 }
 
 #[test]
@@ -321,13 +329,13 @@ fn a_block_s_least_leaves_the_barred_image_out() {
     let mut distances = Distances::new(BLOCK + 3, Some(BLOCK + 1));
     distances.sums.fill(9);
     distances.sums[BLOCK + 1] = 2;
-    distances.settle(0, 9);
-    distances.settle(BLOCK, 2);
+    distances.set_block_least(0, 9);
+    distances.set_block_least(BLOCK, 2);
     assert_eq!(distances.nearest(), 9);
-    let rule = Draw::Pool(Rule::new(0.0, 1, Keep::Best).unwrap());
+    let rule = Draw::Pool(PoolRule::new(0.0, 1, Keep::Best).unwrap());
     for sample in 0..50 {
-        let drawn = distances.draw(&rule, Keyed { seed: 0, sample }, 0, 0);
-        assert_eq!((drawn.distance, drawn.choice), (9, BLOCK + 2));
+        let drawn = distances.draw(&rule, KeyedRandom { seed: 0, sample }, 0, 0);
+        assert_eq!((drawn.distance, drawn.pool_size), (9, BLOCK + 2));
         assert_ne!(drawn.image, BLOCK + 1);
     }
 }
@@ -336,8 +344,7 @@ fn a_block_s_least_leaves_the_barred_image_out() {
 fn an_interrupted_fill_ends() {
     let planes = vec![0; 4];
     let tokens = Tokens::new(&planes, 4, Extent::new(1, 1), 1).unwrap();
-    let range = Range::new(None, Metric::Chebyshev, &tokens).unwrap();
-    let sampler = Sampler { tokens, range, radius: 0, kernel: Kernel::Portable };
+    let sampler = Sampler::new(tokens, &SETTINGS).unwrap();
     let stop = AtomicBool::new(true);
     let cell = Pixel { y: 0, x: 0 };
     let error = sampler.distances((cell, &[false]), &[&[0]], &stop).unwrap_err();
@@ -371,8 +378,7 @@ fn bad_arguments_are_refused() {
     assert_eq!(message(f64::NAN), "flip must be a probability in 0…0.5, got NaN");
     let planes = vec![0; 3];
     let tokens = Tokens::new(&planes, 1, Extent::new(1, 1), 17).unwrap();
-    let range = Range::new(None, Metric::Chebyshev, &tokens).unwrap();
-    let sampler = Sampler { tokens, range, radius: 0, kernel: Kernel::Portable };
+    let sampler = Sampler::new(tokens, &SETTINGS).unwrap();
     let at = (Pixel { y: 0, x: 0 }, &[false][..]);
     let histogram = Histogram::new(0.1, 1).unwrap();
     let error = sampler.distributions(at, &[&[0; 3]], &[None], &histogram, &GO_ON).unwrap_err();

@@ -1,1 +1,1 @@
-"""What `scripts/fuzz.py` attacks npgen with: malformed files, malformed arguments, and the processes that take them."""
+"""Parts of `scripts/fuzz.py`: malformed files, malformed arguments, and the processes in which npgen gets them."""

@@ -1,4 +1,4 @@
-"""Arguments of the wrong kind: for any valid one, another that a caller might have meant, or nobody would."""
+"""Malformed arguments: in place of a valid one, a similar one or any other object."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from fuzzing.mutations import DTYPES, NUMBERS, TEXTS
 
 
 def odd(random: Random, value: Any, others: list[Any], things: Sequence[Any]) -> Any:
-    """Put something else in a value's place, of its kind or of none.
+    """Return a value to put in the place of a valid one, of its type or of another.
 
     Parameters
     ----------
     random
-        Decides what.
+        Decides which.
     value
-        What is valid there.
+        The valid value.
     others
-        Arrays that are arguments of the same call: some may be given twice.
+        Arrays that are arguments of the same call, which may be passed twice.
     things
         Objects that are arguments of other calls.
     """
@@ -61,7 +61,7 @@ def odd(random: Random, value: Any, others: list[Any], things: Sequence[Any]) ->
 
 
 def odd_array(random: Random, array: np.ndarray[Any, Any], others: list[Any]) -> Any:
-    """Make another array of one: of another type, shape, layout or content, or one that is used elsewhere, too."""
+    """Change the type, shape, memory layout or content of an array, or return another argument of the same call."""
     axis = random.randrange(array.ndim) if array.ndim else 0
     match random.randrange(20):
         case 0 | 1:
@@ -133,7 +133,7 @@ def _extreme(random: Random, array: np.ndarray[Any, Any]) -> Any:
 
 
 def junk(random: Random, things: Sequence[Any]) -> Any:
-    """Give anything at all."""
+    """Return a random object."""
     kinds: tuple[Callable[[], Any], ...] = (
         lambda: None,
         lambda: random.choice(NUMBERS),

@@ -1,4 +1,4 @@
-"""Functions under attack: valid arguments for each, and what may stand in their place."""
+"""Functions under test: valid arguments of each, and calls with some of them malformed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from npgen.nn.architecture import Architecture
 from npgen.runs import TRACE_DTYPES
 from npgen.tokens.autoencoder import TokenArchitecture
 from npgen.tokens.autoencoder_training import AutoencoderRecipe
-from npgen.tokens.twins import TwinRecipe
+from npgen.tokens.twin_recipe import TwinRecipe
 
-# What is asked for is done: these numbers decide how long it takes, and how many threads wait for it.
+# Large values of these are valid and take long: they are replaced by small ones.
 WORK = {"n": 6, "repeats": 6, "sweeps": 6, "count": 6, "threads": 2}
 
 
@@ -111,7 +111,7 @@ _USES: tuple[Callable[..., Any], ...] = (npgen.entropy, npgen.part_whole, npgen.
 
 
 def _altered(field: str) -> Function:
-    """Use samples of which one part is another."""
+    """Return the entry of calls that use samples with one field replaced."""
 
     def use(function: Callable[..., Any], value: Any) -> None:
         samples = _samples("full")
@@ -286,7 +286,7 @@ def _public_functions() -> dict[str, Function]:
 
 @functools.cache
 def functions() -> dict[str, Function]:
-    """List what is called: all of `npgen._core`, and all of npgen's that takes arguments."""
+    """Return all functions that are called: those of `npgen._core`, and those of `npgen` that take arguments."""
     npgen.register_network("corners", lambda request: NETWORK)
     return core_functions() | _public_functions() | {"command line": (3, lambda random: _command, _command_arguments)}
 

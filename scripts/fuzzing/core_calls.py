@@ -1,4 +1,4 @@
-"""The core under attack: valid arguments for each of its functions."""
+"""Functions of the core under test: valid arguments of each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from fuzzing.valid import Function, canvas_arguments, denoise_arguments, make_co
 from npgen import _core
 
 
-def _filler_arguments(**changes: Any) -> dict[str, Any]:
+def _settings_arguments(**changes: Any) -> dict[str, Any]:
     return {
-        "images": make_corpus().images.copy(),
         "frame": (8, 8),
         "window": 3,
         "sigma": 0.5,
@@ -23,22 +22,26 @@ def _filler_arguments(**changes: Any) -> dict[str, Any]:
         "k_min": 1,
         "best_only": True,
         "quota": 4,
-        "literal": False,
-        "compare": True,
+        "corpus_tolerance": False,
+        "low_level": True,
         "threads": 1,
     } | changes
 
 
 def _filler(random: Random) -> _core.Filler:
-    return _core.Filler(
-        **_filler_arguments(
-            best_only=random.random() < 0.5,
-            literal=random.random() < 0.2,
-            radius=random.choice((1, 0, 8, 100)),
-            quota=random.choice((None, 1, 4)),
-            compare=random.random() < 0.8,
-        )
+    settings = _settings_arguments(
+        best_only=random.random() < 0.5,
+        corpus_tolerance=random.random() < 0.2,
+        radius=random.choice((1, 0, 8, 100)),
+        quota=random.choice((None, 1, 4)),
+        low_level=random.random() < 0.8,
     )
+    return _core.Filler(make_corpus().images.copy(), _core.PixelSettings(**settings))
+
+
+def _filler_arguments() -> dict[str, Any]:
+    settings = _core.PixelSettings(**_settings_arguments())
+    return {"images": make_corpus().images.copy(), "settings": settings, "sizes": None, "elsewhere": 0}
 
 
 def _fill_arguments() -> dict[str, Any]:
@@ -60,18 +63,27 @@ def _fill_arguments() -> dict[str, Any]:
 
 def _pools_arguments() -> dict[str, Any]:
     arguments = _fill_arguments()
-    kept = {name: arguments[name] for name in ("canvases", "trace", "known", "sweep", "barred")}
-    return {**kept, "pixel": np.array([[2, 2]], np.int32)}
+    kept = {name: arguments[name] for name in ("canvases", "trace", "known", "barred")}
+    return {**kept, "pixel": (2, 2)}
+
+
+def _token_settings_arguments(**changes: Any) -> dict[str, Any]:
+    settings = {"gamma": 2, "disc": False, "radius": 0, "epsilon": 0.1, "k_min": 1, "flip": None, "threads": 1}
+    return settings | changes
 
 
 def _token_filler_arguments() -> dict[str, Any]:
-    planes = make_tokens().planes.copy()
-    return {"planes": planes, "bits": 5, "gamma": 2, "disc": False, "radius": 0, "threads": 1}
+    settings = _core.TokenSettings(**_token_settings_arguments())
+    return {"planes": make_tokens().planes.copy(), "bits": 5, "settings": settings}
 
 
 def _token_filler(random: Random) -> _core.TokenFiller:
-    gamma, radius = random.choice((None, 1, 3)), random.choice((0, 0, 1, 9))
-    return _core.TokenFiller(make_tokens().planes, bits=5, gamma=gamma, disc=False, radius=radius, threads=1)
+    settings = _token_settings_arguments(
+        gamma=random.choice((None, 1, 3)),
+        radius=random.choice((0, 0, 1, 9)),
+        flip=random.choice((None, 0.002)),
+    )
+    return _core.TokenFiller(make_tokens().planes, 5, _core.TokenSettings(**settings))
 
 
 def _token_fill_arguments() -> dict[str, Any]:
@@ -85,19 +97,16 @@ def _token_fill_arguments() -> dict[str, Any]:
         "sweep": 0,
         "samples": np.arange(2, dtype=np.uint64),
         "barred": np.array([1, -1], np.int32),
-        "epsilon": 0.1,
-        "k_min": 1,
-        "flip": None,
     }
 
 
 def _token_cell_arguments(**others: Any) -> dict[str, Any]:
     arguments = {name: _token_fill_arguments()[name] for name in ("codes", "known")}
-    return {**arguments, "cell": np.array([[2, 2]], np.int32), **others}
+    return {**arguments, "cell": (2, 2), **others}
 
 
 def core_functions() -> dict[str, Function]:
-    """List all of `npgen._core`, by name."""
+    """Return the entries of all functions of `npgen._core`, by name."""
     keys = functools.partial(np.eye, 6, 4, dtype=np.float32)
     ids = functools.partial(np.arange, 3, dtype=np.uint64)
     known = functools.partial(np.eye, 8, dtype=np.bool_)
@@ -131,9 +140,42 @@ def core_functions() -> dict[str, Function]:
         "_core.draw_seed_places": plain(
             6, _core.draw_seed_places, lambda: {"seed": 0, "samples": ids(), "height": 2, "width": 3}
         ),
+        "_core.quota_limits": plain(4, _core.quota_limits, lambda: {"quota": 2, "window": 3, "candidates": 5}),
+        "_core.used_up_images": plain(
+            8,
+            _core.used_up_images,
+            lambda: {
+                "image_id": np.eye(8, dtype=np.int32),
+                "known": known(),
+                "pixel": (2, 3),
+                "quota": 2,
+                "window": 3,
+            },
+        ),
+        "_core.served_counts": plain(
+            8,
+            _core.served_counts,
+            lambda: {
+                "image_id": np.zeros((2, 8, 8), np.int32),
+                "known": known(),
+                "pixels": np.array([[2, 3], [0, 1]], np.int32),
+                "window": 3,
+            },
+        ),
         "_core.score_machines": plain(1, _core.score_machines, dict),
+        "_core.tile_size": plain(1, _core.tile_size, dict),
         "_core.denoise": plain(20, _core.denoise, denoise_arguments),
-        "_core.Filler": plain(14, _core.Filler, _filler_arguments),
+        "_core.PixelSettings": plain(14, _core.PixelSettings, _settings_arguments),
+        "_core.Filler": plain(10, _core.Filler, _filler_arguments),
+        "_core.Filler.merge_runs": (
+            6,
+            lambda random: _filler(random).merge_runs,
+            lambda random: {
+                "canvases": np.array([0, 1, 0]),
+                "distances": np.array([1.0, 2.0, 0.5]),
+                "counts": np.array([2, 1, 3]),
+            },
+        ),
         "_core.Filler.fill": (40, lambda random: _filler(random).fill, lambda random: _fill_arguments()),
         "_core.Filler.candidate_pool": (
             25,
@@ -152,11 +194,12 @@ def core_functions() -> dict[str, Function]:
             lambda random: {"canvases": np.array([0, 1, 0]), "places": np.array([0, 0, 1])},
         ),
         "_core.Pools.runs": (1, lambda random: _filler(random).pools(**_pools_arguments()).runs, lambda random: {}),
+        "_core.TokenSettings": plain(10, _core.TokenSettings, _token_settings_arguments),
         "_core.TokenFiller": plain(10, _core.TokenFiller, _token_filler_arguments),
         "_core.TokenFiller.fill": (
             25,
             lambda random: _token_filler(random).fill,
-            lambda random: {**_token_fill_arguments(), "flip": random.choice((None, 0.002))},
+            lambda random: _token_fill_arguments(),
         ),
         "_core.TokenFiller.distances": (
             8,

@@ -1,4 +1,4 @@
-"""Ways for a file to be malformed, each a function of its valid bytes and a stream of random numbers."""
+"""Ways to make a file malformed: functions of its valid bytes and a stream of random numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUMBERS: tuple[Any, ...] = (
     *(2**63 - 1, 2**63, 2**64 - 1, 2**64, 10**30, 10**400, -2, -(2**31), -(2**63), -(2**63) - 1, -(10**400)),
     *(0.0, -0.0, 0.5, 1.5, 1e-320, 1e18, 1e308, math.nan, math.inf, -math.inf),
 )  # fmt: skip
-# Nothing here names a place outside a worker's folder: a fault must not cost the machine a file.
+# No text names a path outside a worker's folder: a bug in npgen must not destroy a file of the machine.
 TEXTS = (
     *("", " ", ".", "..", "/", "x", "0", "-1", "None", "nan", "full", "local", "class", "images", "heldout"),
     *("../secret", "../../secret", "../secret/00000000", "00000000/../../secret", "./00000000", "secret\\x", "~"),
@@ -51,13 +51,13 @@ DTYPES = (
 
 @dataclass(frozen=True)
 class Odd:
-    """Something in a store that is no regular file: a symbolic link, a folder, a pipe, or nothing."""
+    """An entry of a store in place of a regular file: a symbolic link, a folder, a pipe, or nothing."""
 
     kind: Literal["link", "folder", "pipe", "nothing"]
     target: str = ""
 
 
-# What a store holds, by path.
+# The content of a store, by path.
 Files = dict[str, bytes | Odd]
 
 ODDS = (
@@ -67,7 +67,7 @@ ODDS = (
 
 
 def mutated(random: Random, path: str, data: bytes) -> bytes | Odd:
-    """Make a file malformed: with some regard for what it is, or with none."""
+    """Make a file malformed, by its format or byte by byte."""
     if random.random() < 0.03:
         return random.choice(ODDS)
     special = SPECIAL.get(PurePosixPath(path).suffix, mutated_bytes)
@@ -78,7 +78,7 @@ def mutated_bytes(random: Random, data: bytes) -> bytes:
     """Flip, cut, grow, swap, repeat or blank bytes anywhere."""
     changed = bytearray(data)
     for _ in range(random.choice((1, 1, 1, 2, 5, 50))):
-        # Most of what matters stands near the front, or at the very end.
+        # Headers, near the front, are changed more often than the rest.
         span = len(changed) if random.random() < 0.5 else min(len(changed), 200)
         at, to = random.randrange(span + 1), random.randrange(span + 1)
         start, end = min(at, to), max(at, to)
@@ -127,7 +127,7 @@ _HOSTILE_JSON = (
 
 
 def mutated_value(random: Random, value: Any) -> Any:
-    """Change a JSON-able value in one place."""
+    """Change a value of JSON types in one place."""
     places = list(_places(value, ()))
     where = random.choice(places)
     if not where:
@@ -182,7 +182,7 @@ def _nudged(random: Random, value: Any) -> Any:
 
 
 def junk_value(random: Random) -> Any:
-    """Give a JSON-able value that is likely wrong."""
+    """Return a value of JSON types that is likely wrong."""
     return random.choice(
         (
             *(None, True, False, [], {}, [[]], [{}], {"": None}, [None] * 3, ["x"] * 4, list(range(2000))),
@@ -193,7 +193,7 @@ def junk_value(random: Random) -> Any:
 
 
 def mutated_npy(random: Random, data: bytes) -> bytes:
-    """Let the header of an array lie, or its values be extreme."""
+    """Write a wrong header to an array's file, or extreme values."""
     length = 10 + int.from_bytes(data[8:10], "little")
     header, payload = data[10:length].decode("latin-1"), data[length:]
     shape = [int(part) for part in header.split("(")[1].split(")")[0].split(",") if part.strip()]
@@ -225,8 +225,8 @@ def mutated_npy(random: Random, data: bytes) -> bytes:
             )
         )
     wide = version != b"\x01\x00"
-    said = len(text) if random.random() < 0.8 else random.choice((0, 1, 65_535, 2**32 - 1 if wide else 60_000))
-    return b"\x93NUMPY" + version + said.to_bytes(4 if wide else 2, "little") + text.encode() + payload
+    stated = len(text) if random.random() < 0.8 else random.choice((0, 1, 65_535, 2**32 - 1 if wide else 60_000))
+    return b"\x93NUMPY" + version + stated.to_bytes(4 if wide else 2, "little") + text.encode() + payload
 
 
 def _extreme(random: Random, payload: bytes, descr: str) -> bytes:
@@ -245,7 +245,7 @@ def _extreme(random: Random, payload: bytes, descr: str) -> bytes:
 
 
 def mutated_safetensors(random: Random, data: bytes) -> bytes:
-    """Let the header of a safetensors file lie, or the JSON that npgen keeps in it."""
+    """Write a wrong header to a safetensors file, or wrong JSON of npgen in it."""
     length = int.from_bytes(data[:8], "little")
     header, payload = json.loads(data[8 : 8 + length]), data[8 + length :]
     match random.randrange(5):
@@ -278,12 +278,12 @@ def mutated_safetensors(random: Random, data: bytes) -> bytes:
             if len(halves):
                 halves[random.randrange(len(halves))] = random.choice((np.nan, np.inf, 65_504, 0))
             payload = halves.tobytes()
-    said = len(text) if random.random() < 0.9 else random.choice((0, 2**64 - 1, 2**40, len(data), len(text) - 1))
-    return said.to_bytes(8, "little") + text + payload
+    stated = len(text) if random.random() < 0.9 else random.choice((0, 2**64 - 1, 2**40, len(data), len(text) - 1))
+    return stated.to_bytes(8, "little") + text + payload
 
 
 def mutated_zip(random: Random, data: bytes) -> bytes:
-    """Exchange what an archive holds, or make it a bomb."""
+    """Change the members of an archive, or replace it by a zip bomb."""
     if random.random() < 0.1:
         return zip_bomb(random.choice(("images.npy", "labels.npy", "x.npy")), random.choice((3 << 30, 1 << 42)))
     made = io.BytesIO()
@@ -309,9 +309,9 @@ def mutated_zip(random: Random, data: bytes) -> bytes:
     return made.getvalue()
 
 
-def zip_bomb(name: str, said: int) -> bytes:
-    """Make an archive of one array of zeros, 3 GiB in 3 MB; and let it say that it is even larger."""
-    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({said},), }}".encode()
+def zip_bomb(name: str, stated: int) -> bytes:
+    """Make an archive of one array of zeros, 3 GiB in 3 MB, whose header states an even larger size."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({stated},), }}".encode()
     start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     packed = squeezed(start, 3 << 10, -15)
     size = min(len(start) + (3 << 30), 2**32 - 2)
@@ -324,7 +324,7 @@ def zip_bomb(name: str, said: int) -> bytes:
 
 @functools.cache
 def squeezed(start: bytes, megabytes: int, bits: int) -> bytes:
-    """Deflate some bytes and many zeros after them, without ever having them in memory."""
+    """Deflate some bytes and many zeros after them, without holding these in memory."""
     squeeze = zlib.compressobj(9, zlib.DEFLATED, bits)
     first = squeeze.compress(start) + squeeze.flush(zlib.Z_FULL_FLUSH)
     zeros = squeeze.compress(bytes(1 << 20)) + squeeze.flush(zlib.Z_FULL_FLUSH)
@@ -332,7 +332,7 @@ def squeezed(start: bytes, megabytes: int, bits: int) -> bytes:
 
 
 def mutated_png(random: Random, data: bytes) -> bytes:
-    """Let a chunk of a PNG lie, with the checksum that its lie deserves."""
+    """Change a chunk of a PNG, with a checksum that fits."""
     chunks, at = [], 8
     while at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")

@@ -1,4 +1,4 @@
-"""Cases run in child processes, so that nothing a case does is lost: neither its fault nor the cases after it."""
+"""Cases run in child processes: a case that crashes or hangs is recorded, and the cases after it still run."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-# Memory that a case may ask for, and that may stay resident after it, beyond what there was before.
+# Bytes that a case may allocate, and that may stay resident after it, beyond those before it.
 ADDRESS_SPACE = 6 << 30
 RESIDENT = 512 << 20
 FILE_SIZE = 1 << 30
 # Seconds that a process may take to end.
 PATIENCE = 10.0
-# What bad input may be answered with. Decoding errors say nothing about what was decoded.
+# Exceptions that bad input may raise. A decoding error is not enough: its message does not name the file or field.
 ACCEPTED = (ValueError, TypeError, OSError, OverflowError)
 REFUSED = (UnicodeDecodeError,)
 
 
 class Escape(BaseException):
-    """A case reached for a file that is none of its business."""
+    """A case opened a file outside its folder."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case.
+    """The result of a case.
 
     Attributes
     ----------
     number
         The case.
     target
-        What it attacked.
+        The function or reader under test.
     answer
-        "success", or the name of the exception or of the accident.
+        "success", the name of the exception, or how the process failed.
     fault
-        Whether it should not have been.
+        Whether this answer is a bug.
     detail
-        Where and why, for a fault; the message, for an error.
+        For a fault, where and why; for an accepted exception, its message.
     """
 
     number: int
@@ -67,25 +67,25 @@ Name = Callable[[int], str]
 def outcomes(
     numbers: Sequence[int], name: Name, run: Run, scratch: Path, *, jobs: int, batch: int, limit: float
 ) -> Iterator[Outcome]:
-    """Run cases in child processes, some at a time, and tell what came of each.
+    """Run cases in child processes, some at a time, and yield their results.
 
     Parameters
     ----------
     numbers
         The cases.
     name, run
-        What a case attacks, and its attack.
+        Return the target of a case, and run it.
     scratch
         Folder to work in; each child has its own in it.
     jobs, batch
-        Children at a time, and cases of each: the next ones get a fresh process.
+        Number of processes at a time, and of cases in each process.
     limit
         Seconds that a case may take.
 
     Yields
     ------
     Outcome
-        One a case, in any order.
+        One per case, in any order.
     """
     waiting = [numbers[start : start + batch] for start in range(0, len(numbers), batch)][::-1]
     children: dict[Connection, _Child] = {}
@@ -102,11 +102,11 @@ def outcomes(
                     accident = child.receive()
                 elif time.monotonic() - child.since > limit:
                     accident = f"hang, more than {limit:g} s"
-                    child.end(signal.SIGABRT)  # faulthandler tells where it was
+                    child.end(signal.SIGABRT)  # faulthandler prints where it was
                 for number, answer, fault, detail in child.taken():
                     yield Outcome(number, name(number), answer, fault, detail)
                 if accident is not None:
-                    yield Outcome(child.numbers[0], name(child.numbers[0]), accident, True, child.last_words())
+                    yield Outcome(child.numbers[0], name(child.numbers[0]), accident, True, child.last_output())
                     child.numbers = child.numbers[1:]
                 if accident is not None or not child.numbers:
                     child.end(signal.SIGKILL)
@@ -119,7 +119,7 @@ def outcomes(
 
 
 class _Child:
-    """A process that runs cases one after another, and sends what comes of each."""
+    """A process that runs cases one after another, and sends the result of each."""
 
     def __init__(self, numbers: Sequence[int], run: Run, scratch: Path) -> None:
         self.numbers = numbers
@@ -134,7 +134,7 @@ class _Child:
         self._found: list[tuple[int, str, bool, str]] = []
 
     def receive(self) -> str | None:
-        """Take what the process has to say; or say how it ended before its time."""
+        """Receive results from the process; if it has ended too early, return how."""
         try:
             while self.connection.poll():
                 self._found.append(self.connection.recv())
@@ -148,21 +148,21 @@ class _Child:
         return None
 
     def taken(self) -> list[tuple[int, str, bool, str]]:
-        """Give what was received since the last call."""
+        """Return the results received since the last call."""
         found, self._found = self._found, []
         return found
 
     def end(self, how: signal.Signals) -> None:
-        """End the process and, with SIGKILL, forget its files; those of its last words stay until then."""
+        """End the process; with SIGKILL, also remove its files, which hold its last output until then."""
         if self.process.is_alive() and self.process.pid is not None:
             os.kill(self.process.pid, how)
-            self.process.join(PATIENCE)  # one that the kernel does not let go must not keep the others waiting
+            self.process.join(PATIENCE)  # a process that the kernel does not end must not delay the others
         if how == signal.SIGKILL:
             self.connection.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def last_words(self) -> str:
-        """Give the end of what the process wrote to its standard error."""
+    def last_output(self) -> str:
+        """Return the end of the process's standard error."""
         with contextlib.suppress(OSError):
             return (self.folder / "stderr").read_text(errors="replace")[-3000:]
         return ""
@@ -185,13 +185,13 @@ def _work(connection: Connection, numbers: Sequence[int], run: Run, folder: Path
         connection.send((number, answer, fault, detail))
         os.chdir(folder)
         shutil.rmtree(case)
-    # No interpreter's end: what a case left behind must not keep the next batch waiting.
+    # Without the interpreter's own end: threads that a case left running must not delay the next batch.
     connection.close()
     os._exit(0)
 
 
 def attempt(run: Run, number: int, folder: Path) -> tuple[str, bool, str]:
-    """Run one case; give its answer, whether that is a fault, and details."""
+    """Run one case; return its answer, whether that is a fault, and details."""
     os.environ["NPGEN_HOME"] = str(folder / "case" / "home")
     guard = _guarded(folder)
     try:
@@ -200,7 +200,7 @@ def attempt(run: Run, number: int, folder: Path) -> tuple[str, bool, str]:
             run(number)
     except BaseException as error:
         seen: BaseException | None = error
-        while seen is not None:  # an error may hide behind the one that took its place
+        while seen is not None:  # an error may be the cause of another
             if isinstance(seen, MemoryError | Escape):
                 return type(seen).__name__, True, _where(error)
             seen = seen.__cause__ or seen.__context__
@@ -219,10 +219,10 @@ def _peak() -> int:
 
 
 def _isolate(folder: Path) -> None:
-    """Keep a child from taking the machine with it."""
-    words = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(words, 2)
-    os.dup2(words, 1)
+    """Redirect a child's output to a file, and limit its memory and the size of its files."""
+    output = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 2)
+    os.dup2(output, 1)
     faulthandler.enable()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + ADDRESS_SPACE,) * 2)
@@ -237,7 +237,7 @@ _inside: list[Path] = []
 
 @contextlib.contextmanager
 def _guarded(folder: Path) -> Iterator[None]:
-    """Raise Escape when a file beside the case's folder is opened, or one elsewhere is written."""
+    """Raise Escape when a case reads a file of another case, or writes outside its own folder."""
     if not _inside:
         sys.addaudithook(_watch)
     _inside[:] = [folder / "case", folder.parent]

@@ -1,4 +1,4 @@
-"""Stores under attack: valid ones made once, malformed ones made of them, and every reader that opens them."""
+"""Files of all kinds: valid ones made once, malformed ones made from them, and the readers that open them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from npgen.corpus import verify
 from npgen.corpus.manifest import corpus_hash
 from npgen.encoders import simclr
 from npgen.encoders.imported import import_encoder
-from npgen.encoders.keys import kept_keys
+from npgen.encoders.keys import cached_keys
 from npgen.encoders.recipe import Recipe
-from npgen.evaluation.classifier import ClassifierRecipe, load_classifier
+from npgen.evaluation.classifier import load_classifier
+from npgen.evaluation.classifier_recipe import ClassifierRecipe
 from npgen.evaluation.features import corpus_outputs
 from npgen.nn.architecture import Architecture
 from npgen.output.pictures import png_bytes
@@ -72,7 +73,7 @@ def make_stores(folder: Path) -> Files:
         files.write_json("recipe.json", RECIPE.to_json())
         files.write_json("config.json", CONFIG.to_json())
         Path("training").mkdir()
-        training = simclr._Training(corpus, RECIPE, torch.device("cpu"))
+        training = simclr.EncoderTraining(corpus, RECIPE, torch.device("cpu"))
         training.run_epoch(tqdm(disable=True))
         training.save(Path("training/encoder.safetensors.checkpoint"))
         torch.save({"state_dict": {"conv1.weight": torch.zeros(2, 3, 3, 3), "bn1.bias": torch.zeros(2)}}, "foreign.pth")
@@ -86,7 +87,7 @@ def make_stores(folder: Path) -> Files:
 
 
 def make_encoder() -> npgen.Encoder:
-    """Make the encoder of the stores: small, its weights random."""
+    """Make a small encoder with random weights."""
     random = np.random.default_rng(1)
     architecture = Architecture(1, ((2, 3, 2), (4, 3, 2, 1)), 1, 4)
     tensors = {name: random.normal(size=shape).astype(np.float16) for name, shape in architecture.shapes().items()}
@@ -94,7 +95,7 @@ def make_encoder() -> npgen.Encoder:
 
 
 def make_autoencoder() -> npgen.Autoencoder:
-    """Make the autoencoder of the stores: small, its weights random."""
+    """Make a small autoencoder with random weights."""
     random = np.random.default_rng(2)
     shape = TokenArchitecture(1, stride=2, bits=5, kernel=3, width=4, blocks=1, reach=1)
     tensors = {name: random.normal(size=extents).astype(np.float16) for name, extents in shape.shapes().items()}
@@ -118,7 +119,7 @@ def lay_out(store: Files, folder: Path) -> None:
 
 
 def reseal(store: Files) -> None:
-    """Give every manifest the hashes of what lies beside it, as whoever forges arrays would."""
+    """Write to every manifest the hashes of the files beside it, as somebody who forges arrays would."""
     hashes: dict[str, str] = {}
     for folder in ("corpus/heldout", "corpus"):
         with _manifest(store, f"{folder}/manifest.json") as manifest:
@@ -148,7 +149,7 @@ def reseal(store: Files) -> None:
 
 @contextlib.contextmanager
 def _manifest(store: Files, path: str) -> Iterator[dict[str, Any]]:
-    """Change a manifest in place, as far as it is one."""
+    """Change a manifest in place, if it is valid JSON of the right form."""
     value: Any = {}
     with contextlib.suppress(KeyError, TypeError, ValueError, RecursionError):
         value = json.loads(store[path])  # type: ignore[arg-type]
@@ -168,11 +169,11 @@ class Attack:
     Attributes
     ----------
     needed
-        What begins the paths of all files that it may read.
+        Beginnings of the paths of all files that it may read.
     attacked
-        What begins the paths of those that are malformed.
+        Beginnings of the paths of the files that may be malformed.
     read
-        Opens them in the working directory and uses what it got, in one way or another.
+        Opens the files in the working directory and uses the result, in one of several ways.
     """
 
     needed: tuple[str, ...]
@@ -202,7 +203,7 @@ def _read_corpus(random: Random) -> None:
         case 0:
             verify.verify_corpus("corpus")
         case 1:
-            keys = kept_keys(corpus, make_encoder().id)
+            keys = cached_keys(corpus, make_encoder().id)
             npgen.generate(corpus, 1, "full", CONFIG, encoder=make_encoder(), threads=1, progress=False)
             assert keys.shape == (len(corpus), 4)
         case 2:
@@ -269,7 +270,7 @@ def _merge(random: Random) -> None:
     npgen.load_samples("merged")
 
 
-def _go_on(random: Random) -> None:
+def _resume(random: Random) -> None:
     corpus = npgen.load_corpus("corpus")
     npgen.generate(corpus, 4, "full", CONFIG, encoder=make_encoder(), threads=1, progress=False, out="unfinished")
 
@@ -340,7 +341,7 @@ def _command(random: Random) -> None:
 
 
 def command(arguments: list[str]) -> None:
-    """Run the command line in this process; what a user would see as a traceback is raised."""
+    """Run the command line in this process; an exception that a user would see as a traceback is raised."""
     result = CliRunner().invoke(app, arguments)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -356,7 +357,7 @@ STORES: dict[str, tuple[int, Attack]] = {
     **{f"verify {path[5:-1]}": (3, Attack(("corpus/", path), (path, "corpus/"), _verify_run)) for path in _RUNS},
     "merge": (4, Attack(("parts/full",), ("parts/full",), _merge)),
     "scores": (4, Attack(("corpus/", "scores/"), ("scores/",), _read_scores)),
-    "go on": (4, Attack(("corpus/", "unfinished"), ("unfinished",), _go_on)),
+    "resume": (4, Attack(("corpus/", "unfinished"), ("unfinished",), _resume)),
     "encoder": (5, Attack(("corpus/encoder",), ("corpus/encoder",), _read_encoder)),
     "tokens": (5, Attack(("corpus/",), ("corpus/tokens",), _read_tokens)),
     "classifier": (3, Attack(("corpus/",), ("corpus/classifier",), _read_classifier)),

@@ -1,4 +1,4 @@
-"""What calls of the core and of npgen share: the form of a function under attack, and valid things to give it."""
+"""Valid arguments that calls of the core and of npgen share."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ import numpy as np
 import npgen
 from fuzzing.stores import make_autoencoder
 
-# Weight, function, and valid arguments of it, both given a stream of random numbers.
+# Weight, and how to get the function and valid arguments of it from a stream of random numbers.
 Function = tuple[int, Callable[[Random], Callable[..., Any]], Callable[[Random], dict[str, Any]]]
 
 
 def plain(weight: int, function: Callable[..., Any], arguments: Callable[[], dict[str, Any]]) -> Function:
-    """Give a function whose arguments, as long as they are valid, are always the same."""
+    """Return the entry of a function whose valid arguments are always the same."""
     return weight, lambda random: function, lambda random: arguments()
 
 
 @functools.cache
 def make_corpus() -> npgen.Corpus:
-    """Make the corpus of the calls, once."""
+    """Return the corpus of all calls."""
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (12, 8, 8, 1), np.uint8)
     labels = np.arange(12) % 3
-    heldout = npgen.Corpus.from_arrays(images[::2] ^ 1, labels[::2], name="apart")
+    heldout = npgen.Corpus.from_arrays(images[::2] ^ 1, labels[::2], name="heldout")
     return npgen.Corpus.from_arrays(images, labels, heldout=heldout)
 
 
 @functools.cache
 def make_tokens() -> npgen.Tokens:
-    """Make its tokens, once."""
+    """Return the tokens of that corpus."""
     return npgen.encode_tokens(make_corpus(), make_autoencoder(), progress=False)
 
 
 def denoise_arguments() -> dict[str, Any]:
-    """Give what the core denoises."""
+    """Return valid arguments of `_core.denoise`."""
     return {
         "images": np.arange(5 * 8 * 8, dtype=np.uint8).reshape(5, 8, 8, 1),
         "ids": np.array([0, 2, 3], np.int32),
@@ -56,10 +56,10 @@ def denoise_arguments() -> dict[str, Any]:
 
 
 def canvas_arguments() -> dict[str, Any]:
-    """Give a canvas, of which some is known, and a pixel of it."""
+    """Return a partly known canvas, a pixel of it and a shortlist."""
     return {
         "canvas": np.zeros((8, 8, 1), np.uint8),
         "known": np.eye(8, dtype=np.bool_),
-        "pixel": np.array([[2, 3]], np.int32),
+        "pixel": (2, 3),
         "shortlist": np.array([0, 3, 5], np.int32),
     }

@@ -1,4 +1,4 @@
-"""The command line: what it writes, and one clear line for what a user can mend."""
+"""The command line: the files it writes, and one line for each error that a user can correct."""
 
 import json
 import subprocess
@@ -17,8 +17,8 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def complaint(*arguments):
-    """Run what must fail, and return what is said on stderr."""
+def error_of(*arguments):
+    """Run a command that must fail, and return what it prints to stderr."""
     result = run(*arguments)
     assert result.exit_code == 1, result.output
     return result.stderr
@@ -30,7 +30,7 @@ def stored(digits, tmp_path):
     return tmp_path / "corpus"
 
 
-def test_generate_writes_a_run_that_says_how_it_was_made(stored, tmp_path):
+def test_generate_writes_a_run_with_its_settings(stored, tmp_path):
     out = tmp_path / "run"
     options = ["--encoder", "pixels", "--window", 5, "--shortlist", 9, "--seed-at", 1, 2, "--include-seed-image", "-q"]
     result = run("generate", stored, "-n", 3, "--seed", 8, "--out", out, *options)
@@ -51,9 +51,9 @@ def test_settings_come_from_a_file_and_options_override_it(stored, tmp_path):
     assert run("generate", stored, "-n", 1, "--out", tmp_path / "run", *options).exit_code == 0
     assert npgen.load_samples(tmp_path / "run").config == npgen.Config(window=5, locality=0)
     (tmp_path / "config.json").write_text("{")
-    assert "config must be a JSON file, got" in complaint("generate", stored, *options)
+    assert "config must be a JSON file, got" in error_of("generate", stored, *options)
     (tmp_path / "config.json").write_text("[1]")
-    assert "config must be a JSON object of settings, got [1]" in complaint("generate", stored, *options)
+    assert "config must be a JSON object of settings, got [1]" in error_of("generate", stored, *options)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_settings_come_from_a_file_and_options_override_it(stored, tmp_path):
         (["--shortlist", "9", "--encoder", "resnet"], "encoder must be one of"),
     ],
 )
-def test_a_complaint_is_one_line_and_leaves_nothing(stored, tmp_path, options, message):
-    said = complaint("generate", stored, "--out", tmp_path / "run", "-q", *options)
-    assert message in said
-    assert said.count("\n") == 1
+def test_an_error_is_one_line_and_leaves_no_files(stored, tmp_path, options, message):
+    message_line = error_of("generate", stored, "--out", tmp_path / "run", "-q", *options)
+    assert message in message_line
+    assert message_line.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
-def test_few_epochs_of_an_encoder_are_few(colours, tmp_path):
+def test_masked_epochs_follow_from_epochs(colours, tmp_path):
     colours.save(tmp_path / "corpus")
     recipe = {"epochs": 10, "masked_epochs": 3, "layers": [[4, 3, 2]], "dim": 4, "projection": 4, "batch_size": 32}
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
@@ -82,28 +82,28 @@ def test_few_epochs_of_an_encoder_are_few(colours, tmp_path):
         options += ["--seed", 4, "--recipe", tmp_path / "recipe.json", "--out", tmp_path / "a.safetensors"]
         result = run("encoder", "train", tmp_path / "corpus", *options, "--no-resume", "-q")
         assert result.exit_code == 0, result.output
-        kept = json.loads((tmp_path / "a.json").read_text())["recipe"]
-        assert (kept["epochs"], kept["masked_epochs"], kept["seed"]) == (*expected, 4)
+        stored_recipe = json.loads((tmp_path / "a.json").read_text())["recipe"]
+        assert tuple(stored_recipe[name] for name in ("epochs", "masked_epochs", "seed")) == (*expected, 4)
     options = ["--out", tmp_path / "b.safetensors", "-q"]
-    message = complaint("encoder", "train", tmp_path / "corpus", "--epochs", 0, *options)
+    message = error_of("encoder", "train", tmp_path / "corpus", "--epochs", 0, *options)
     assert "epochs must be a whole number of at least 1, got 0" in message
 
 
-def test_an_unknown_corpus_is_told_those_there_are():
-    assert "corpus must be one of mnist-5k, mnist, " in complaint("generate", "minst")
+def test_the_error_of_an_unknown_corpus_lists_the_known_ones():
+    assert "corpus must be one of mnist-5k, mnist, " in error_of("generate", "minst")
 
 
 def test_a_run_is_never_overwritten(stored, tmp_path):
     options = ["--model", "local", "--window", 5, "-n", 1, "-q", "--out", tmp_path / "run"]
     assert run("generate", stored, *options).exit_code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.*")}
-    assert "must be of seed 1, or another folder, got 0" in complaint("generate", stored, *options, "--seed", 1)
+    assert "must be of seed 1, or another folder, got 0" in error_of("generate", stored, *options, "--seed", 1)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.*")} == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
-def test_no_space_is_said_and_leaves_a_run_that_can_go_on(stored, tmp_path):
-    """A limit on file size fails as a full disk does: in the middle of a write."""
+def test_a_full_disk_leaves_a_run_that_can_be_resumed(stored, tmp_path):
+    """A limit on file size makes a write fail half-way, as a full disk does."""
     code = (
         "import resource, signal, sys; "
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
@@ -126,7 +126,7 @@ def test_corpus_info_finds_an_altered_byte(stored):
     assert "verified" in result.stdout
     path = stored / "images.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
-    assert "images.npy" in complaint("corpus", "info", stored)
+    assert "images.npy" in error_of("corpus", "info", stored)
 
 
 def test_importing_npgen_does_not_import_torch():

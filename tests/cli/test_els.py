@@ -1,4 +1,4 @@
-"""`npgen els`: what it writes, and one clear line for what a user can mend."""
+"""`npgen els`: the files it writes, and one line for each error that a user can correct."""
 
 import json
 import os
@@ -44,6 +44,8 @@ def test_els_writes_samples_trace_and_pictures(stored, tmp_path):
     for name in ("samples.png", "mosaic.png"):
         with Image.open(out / name) as picture:
             assert picture.mode == "RGB"
+        (facts,) = npgen.read_provenance(out / name)
+        assert facts == made.provenance()
     # The same noise from a file, where classes go by number.
     noise = out / "00000000" / "noise.npy"
     result = run("els", "generate", stored, "-n", 3, "--out", tmp_path / "again", "--noise", noise, *options[:4],
@@ -55,7 +57,10 @@ def test_els_writes_samples_trace_and_pictures(stored, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--machine", "all"], "machine must be one of ideal, local, equivariant, equivariant-borders, got 'all'"),
+        (
+            ["--machine", "all"],
+            "machine must be one of 'ideal', 'local', 'equivariant', 'equivariant-borders', got 'all'",
+        ),
         (["--windows", "3,x"], "windows must be sides with commas between them, as 3,3,5, got '3,x'"),
         (["--windows", "imagenet"], "windows must be one of cifar10-resnet"),
         (["--label", "four"], "label must be a number, or one of one, two, three, got 'four'"),
@@ -63,7 +68,7 @@ def test_els_writes_samples_trace_and_pictures(stored, tmp_path):
         (["--noise", "nothing.npy"], "nothing.npy"),
     ],
 )
-def test_els_complains_in_one_line_and_leaves_nothing(stored, tmp_path, options, message):
+def test_an_error_of_els_is_one_line_and_leaves_no_files(stored, tmp_path, options, message):
     result = run("els", stored, "-n", 1, "--out", tmp_path / "run", "-q", "--windows", "3,3", "--steps", 2, *options)
     assert result.exit_code == 1 and message in result.stderr and len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
@@ -77,12 +82,12 @@ def test_els_overwrites_nothing(stored, tmp_path):
 
 
 def everything(folder):
-    """Return all files of a run that say what it is: not how long it took."""
+    """Return the bytes of all files of a run, except the one with its times."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "seconds.json"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_an_interrupted_run_goes_on_and_comes_to_the_same_bytes(stored, tmp_path, monkeypatch):
+def test_an_interrupted_run_is_resumed_to_the_same_bytes(stored, tmp_path, monkeypatch):
     options = [stored, "-n", 5, "--windows", "3,3,5", "--steps", 3, "--seed", 4, "-q"]
     monkeypatch.setattr(scores, "SHARD", 2)
     assert run("els", *options, "--out", tmp_path / "whole").exit_code == 0
@@ -102,7 +107,7 @@ def test_an_interrupted_run_goes_on_and_comes_to_the_same_bytes(stored, tmp_path
     assert result.exit_code == 1 and "of seed 5, or another folder, got 4" in result.stderr
     assert run("els", *options, "--out", tmp_path / "run", "--batch-size", 1).exit_code == 0
     assert everything(tmp_path / "run") == everything(tmp_path / "whole")
-    # A finished run is left as it is, and shown again.
+    # A finished run stays as it is, and its summary is printed again.
     assert run("els", *options, "--out", tmp_path / "run").exit_code == 0
     assert everything(tmp_path / "run") == everything(tmp_path / "whole")
 
@@ -128,12 +133,13 @@ def test_damaged_runs_are_refused(stored, tmp_path, change, message):
         load_score_samples(tmp_path / "run")
 
 
+@pytest.mark.xdist_group("time")
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such signal")
-def test_ctrl_c_ends_els_soon_and_leaves_what_can_be_gone_on_with(tmp_path):
+def test_ctrl_c_ends_els_soon_and_leaves_a_run_that_can_be_resumed(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4000, 32, 32), dtype=np.uint8)
     npgen.Corpus.from_arrays(images).save(tmp_path / "corpus")
     command = [sys.executable, "-m", "npgen_command", "els", tmp_path / "corpus", "-n", "64", "--out", tmp_path / "run"]
-    # A shell's background jobs ignore Ctrl-C, and so do their children.
+    # A shell starts background jobs with Ctrl-C ignored, and child processes inherit that.
     restore = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=restore)
     for _ in process.stderr:  # the progress bar: the run has begun

@@ -1,4 +1,4 @@
-"""Part–whole tables: a row a sample, and the run's numbers with their spread."""
+"""Part–whole tables: one row per sample, and the means of the run with quantiles."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ def test_a_table_of_samples_and_one_of_the_run(stored, digits):
     assert [int(row["sample"]) for row in rows] == [0, 1, 2, 3, 4]
     assert [float(row["part_whole"]) for row in rows] == found.part_whole.tolist()
     assert [int(row["regions"]) for row in rows] == found.regions_per_sample.tolist()
-    for key in set(found.summary()) - {"sources_per_region"}:  # that one is a median over all pixels
+    for key in set(found.summary()) - {"sources_per_region"}:  # a median over all pixels
         assert np.mean([float(row[key]) for row in rows]) == pytest.approx(found.summary()[key])
     low, median, high = np.quantile(found.class_purity, [0.05, 0.5, 0.95])
     purity = f"| class purity | {found.summary()['class_purity']:.1%} | {low:.1%} | {median:.1%} | {high:.1%} |"
@@ -57,7 +57,7 @@ def test_another_file_and_window(stored, digits):
     assert not (stored / "run" / "partwhole.csv").exists()
 
 
-def test_complaints_are_one_line(stored, digits):
+def test_errors_are_one_line(stored, digits):
     bare = npgen.Corpus.from_arrays(digits.images).save(stored / "bare")
     npgen.generate(bare, 1, "local", FAST, progress=False).save(stored / "plain")
     for arguments, message in [

@@ -32,17 +32,23 @@ pytestmark = pytest.mark.usefixtures("out")
     ("changes", "message"),
     [
         ({"mode": "L"}, "mode must be 'grey' or 'rgb', got 'L'"),
-        ({"size": (0, 4)}, "size must be a height and a width of 1 or more, got (0, 4)"),
-        ({"size": (4,)}, "size must be a height and a width of 1 or more, got (4,)"),
-        ({"holdout": 1.0}, "holdout must be at least 0 and less than 1, got 1.0"),
-        ({"holdout": -0.1}, "holdout must be at least 0 and less than 1, got -0.1"),
-        ({"holdout": float("nan")}, "holdout must be at least 0 and less than 1, got nan"),
+        ({"size": (0, 4)}, "each of size must be at least 1, got 0"),
+        ({"holdout": 1.0}, "holdout must be a number of at least 0 and below 1, got 1.0"),
+        ({"holdout": -0.1}, "holdout must be a number of at least 0 and below 1, got -0.1"),
+        ({"holdout": float("nan")}, "holdout must be a number of at least 0 and below 1, got nan"),
         ({"name": "a/b"}, "name must be one path component, got 'a/b'"),
     ],
 )
 def test_bad_options(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         BuildOptions(**changes)
+
+
+def test_options_of_a_wrong_type() -> None:
+    with pytest.raises(TypeError, match=re.escape("size must be whole numbers (height, width), got (4,)")):
+        BuildOptions(size=(4,))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="keep_sizes must be of type bool, got int"):
+        BuildOptions(keep_sizes=1)  # type: ignore[arg-type]
 
 
 def test_existing_target_is_refused_before_anything_is_read(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def corpus():
     return textures()
 
 
-def refused(what):
-    message = f"corpus must be of images of one size for {what}, got 'textures' of 3x2 to 20x30. Build one with"
+def refused(what, parameter="corpus"):
+    message = f"{parameter} must be of images of one size for {what}, got 'textures' of 3x2 to 20x30. Build one with"
     return pytest.raises(ValueError, match=re.escape(message))
 
 
@@ -81,11 +81,11 @@ def test_tokens_and_diffusion_need_one_size(corpus, tmp_path):
         npgen.load_tokens(npgen.encode_tokens(flat, model, progress=False), corpus)
     with refused("tokens"):
         compare_twins(corpus, tmp_path / "c", quiet=True)
-    with refused("tokens"):
+    with refused("tokens", "heldout"):
         compare_twins(flat, tmp_path / "c", contexts=2, heldout=corpus, tokens="none", quiet=True)
-    with refused("a study"):
+    with refused("a study", "heldout"):
         Workbench(flat, 0, heldout=corpus)
-    with refused("scores"):
+    with refused("scores", "heldout"):
         evaluate(texture(flat, npgen.Config(window=3, seed_size=18)), flat, heldout=corpus)
     with refused("a study"):
         npgen.gamma_study(corpus, tmp_path / "g", [1], kinds=["pixels"], quiet=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from npgen.encoders.augment import Augment, _relight, ring_masks
+from npgen.encoders.augment import Augment, _recolour, ring_masks
 from npgen.encoders.recipe import Recipe
 
 
@@ -118,11 +118,11 @@ class TestAugment:
     def test_a_third_of_a_turn_swaps_channels(self):
         images = torch.rand(4, 3, 6, 6, generator=seeded()) * 0.2 + 0.4
         luma = (images * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-        views = _relight(images, torch.ones(4, 3), torch.full((4,), 2 * math.pi / 3), torch.zeros(4))
+        views = _recolour(images, torch.ones(4, 3), torch.full((4,), 2 * math.pi / 3), torch.zeros(4))
         torch.testing.assert_close(views, luma + (images - luma).roll(1, 1))
-        torch.testing.assert_close(_relight(images, torch.ones(4, 3), torch.zeros(4), torch.zeros(4)), images)
+        torch.testing.assert_close(_recolour(images, torch.ones(4, 3), torch.zeros(4), torch.zeros(4)), images)
 
-    def test_glyphs_draw_what_they_always_drew(self):
+    def test_the_random_numbers_of_glyphs_are_pinned(self):
         """Crops and hues that are off draw no random numbers: the shipped MNIST encoder can be trained again."""
         generator = seeded()
         params = Augment(Recipe(), generator).at(torch.linspace(0, 1, 4)).make_params([torch.zeros(4)])

@@ -16,7 +16,7 @@ from npgen.corpus.store import Corpus
 from npgen.encoders.encoder import Encoder, load_encoder
 from npgen.encoders.pixels import PixelEncoder
 from npgen.nn.architecture import Architecture, Stack
-from npgen.nn.stored import SHIPPED, WEIGHTS
+from npgen.nn.shipped import SHIPPED, WEIGHTS
 from npgen.runtime.devices import resolve_device
 
 SMALL = ((8, 3, 2), (12, 3, 1))
@@ -170,7 +170,7 @@ class TestArchitecture:
             again = Architecture.from_json(json.loads(json.dumps(dataclasses.asdict(architecture))))
             assert again == architecture and again.shapes() == architecture.shapes()
 
-    def test_ids_stay(self):
+    def test_ids_are_pinned(self):
         shipped = Encoder.load(WEIGHTS / "mnist.safetensors", device="cpu")
         assert shipped.id == "2c6b183b80cc46e5a75b9fabfc864892716225a8e6792fd7f559661c30c9e753"
         zeros = {name: np.zeros(shape, np.float16) for name, shape in Architecture(1, SMALL, 2, 16).shapes().items()}
@@ -290,7 +290,7 @@ class TestLoadEncoder:
         assert encoder.id == load_encoder(spec, corpus_of(images)).id
 
     def test_auto_finds_the_one_for_its_name_and_shape(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("npgen.nn.stored.WEIGHTS", tmp_path)
+        monkeypatch.setattr("npgen.nn.shipped.WEIGHTS", tmp_path)
         monkeypatch.setitem(SHIPPED, "flags", ("banners", (32, 32, 3)))
         own = random_encoder(3)
         own.save(tmp_path / "banners.safetensors")

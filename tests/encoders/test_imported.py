@@ -1,16 +1,13 @@
-"""Imported ResNets: the same function as torchvision's, out of any wrapping; what is missing or odd is named."""
+"""Imported ResNets: encoders that compute what torchvision's networks do."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import pickle
 
 import numpy as np
 import pytest
 import torch
-import torchvision
-from safetensors.torch import save_file
+from resnets import colour_patches, resnet
 from typer.testing import CliRunner
 
 import npgen
@@ -19,25 +16,6 @@ from npgen.encoders.encoder import Encoder, load_encoder, network_input
 from npgen.encoders.imported import NORMALISATIONS, Normalisation, _fold, import_encoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def resnet(family="resnet18", stem="cifar", seed=0, channels=3):
-    """Build a network with random weights, and normalisations that have seen images."""
-    torch.manual_seed(seed)
-    network = getattr(torchvision.models, family)(weights=None)
-    if stem == "cifar" or channels != 3:
-        side, stride = (3, 1) if stem == "cifar" else (7, 2)
-        network.conv1 = torch.nn.Conv2d(channels, 64, side, stride, side // 2, bias=False)
-    if stem == "cifar":
-        network.maxpool = torch.nn.Identity()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.normal_(module.bias, 0, 0.2)
-            module.momentum = 0.9
-    with torch.no_grad():  # statistics of a kind of images, so that images differ in what comes out
-        network(torch.from_numpy(random_images(12, channels=channels, seed=9)).permute(0, 3, 1, 2) / 64 - 2)
-    return network.eval()
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +35,8 @@ def imported(checkpoint):
     return import_encoder(checkpoint, device="cpu")
 
 
-def random_images(count=6, height=32, width=32, channels=3, seed=0):
-    # Patches of one colour, as noise is all alike to a network that averages.
-    blocks = np.random.default_rng(seed).integers(0, 256, (count, height // 4 + 1, width // 4 + 1, channels))
-    return blocks.repeat(4, 1).repeat(4, 2)[:, :height, :width].astype(np.uint8)
-
-
 def features(network, images, normal, known=None):
-    """Embed as the authors of the network would: normalise, run it up to its head."""
+    """Embed as torchvision does: normalise, run the network up to its head."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
     mean, std = (torch.tensor(numbers).double()[:, None, None] for numbers in (normal.mean, normal.std))
     x = (x - mean) / std
@@ -78,7 +50,7 @@ def features(network, images, normal, known=None):
 
 
 def assert_same(rows, expected):
-    """Hold the difference to what rounding weights to float16 makes: little beside distances of images."""
+    """Check that rows differ by no more than rounding to float16 explains: little beside distances between images."""
     between = np.linalg.norm(expected[:, None] - expected[None], axis=2)[~np.eye(len(expected), dtype=bool)]
     off = np.linalg.norm(rows - expected, axis=1)
     assert off.max() < 0.03 * between.min(), (off.max(), between.min())
@@ -95,7 +67,7 @@ class TestSameFunction:
         torch.save(network.state_dict(), tmp_path / "a.pt")
         encoder = import_encoder(tmp_path / "a.pt", device="cpu")
         normal = NORMALISATIONS["cifar10" if stem == "cifar" else "imagenet"]
-        images = random_images()
+        images = colour_patches()
         rows = encoder.encode(images)
         assert rows.shape == (6, 2048 if family == "resnet50" else 512) and encoder.dim == rows.shape[1]
         assert_same(rows, features(network, images, normal))
@@ -116,15 +88,15 @@ class TestSameFunction:
 
     @pytest.mark.parametrize(("height", "width"), [(28, 28), (17, 23), (64, 48)])
     def test_images_of_any_size(self, small, imported, height, width):
-        images = random_images(4, height, width)
+        images = colour_patches(4, height, width)
         assert_same(imported.encode(images), features(small, images, NORMALISATIONS["cifar10"]))
 
     def test_unknown_pixels_are_of_the_mean(self, small, imported):
-        images, known = random_images(), np.random.default_rng(1).random((6, 32, 32)) < 0.6
+        images, known = colour_patches(), np.random.default_rng(1).random((6, 32, 32)) < 0.6
         assert_same(imported.encode(images, known), features(small, images, NORMALISATIONS["cifar10"], known))
 
     def test_normalisation(self, small, checkpoint):
-        images = random_images()
+        images = colour_patches()
         for given, normal in [
             ("imagenet", NORMALISATIONS["imagenet"]),
             ("none", Normalisation((0.0,) * 3, (1.0,) * 3)),
@@ -135,7 +107,7 @@ class TestSameFunction:
 
     def test_grey_images_are_colours_of_equal_channels(self, small, checkpoint):
         encoder = import_encoder(checkpoint, channels=1, device="cpu")
-        images = random_images(channels=1)
+        images = colour_patches(channels=1)
         assert encoder.channels == 1
         assert_same(encoder.encode(images), features(small, images.repeat(3, 3), NORMALISATIONS["cifar10"]))
 
@@ -143,233 +115,8 @@ class TestSameFunction:
         network, normal = resnet(channels=1), Normalisation((0.1307,), (0.3081,))
         torch.save(network.state_dict(), tmp_path / "a.pt")
         encoder = import_encoder(tmp_path / "a.pt", normalisation=normal, device="cpu")
-        images = random_images(height=28, width=28, channels=1)
+        images = colour_patches(height=28, width=28, channels=1)
         assert_same(encoder.encode(images), features(network, images, normal))
-
-
-@pytest.fixture(scope="module")
-def slim(small):
-    """Tensors of a ResNet-18 a sixteenth as wide, which are quick to write."""
-
-    def cut(tensor):
-        if tensor.ndim == 0:
-            return tensor
-        tensor = tensor[: len(tensor) // 16]
-        return (tensor[:, : tensor.shape[1] // 16] if tensor.ndim == 4 and tensor.shape[1] > 3 else tensor).clone()
-
-    return {name: cut(tensor) for name, tensor in small.state_dict().items() if not name.startswith("fc.")}
-
-
-@pytest.fixture(scope="module")
-def narrow(slim, tmp_path_factory):
-    path = tmp_path_factory.mktemp("slim") / "a.pt"
-    torch.save(slim, path)
-    return import_encoder(path, device="cpu")
-
-
-def numbered(tensors, parts):
-    """Name parts by their place, as `nn.Sequential` does."""
-    names = ((name.split(".", 1), tensor) for name, tensor in tensors.items())
-    return {f"{parts.index(first)}.{rest}": tensor for (first, rest), tensor in names}
-
-
-PARTS = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool"]
-UNPOOLED = [part for part in PARTS if part != "maxpool"]
-
-
-def under(prefix, tensors):
-    return {prefix + name: tensor for name, tensor in tensors.items()}
-
-
-WRAPPINGS = {
-    "bare": lambda tensors: tensors,
-    "state_dict": lambda tensors: {
-        "state_dict": tensors,
-        "epoch": 3,
-        "optimizer": {"state": {0: {"step": 1}}},
-    },
-    "module": lambda tensors: {"model": under("module.", tensors)},
-    "nested": lambda tensors: {"state_dict": under("module.model.backbone.", tensors)},
-    "net": lambda tensors: {"net": under("net.", tensors)},
-    "arguments": lambda tensors: {
-        "opt": argparse.Namespace(epochs=3, where=argparse.Namespace()),
-        "model": {
-            **under("module.encoder.", {k.replace("downsample", "shortcut"): v for k, v in tensors.items()}),
-            "module.head.0.weight": torch.zeros(4, 4),
-        },
-    },
-    "moco": lambda tensors: {
-        "state_dict": {
-            **under("module.encoder_k.", {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}),
-            **under("module.encoder_q.", tensors),
-            "module.queue": torch.zeros(3, 3),
-        }
-    },
-    "average alone": lambda tensors: under("teacher.", tensors),
-    "lightly": lambda tensors: {
-        "state_dict": {
-            **under("backbone.", numbered(tensors, PARTS)),
-            "projection_head.layers.0.weight": torch.zeros(3, 3),
-        }
-    },
-    "f": lambda tensors: {**under("f.", numbered(tensors, UNPOOLED)), "g.0.weight": torch.zeros(3, 3)},
-    "wrapped sequence": lambda tensors: under("encoder.0.", tensors),
-}
-
-
-class TestWrappings:
-    @pytest.mark.parametrize("wrapping", list(WRAPPINGS))
-    def test_no_matter(self, tmp_path, slim, narrow, wrapping):
-        path = tmp_path / "a.ckpt"
-        torch.save(WRAPPINGS[wrapping](slim), path)
-        assert import_encoder(path, device="cpu").id == narrow.id
-
-    def test_safetensors_and_old_files_of_torch(self, tmp_path, slim, narrow):
-        tensors = under("backbone.", slim)
-        save_file(tensors, tmp_path / "a.safetensors")
-        torch.save(tensors, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
-        for name in ("a.safetensors", "a.pth"):
-            encoder = import_encoder(tmp_path / name, device="cpu")
-            assert encoder.id == narrow.id and encoder.metadata["imported"]["prefix"] == "backbone"
-
-    def test_half_precision(self, tmp_path, slim, narrow):
-        torch.save({name: tensor.bfloat16() for name, tensor in slim.items()}, tmp_path / "a.pt")
-        rows = import_encoder(tmp_path / "a.pt", device="cpu").encode(random_images())
-        np.testing.assert_allclose(rows, narrow.encode(random_images()), atol=0.1)
-
-    def test_one_of_several(self, tmp_path, slim, narrow):
-        other = {name: tensor + 1 for name, tensor in slim.items()}
-        torch.save({"online": under("net.", slim), "old": other}, tmp_path / "a.pt")
-        with pytest.raises(ValueError, match=r"prefix must be one of 'online\.net', 'old', which .* got None"):
-            import_encoder(tmp_path / "a.pt")
-        with pytest.raises(ValueError, match=r"prefix must be one of 'online\.net', 'old', which .* got 'new'"):
-            import_encoder(tmp_path / "a.pt", prefix="new")
-        for prefix in ("online.net", "online.net."):
-            assert import_encoder(tmp_path / "a.pt", prefix=prefix).id == narrow.id
-        assert import_encoder(tmp_path / "a.pt", prefix="old").id != narrow.id
-
-
-def refused(path, tensors, **options):
-    torch.save(tensors, path)
-    with pytest.raises(ValueError) as caught:
-        import_encoder(path, **options)
-    return str(caught.value)
-
-
-class TestRefused:
-    def test_no_file(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="checkpoint must be an existing file, got .*none"):
-            import_encoder(tmp_path / "none.pt")
-
-    @pytest.mark.parametrize("name", ["a.pt", "a.safetensors"])
-    def test_no_checkpoint(self, tmp_path, checkpoint, name):
-        whole = checkpoint.read_bytes()
-        for data in (b"", b"surely no tensors here", pickle.dumps([1]), whole[: len(whole) // 2]):
-            (tmp_path / name).write_bytes(data)
-            with pytest.raises(
-                ValueError,
-                match=r"checkpoint must be safetensors, or a file of torch\.save that needs|"
-                "checkpoint must hold a ResNet",
-            ):
-                import_encoder(tmp_path / name)
-
-    def test_code_does_not_run(self, tmp_path):
-        class Evil:
-            def __reduce__(self):
-                return (open, (str(tmp_path / "owned"), "w"))
-
-        path = tmp_path / "a.pt"
-        assert "which needs the code of" in refused(path, {"state_dict": {}, "note": Evil()})
-        path.write_bytes(pickle.dumps(Evil(), protocol=2))
-        with pytest.raises(ValueError, match=r"needs no code to read .*, got .* which needs the code of .*open"):
-            import_encoder(path)
-        assert not (tmp_path / "owned").exists()
-
-    def test_endless_containers(self, tmp_path):
-        endless = {}
-        endless["again"] = endless
-        assert "checkpoint must be safetensors, or a file" in refused(tmp_path / "a.pt", endless)
-
-    def test_no_resnet(self, tmp_path):
-        message = "checkpoint must hold a ResNet with parts named as layer1.0.conv1.weight, got none"
-        for tensors in ({}, {"state_dict": {"conv1.weight": torch.zeros(2, 2)}}, [torch.zeros(2)]):
-            assert refused(tmp_path / "a.pt", tensors) == message
-
-    @pytest.mark.parametrize(
-        "name", ["conv1.weight", "bn1.running_var", "layer2.1.bn1.bias", "layer4.0.downsample.0.weight"]
-    )
-    def test_a_part_is_missing(self, tmp_path, slim, name):
-        tensors = {key: tensor for key, tensor in slim.items() if key != name}
-        message = f"checkpoint must hold all of a resnet18 up to its head, got none of {name}"
-        assert refused(tmp_path / "a.pt", under("backbone.", tensors)) == message
-
-    def test_many_parts_are_missing(self, tmp_path, slim):
-        tensors = {key: tensor for key, tensor in slim.items() if "running" not in key}
-        said = refused(tmp_path / "a.pt", tensors)
-        assert said.endswith("layer1.0.bn2.running_var and 34 more"), said
-
-    def test_a_block_is_missing(self, tmp_path, slim):
-        tensors = {key: tensor for key, tensor in slim.items() if not key.startswith("layer3.1")}
-        assert refused(tmp_path / "a.pt", tensors) == (
-            "checkpoint must be one of resnet18, resnet34, resnet50, resnet101, resnet152, "
-            "got 'stages of (2, 2, 1, 2) blocks of 2 layers'"
-        )
-
-    def test_a_part_too_many(self, tmp_path, slim):
-        tensors = {**slim, "layer1.0.se.weight": torch.zeros(2), "conv1.bias": torch.zeros(64)}
-        message = "checkpoint must be a plain resnet18, as torchvision has it, got 'conv1.bias, layer1.0.se.weight'"
-        assert refused(tmp_path / "a.pt", tensors) == message
-
-    @pytest.mark.parametrize(
-        ("name", "tensor", "message"),
-        [
-            ("bn1.bias", torch.zeros(3), "checkpoint's bn1.bias must be of length 4, got 3"),
-            (
-                "layer1.0.conv1.weight",
-                torch.zeros(4, 2, 3, 3),
-                "checkpoint's layer1.0.conv1.weight must be of shape (4, 4, 3, 3), got (4, 2, 3, 3)",
-            ),
-            (
-                "layer1.0.conv1.weight",
-                torch.zeros(4, 4),
-                "checkpoint's layer1.0.conv1.weight must be floating-point numbers in 4 dimensions, "
-                "got 'torch.float32 of shape (4, 4)'",
-            ),
-            ("layer1.0.conv1.weight", torch.zeros(4, 4, 2, 2), "layers must be of odd kernel side, got (4, 2, 1)"),
-            (
-                "bn1.bias",
-                torch.zeros(4, dtype=torch.int8),
-                "checkpoint's bn1.bias must be floating-point numbers in 1 dimensions, got 'torch.int8 of shape (4,)'",
-            ),
-            ("conv1.weight", torch.zeros(4, 4, 3, 3), "normalisation must be of 1 or 4 numbers, as the checkpoint is"),
-            (
-                "bn1.running_var",
-                torch.full((4,), -1.0),
-                "checkpoint's conv1.weight must be finite in float16 when normalisations are folded in, got '144 n",
-            ),
-        ],
-    )
-    def test_odd_tensors(self, tmp_path, slim, name, tensor, message):
-        assert refused(tmp_path / "a.pt", {**slim, name: tensor}).startswith(message)
-
-    def test_arguments(self, tmp_path, checkpoint):
-        with pytest.raises(
-            ValueError, match="normalisation must be one of cifar10, imagenet, none, or numbers, got 'c"
-        ):
-            import_encoder(checkpoint, normalisation="cifar")
-        with pytest.raises(ValueError, match="normalisation must be of 1 or 3 numbers, as the checkpoint is for 3"):
-            import_encoder(checkpoint, normalisation=Normalisation((0.5, 0.5), (1.0, 1.0)))
-        with pytest.raises(ValueError, match="channels must be 3 or 1, as the checkpoint is for 3, got 4"):
-            import_encoder(checkpoint, channels=4)
-        torch.save(resnet(channels=1).state_dict(), tmp_path / "a.pt")
-        with pytest.raises(ValueError, match="channels must be 1, as the checkpoint is for 1, got 3"):
-            import_encoder(tmp_path / "a.pt", channels=3, normalisation="none")
-        with pytest.raises(ValueError, match=r"std must be of 2 numbers, as mean is, got \(1.0,\)"):
-            Normalisation((0.5, 0.5), (1.0,))
-        with pytest.raises(ValueError, match=r"mean must be in 0\.\.1, got \(125.0,\)"):
-            Normalisation((125.0,), (1.0,))
-        with pytest.raises(ValueError, match=r"std must be above 0, got \(0.0,\)"):
-            Normalisation((0.5,), (0.0,))
 
 
 @pytest.fixture(scope="module")
@@ -386,7 +133,7 @@ class TestUse:
     def test_a_row_depends_on_nothing_but_its_image(self, tmp_path):
         torch.save(resnet(stem="imagenet").state_dict(), tmp_path / "a.pt")
         encoder = import_encoder(tmp_path / "a.pt", device="cpu")
-        images, known = random_images(70, 12, 12), np.random.default_rng(1).random((70, 12, 12)) < 0.6
+        images, known = colour_patches(70, 12, 12), np.random.default_rng(1).random((70, 12, 12)) < 0.6
         expected = encoder.encode(images, known, threads=1)
         order = np.random.default_rng(1).permutation(70)
         for threads in (None, 2, 3):

@@ -52,7 +52,7 @@ def test_damaged_keys_are_refused(stored, encoder):
     whole = path.read_bytes()
     for damaged in (whole[:-4], whole[:-1] + bytes([whole[-1] ^ 1])):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"keys .* must be as they were written .*, got 'altered'"):
+        with pytest.raises(ValueError, match=r"keys .* must be as written, in .*, got 'altered bytes'"):
             npgen.embed(stored, encoder, progress=False)
 
 
@@ -68,6 +68,8 @@ def test_a_folder_that_may_not_be_written_to_is_no_obstacle(stored, encoder, mon
         raise PermissionError(13, "Permission denied", str(stored.path))
 
     monkeypatch.setattr("npgen.storage.npy.array_writer", refuse)
-    with pytest.warns(UserWarning, match="keys are kept in memory only: .*Permission denied"):
+    with pytest.warns(
+        UserWarning, match="keys held in memory only, as the corpus folder cannot be written: .*Permission denied"
+    ):
         keys = npgen.embed(stored, encoder, progress=False)
     np.testing.assert_array_equal(keys, encoder.encode(stored.images))

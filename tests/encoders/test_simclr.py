@@ -78,7 +78,7 @@ def test_folded_network_is_the_same_function(layers, whitened):
             torch.nn.init.normal_(module.bias, 0, 0.2)
             module.momentum = 0.9
     rng = np.random.default_rng(0)
-    # Patches of one colour: noise is all alike to a network that averages.
+    # Patches of one colour: networks that average take all pixel noise for the same.
     images = rng.integers(0, 256, (64, 2, 2, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
     known = rng.random((64, 16, 16)) < 0.7
     mean = torch.tensor([0.5, 0.25, 0.75])
@@ -116,9 +116,9 @@ def test_every_stack_learns_and_resumes(tmp_path, monkeypatch, layers):
 def test_read_only_images_train(tmp_path):
     """A step takes images as a memory-mapped corpus gives them."""
     corpus = random_corpus()
-    training = simclr._Training(corpus, TINY, torch.device("cpu"))
+    training = simclr.EncoderTraining(corpus, TINY, torch.device("cpu"))
     assert not corpus.images.flags.writeable
-    assert math.isfinite(training._contrast(corpus.images[:8], Augment(TINY, seeded())))
+    assert math.isfinite(training.contrast(corpus.images[:8], Augment(TINY, seeded())))
 
 
 class Interrupt:
@@ -167,7 +167,7 @@ def test_masks_come_when_the_recipe_says_so(tmp_path, monkeypatch):
         return masks
 
     monkeypatch.setattr(simclr, "ring_masks", noted)
-    training = simclr._Training(random_corpus(), MASKED, torch.device("cpu"))
+    training = simclr.EncoderTraining(random_corpus(), MASKED, torch.device("cpu"))
     bar = tqdm(disable=True)
     for _ in range(5):
         training.run_epoch(bar)
@@ -185,8 +185,8 @@ def test_views_move_as_far_as_the_recipe_lets_little_known_ones(monkeypatch):
         recipe = Recipe(**{**TINY.__dict__, "full": 0.0, "least_motion": least})
         augment, strengths = Augment(recipe, seeded()), []
         monkeypatch.setattr(augment, "at", strengths.append)
-        training = simclr._Training(random_corpus(), recipe, torch.device("cpu"))
-        training._contrast(training.corpus.images[:8], augment)
+        training = simclr.EncoderTraining(random_corpus(), recipe, torch.device("cpu"))
+        training.contrast(training.corpus.images[:8], augment)
         assert least <= strengths[0].min() < max(1.0, least + 1e-6) or least == 1.0
         assert (strengths[0] == 1).all() == (least == 1.0)
 
@@ -223,22 +223,22 @@ def finished(tmp_path_factory):
 
 
 class TestFinished:
-    def test_file_tells_its_story(self, finished):
+    def test_a_file_of_provenance_is_written(self, finished):
         corpus, out = finished
         encoder = Encoder.load(out, device="cpu")
-        story = json.loads(out.with_suffix(".json").read_text())
-        assert story["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
-        assert story["id"] == encoder.id and story["cores"] >= 1 and story["seconds"] > 0
-        assert Recipe.from_json(story["recipe"]) == TINY == Recipe.from_json(encoder.metadata["recipe"])
+        provenance = json.loads(out.with_suffix(".json").read_text())
+        assert provenance["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+        assert provenance["id"] == encoder.id and provenance["cores"] >= 1 and provenance["seconds"] > 0
+        assert Recipe.from_json(provenance["recipe"]) == TINY == Recipe.from_json(encoder.metadata["recipe"])
         assert encoder.metadata["corpus_hash"] == corpus.hash and encoder.metadata["corpus"] == "tiny"
         assert encoder.metadata["image_size"] == [14, 12]
         measured = knn_accuracy(encoder, corpus, corpus.heldout.images, corpus.heldout.labels)
-        assert story["accuracy"] == {str(side): share for side, share in measured.items()}
+        assert provenance["accuracy"] == {str(side): share for side, share in measured.items()}
 
-    def test_trains_no_more(self, finished, monkeypatch):
+    def test_a_finished_encoder_is_not_trained_again(self, finished, monkeypatch):
         corpus, out = finished
         before = out.stat().st_mtime_ns
-        monkeypatch.setattr(simclr, "_Training", None)
+        monkeypatch.setattr(simclr.EncoderTraining, "__init__", None)
         assert train_encoder(corpus, out, TINY, "cpu", progress=False).id == Encoder.load(out).id
         assert out.stat().st_mtime_ns == before
 

@@ -1,4 +1,4 @@
-"""Whitening: all directions of what an encoder says of the corpus count alike."""
+"""Whitening: features of the corpus get equal variance in all directions."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ RECIPE = Recipe(
 
 
 def random_corpus(count=40):
-    """Noise in patches: images differ, and say nothing."""
+    """Noise in patches: images that differ without structure."""
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8).repeat(4, 1).repeat(4, 2)
     return Corpus.from_arrays(images, name="noise")
@@ -30,7 +30,7 @@ def bare_encoder():
     return Encoder(whitening.replace(architecture, dim=None), tensors, device="cpu")
 
 
-def test_moments_become_the_same_in_all_directions(monkeypatch):
+def test_all_directions_get_the_same_moment(monkeypatch):
     corpus, encoder = random_corpus(400), bare_encoder()
     monkeypatch.setattr(whitening, "FLOOR", 1e-9)
     monkeypatch.setattr(whitening, "ring_masks", lambda count, h, w, *_: torch.ones(count, h, w, dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""The classifier of a corpus: what it learns, how it is kept, what it refuses."""
+"""The classifier of a corpus: what it learns, how it is stored, what is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import torch
 from npgen.corpus.names import load_corpus
 from npgen.corpus.store import Corpus
 from npgen.evaluation import classifier as module
-from npgen.evaluation.classifier import ClassifierRecipe, classifier_id, load_classifier
+from npgen.evaluation import classifier_recipe
+from npgen.evaluation.classifier import load_classifier
+from npgen.evaluation.classifier_recipe import ClassifierRecipe, classifier_id
+from npgen.nn.tensors import write_safetensors
 
 
 def bars(count, *, shape=(12, 10, 1), classes=3, seed=0):
@@ -129,7 +132,7 @@ def test_damaged_file_is_refused_with_a_remedy(saved, tmp_path, damage):
         path.write_bytes(b"")
     elif damage == "text":
         path.write_text("classifier")
-    elif damage == "pipe":  # nobody ever writes to it
+    elif damage == "pipe":  # reading it would wait forever
         path.unlink()
         os.mkfifo(path)
     elif damage == "other recipe":
@@ -143,14 +146,33 @@ def test_damaged_file_is_refused_with_a_remedy(saved, tmp_path, damage):
         load_classifier(load_corpus(copy), recipe, quiet=True)
 
 
+def test_a_file_of_release_0_1_is_read(saved, tmp_path):
+    folder, recipe, name = saved
+    copy = tmp_path / "corpus"
+    shutil.copytree(folder, copy)
+    made = load_classifier(load_corpus(folder), recipe, quiet=True)
+    counts = {f"layers.{layer}.norm.num_batches_tracked": np.array(7) for layer in range(2)}
+    header = {"format": "npgen-classifier", "version": 2, **made.metadata}
+    write_safetensors(copy / name, header, made._network.tensors | counts)
+    before = (copy / name).read_bytes()
+    again = load_classifier(load_corpus(copy), recipe, quiet=True)
+    assert again.metadata == made.metadata and (copy / name).read_bytes() == before
+    images = bars(20)[0]
+    for ours, theirs in zip(made.predict(images), again.predict(images), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    write_safetensors(copy / name, {**header, "version": 1}, made._network.tensors | counts)
+    with pytest.raises(ValueError, match=r"classifier file must be whole and of this corpus, got .*Delete it"):
+        load_classifier(load_corpus(copy), recipe, quiet=True)
+
+
 def test_corpus_folder_that_cannot_be_written_warns(tmp_path, monkeypatch):
     corpus = corpus_of().save(tmp_path / "corpus")
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module, "write_safetensors", full)
-    with pytest.warns(UserWarning, match="could not be kept and will be trained again next time: .*No space"):
+    monkeypatch.setattr("npgen.nn.stored.write_safetensors", full)
+    with pytest.warns(UserWarning, match="could not be stored and will be trained again next time: .*No space"):
         first = load_classifier(corpus, recipe_for(corpus), quiet=True)
     assert load_classifier(corpus, recipe_for(corpus), quiet=True) is first
 
@@ -162,7 +184,7 @@ def test_interrupted_training_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_vary", interrupt)
+    monkeypatch.setattr(module, "_augmented", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load_classifier(corpus, recipe_for(corpus), quiet=True)
     assert sorted(tmp_path.rglob("*")) == before
@@ -197,9 +219,9 @@ def test_recipe_suits_the_corpus():
     small, large = corpus_of(24), corpus_of(24, shape=(12, 10, 3))
     assert ClassifierRecipe.for_corpus(small).flip == 0
     assert ClassifierRecipe.for_corpus(large).flip == 0.5
-    assert module._epochs(240_000, 60_000) == 4
-    assert module._epochs(240_000, 24) == 40
-    assert module._epochs(240_000, 10_000_000) == 1
+    assert classifier_recipe._epochs(240_000, 60_000) == 4
+    assert classifier_recipe._epochs(240_000, 24) == 40
+    assert classifier_recipe._epochs(240_000, 10_000_000) == 1
 
 
 def test_default_recipe_runs():
@@ -211,7 +233,7 @@ def test_default_recipe_runs():
 def test_variation_moves_whole_images_by_whole_pixels():
     recipe = ClassifierRecipe(layers=((8, 3, 1),), epochs=1, flip=1.0, shift=0.1)
     images = np.random.default_rng(0).integers(0, 256, (50, 20, 20, 1), np.uint8)
-    varied = module._vary(images, recipe, np.random.default_rng(1))
+    varied = module._augmented(images, recipe, np.random.default_rng(1))
     assert varied.shape == images.shape and varied.dtype == np.uint8
     shifts = set()
     for image, result in zip(images[:, :, ::-1], varied, strict=True):

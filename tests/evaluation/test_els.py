@@ -1,4 +1,4 @@
-"""Samples of a score machine are measured as others are, by the source that weighs most in each pixel."""
+"""Evaluation of samples of a score machine: a pixel counts as of its source of largest weight."""
 
 import json
 from dataclasses import replace
@@ -14,11 +14,11 @@ from npgen.evaluation.scores import novelty_table
 
 
 def thumbnails(images):
-    """Stand in for a network: 16 sums of pixels."""
+    """Return 16 pixels of each image as its features."""
     return images[:, ::3, ::3].reshape(len(images), -1)[:, :16].astype(np.float32), None
 
 
-EYES = npgen.Network(thumbnails)
+THUMBNAILS = npgen.Network(thumbnails)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_the_trace_is_that_of_the_heaviest_patches(parted, made):
 
 
 def test_score_samples_are_scored_beside_real_images(parted, made):
-    found = npgen.evaluate(made, parted, network=EYES, quiet=True)
+    found = npgen.evaluate(made, parted, network=THUMBNAILS, quiet=True)
     _, squared = nearest_sources(made.pixels, parted.images)
     assert found.samples.nearest_distance == pytest.approx(np.median(np.sqrt(squared)))
     assert found.samples.image_id_entropy == npgen.entropy(made, parted).mean_image_id
@@ -56,11 +56,11 @@ def test_score_samples_are_scored_beside_real_images(parted, made):
     text = found.markdown()
     assert "the source that weighs most" in text and "| distance to anchor, median | – | – | – |" in text
     copied = npgen.generate(parted, 6, "local", npgen.Config(window=5), progress=False)
-    both = novelty_table({"els": found, "local": npgen.evaluate(copied, parted, network=EYES, quiet=True)})
+    both = novelty_table({"els": found, "local": npgen.evaluate(copied, parted, network=THUMBNAILS, quiet=True)})
     lines = both.splitlines()
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| els", "| local", "| real held-out", "| real training"]
     assert "image-ID entropy" in lines[0] and "near copies" in lines[0]
-    other = npgen.evaluate(made[:5], parted, network=EYES, quiet=True)
+    other = npgen.evaluate(made[:5], parted, network=THUMBNAILS, quiet=True)
     with pytest.raises(ValueError, match="evaluation 'b' must be beside the same real images as the others, got 5"):
         novelty_table({"a": found, "b": other})
     with pytest.raises(ValueError, match="evaluations must be at least one, got 0"):
@@ -69,7 +69,7 @@ def test_score_samples_are_scored_beside_real_images(parted, made):
 
 def test_other_corpora_and_wrong_sources_are_refused(parted, made, colours):
     with pytest.raises(ValueError, match="corpus must be that of hash .*, dots of 10×9 pixels"):
-        npgen.evaluate(made, colours, network=EYES)
+        npgen.evaluate(made, colours, network=THUMBNAILS)
     forged = replace(made, sources=np.where(made.sources == made.sources.max(), 40, made.sources))
     with pytest.raises(ValueError, match=r"sources must be inside a corpus of shape \(40, 10, 9\)"):
         npgen.entropy(forged, parted)
@@ -88,7 +88,7 @@ def test_slices_are_saved_as_shorter_runs_are_written(parted, made, tmp_path):
 
 
 def test_evaluate_and_table_take_runs_of_either_kind(parted, tmp_path, monkeypatch):
-    npgen.register_network("thumbnails", lambda request: EYES)
+    npgen.register_network("thumbnails", lambda request: THUMBNAILS)
     parted.save(tmp_path / "corpus")
     corpus = npgen.load_corpus(tmp_path / "corpus")
     npgen.score_generate(corpus, 5, "local", [3, 3], 2, size=8, progress=False, out=tmp_path / "small")

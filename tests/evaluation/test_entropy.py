@@ -1,4 +1,4 @@
-"""Entropies of maps, against counting by hand."""
+"""Entropies of maps compared with counts by hand."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_without_labels_there_is_no_class_entropy(digits):
     assert found.mean_class is None
 
 
-def test_bad_windows_are_named(digits):
+def test_bad_windows_are_refused(digits):
     with pytest.raises(ValueError, match=r"entropy window must be in 1\.\.=4, got 5"):
         npgen.entropy_map(np.zeros((4, 6), int), 5)
     with pytest.raises(ValueError, match=r"entropy window must be in 1\.\.=4, got 0"):

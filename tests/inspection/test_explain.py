@@ -1,4 +1,4 @@
-"""The pool of a pixel, as it was when the pixel was drawn."""
+"""The pool of a pixel, recomputed as it was when the pixel was drawn."""
 
 import dataclasses
 import subprocess
@@ -37,7 +37,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("model", "changes"), SETTINGS)
-def test_what_was_drawn_is_in_a_pool_of_the_size_noted(colours, model, changes, tmp_path):
+def test_the_drawn_candidate_is_in_a_pool_of_the_size_in_the_trace(colours, model, changes, tmp_path):
     samples = run(colours, model, **changes)
     samples.save(tmp_path / "run")
     samples = npgen.load_samples(tmp_path / "run")
@@ -82,7 +82,7 @@ def test_no_encoder_is_needed(tmp_path, digits):
     subprocess.run([sys.executable, "-c", code, tmp_path / "corpus", tmp_path / "run"], check=True)
 
 
-def test_what_can_t_be_explained_is_refused(colours, digits):
+def test_bad_arguments_are_refused(colours, digits):
     samples = run(colours)
 
     def message(error, *arguments, of=samples, corpus=colours):
@@ -94,8 +94,8 @@ def test_what_can_t_be_explained_is_refused(colours, digits):
     assert message(ValueError, -1, (0, 0)) == "sample must be in 0…3, got -1"
     assert message(ValueError, 0, (0, 12)) == "pixel must be inside the 12×12 frame, got (0, 12)"
     assert message(ValueError, 0, (5, 5)) == "pixel must be outside the seed patch, which was not drawn, got (5, 5)"
-    assert message(TypeError, 0, 5) == "sample and pixel must be a whole number and (y, x), got 0 and 5"
-    assert message(TypeError, 0.5, (0, 1)).startswith("sample and pixel must be a whole number and (y, x), got 0.5")
+    assert message(TypeError, 0, 5) == "pixel must be whole numbers (y, x), got 5"
+    assert message(TypeError, 0.5, (0, 1)) == "sample must be a whole number, got 0.5"
     assert "corpus must be the one the samples were made from" in message(ValueError, 0, (0, 0), corpus=digits)
     silent = dataclasses.replace(samples, queries=None)
     assert message(ValueError, 0, (0, 0), of=silent) == "samples must be with the queries of their run, got None"

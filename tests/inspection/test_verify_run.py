@@ -1,4 +1,4 @@
-"""Replay: a good run passes, and whatever byte is changed, of a run or of its corpus, is found and its pixel named."""
+"""Verification: a good run passes; any changed byte of a run or its corpus is found, and its pixel is named."""
 
 import dataclasses
 import importlib
@@ -31,7 +31,7 @@ def make(corpus, path, n=4, model="full", config=FAST, first=3):
 
 @pytest.fixture(scope="module")
 def whole(digits, tmp_path_factory):
-    """A corpus and a run of it, to be copied before anything is changed."""
+    """A corpus and a run of it; tests copy them before they change anything."""
     folder = tmp_path_factory.mktemp("whole")
     corpus = digits.save(folder / "corpus")
     make(corpus, folder / "run")
@@ -50,14 +50,14 @@ def check(stored, **options):
 
 
 def change(file, at, flip=1):
-    """Change one byte of a file, counted from its end where `at` is negative."""
+    """Change one byte of a file, counted from its end if `at` is negative."""
     data = bytearray(file.read_bytes())
     data[at] ^= flip
     file.write_bytes(data)
 
 
 def rewrite(stored, key, edit):
-    """Edit an array of the run, and make its hash fit: what only the replay can find."""
+    """Edit an array of the run and its hash, so that only the replay can find it."""
     file = stored / "run" / "00000003" / f"{key}.npy"
     array = np.load(file)
     edit(array)
@@ -120,7 +120,7 @@ def test_any_changed_byte_of_images_and_traces_names_its_pixel(digits, tmp_path,
     assert check(tmp_path).ok
 
 
-def test_a_changed_byte_is_told_with_value_and_source(stored):
+def test_a_changed_byte_is_reported_with_value_and_source(stored):
     samples = npgen.load_samples(stored / "run")
     change(stored / "run" / "00000003" / "images.npy", -1, 9)
     report = check(stored)
@@ -129,7 +129,7 @@ def test_a_changed_byte_is_told_with_value_and_source(stored):
     assert found == module.Difference(3, 15, 15, (value ^ 9,), tuple(address), (value,), found.reasons)
     assert str(found) == (
         f"sample 3, y 15, x 15: value {value ^ 9}; source image {address[0]}, y {address[1]}, x {address[2]}: "
-        f"value {value}; the values differ; grown again it has value {value}"
+        f"value {value}; the values differ; generated again it has value {value}"
     )
     assert str(report).endswith("4 samples, 1,024 pixels replayed, 1 differ")
 
@@ -149,7 +149,7 @@ def test_a_changed_byte_of_the_corpus_names_the_pixels_that_use_it(stored):
     assert all(one.value != one.source_value and one.reasons == ("the values differ",) for one in report.differences)
 
 
-def test_bytes_that_no_pixel_can_be_named_for_are_found_all_the_same(stored, digits, tmp_path):
+def test_changed_bytes_that_belong_to_no_pixel_are_reported(stored, digits, tmp_path):
     change(stored / "corpus" / "labels.npy", -8)
     report = check(stored)
     assert (report.ok, report.different) == (False, 0)
@@ -167,7 +167,7 @@ def test_bytes_that_no_pixel_can_be_named_for_are_found_all_the_same(stored, dig
 
 
 def test_every_byte_flip_is_reported_and_none_ends_in_a_traceback(stored):
-    """Headers included, and the manifests: these may be refused, in words."""
+    """Headers and manifests included; a damaged manifest may be refused with a message."""
     files = [file for folder in ("run", "corpus") for file in (stored / folder).rglob("*") if file.is_file()]
     files = [file for file in files if file.parent.name not in ("keys", "heldout")]
     assert set(ARRAYS) <= {file.stem for file in files}
@@ -224,7 +224,7 @@ def test_a_rule_broken_in_the_seed_patch(stored, key, reason):
     assert reason.format(anchor) in str(report)
 
 
-def test_an_image_that_must_not_serve(stored, digits, tmp_path):
+def test_a_source_of_an_image_that_is_not_allowed(stored, digits, tmp_path):
     anchor = npgen.load_samples(stored / "run").anchor[0]
     rewrite(stored, "image_id", lambda array: array.__setitem__((0, 0, 0), anchor))
     assert "its image is barred: the seed patch comes from it" in str(check(stored))
@@ -290,23 +290,23 @@ def test_damaged_files_are_named_and_the_rest_is_replayed(digits, tmp_path, monk
     assert "the 2 samples of shard 00000003 could not be replayed" in str(report)
 
 
-def test_samples_that_cannot_be_grown_again_are_told(stored, digits):
+def test_samples_that_cannot_be_generated_again_are_reported(stored, digits):
     file = stored / "run" / "00000003" / "pool_size.npy"
     change(file, -4)
     shutil.rmtree(stored / "corpus" / "keys")
     report = check(stored)
     assert (report.ok, report.different) == (False, 0)
-    assert "samples 0 and on can't be grown again: corpus must be one with keys of encoder" in str(report)
+    assert "samples from 0 on can't be generated again: corpus must be one with keys of encoder" in str(report)
     change(stored / "corpus" / "labels.npy", -8)
-    assert "can't be grown again: the corpus was altered" in str(check(stored))
+    assert "can't be generated again: the corpus was altered" in str(check(stored))
     change(stored / "corpus" / "labels.npy", -8)
     change(stored / "run" / "00000003" / "queries.npy", -1)
-    assert "can't be grown again: its queries were altered" in str(check(stored))
+    assert "can't be generated again: its queries were altered" in str(check(stored))
     edit_manifest(stored, lambda manifest: manifest.update(seed=6))
     change(stored / "run" / "00000003" / "queries.npy", -1)
-    assert "can't be grown again: their seeds were drawn otherwise" in str(check(stored))
+    assert "can't be generated again: their seeds were drawn in another way" in str(check(stored))
     edit_manifest(stored, lambda manifest: (manifest.update(seed=5), manifest["shards"][0]["sha256"].pop("queries")))
-    assert "can't be grown again: the run has no queries" in str(check(stored))
+    assert "can't be generated again: the run has no queries" in str(check(stored))
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_refusals(stored, digits, colours):
     with pytest.raises(ValueError, match=r"corpus must be the one the samples were made from \('arrays', "):
         verify_run(stored / "run", colours)
     with pytest.raises(ValueError, match="corpus must be one of mnist-5k, mnist, "):
-        verify_run(stored / "run")  # made in memory: its name leads nowhere
+        verify_run(stored / "run")  # made in memory: there is no corpus of that name
     with pytest.raises(FileNotFoundError, match="nowhere"):
         verify_run(stored / "nowhere", digits)
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -359,7 +359,7 @@ def test_refusals(stored, digits, colours):
         verify_run(stored / "run", bare)
 
 
-def test_the_command_says_so_and_exits_with_1_if_anything_differs(stored):
+def test_the_command_prints_the_report_and_exits_with_1_if_anything_differs(stored):
     command = ["verify", str(stored / "run"), "--corpus", str(stored / "corpus")]
     result = CliRunner().invoke(app, [*command, "--quiet"])
     assert (result.exit_code, result.stdout) == (0, "4 samples, 1,024 pixels replayed, all equal\n")
@@ -383,7 +383,7 @@ def test_ctrl_c_is_one_line(stored, monkeypatch):
 
 
 def test_torch_is_not_imported(stored):
-    change(stored / "run" / "00000003" / "images.npy", -1)  # grown again, without an encoder
+    change(stored / "run" / "00000003" / "images.npy", -1)  # generated again, without an encoder
     code = (
         "import sys; from npgen.inspection.verify_run import verify_run; report = verify_run(*sys.argv[1:]); "
         "assert report.different == 1, report; sys.exit('torch' in sys.modules)"

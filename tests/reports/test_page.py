@@ -1,4 +1,4 @@
-"""The report's file: what it holds is what the run holds, within its size, and nothing in it can break out."""
+"""The file of a report: its data are those of the run, its size is limited, and names in it stay text."""
 
 import base64
 import hashlib
@@ -20,13 +20,13 @@ from npgen.inspection.explain import explain
 from npgen.reports.packing import pack_images, packed
 from npgen.reports.page import SCRIPTS, report
 from npgen.reports.page import _parts as page_parts
-from npgen.reports.pools import KEPT
+from npgen.reports.pools import STORED
 
 CONFIG = npgen.Config(window=5, shortlist=12)
 
 
 def decoded(payload):
-    """Cut the sheets into source images again, (S, H, W, C)."""
+    """Return the source images (S, H, W, C) on the sheets, and their stored parts."""
     height, width, channels = payload["source_shape"]
     rects = unpacked(payload["sheets"]["rects"]).reshape(-1, 4)
     images = np.zeros((len(rects), height, width, channels), np.uint8)
@@ -82,9 +82,9 @@ def test_sources_are_the_images_used_the_most_used_first(payload, samples, digit
     assert (np.diff(uses) <= 0).all()
     assert set(samples.trace.image_id.ravel().tolist()) <= set(ids.tolist())
     colours = unpacked(payload["sources"]["colour"]).reshape(-1, 3)[unpacked(payload["trace"]["source"])]
-    from npgen.runs.pictures import image_id_map
+    from npgen.runs.pictures import coloured_by_image
 
-    np.testing.assert_array_equal(colours, image_id_map(samples).reshape(-1, 3))
+    np.testing.assert_array_equal(colours, coloured_by_image(samples).reshape(-1, 3))
 
 
 def test_statistics_are_those_of_the_library(payload, samples, digits):
@@ -112,7 +112,7 @@ def test_pools_are_those_of_explain(payload, samples, digits):
             end = pools["ends"][step]
             found = explain(samples, digits, k, divmod(p, 16))
             rank = pools["rank"][start:end]
-            assert len(rank) == min(KEPT, len(found.pool))
+            assert len(rank) == min(STORED, len(found.pool))
             assert found.drawn in rank
             assert pools["drawn"][step] == found.drawn
             np.testing.assert_array_equal(ids[pools["source"][start:end]], found.pool.image_id[rank])
@@ -126,12 +126,12 @@ def test_pools_are_those_of_explain(payload, samples, digits):
             start = end
 
 
-def test_a_candidate_far_down_its_pool_is_kept(digits, tmp_path):
+def test_a_drawn_candidate_of_any_rank_is_stored(digits, tmp_path):
     wide = npgen.generate(digits, 1, "semantic", replace(CONFIG, shortlist=40), encoder="pixels", progress=False)
     payload = payload_of(report(wide, digits, tmp_path / "r.html", progress=False).path)
     pools = {name: unpacked(part) for name, part in payload["pools"]["0"].items()}
-    assert pools["drawn"].max() >= KEPT
-    np.testing.assert_array_equal(pools["rank"][pools["ends"] - 1] >= KEPT, pools["drawn"] >= KEPT)
+    assert pools["drawn"].max() >= STORED
+    np.testing.assert_array_equal(pools["rank"][pools["ends"] - 1] >= STORED, pools["drawn"] >= STORED)
     assert not payload["compared"]
 
 
@@ -190,13 +190,13 @@ def test_every_kind_of_run_has_a_report(digits, tmp_path, model, change):
     drawn = np.flatnonzero(samples.trace.pool_size[0].ravel())
     assert sorted(order.tolist()) == drawn.tolist()
     if config.sweeps:
-        # The order of the last sweep: that of the pools, which say so themselves.
+        # The order of the last sweep is that of the pools.
         steps = [explain(samples, digits, 0, divmod(p, 16)).step for p in order[:20].tolist()]
         assert steps == list(range(20))
         assert payload["stages"] == [0, len(order)]
 
 
-def test_the_first_samples_are_shown_and_the_report_says_so(samples, digits, tmp_path):
+def test_the_first_samples_are_shown_with_a_note(samples, digits, tmp_path):
     written = report(samples, digits, tmp_path / "r.html", count=2, progress=False)
     payload = payload_of(written.path)
     assert payload["shown"] == 2
@@ -205,18 +205,18 @@ def test_the_first_samples_are_shown_and_the_report_says_so(samples, digits, tmp
     assert "The first 2 of 5 samples are shown." in written.path.read_text(encoding="utf-8")
 
 
-def test_pools_are_not_opened_unasked_where_that_takes_long(samples, digits, tmp_path, monkeypatch):
+def test_pools_that_take_long_are_computed_only_on_request(samples, digits, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["npgen.reports.data"], "POOL_IMAGES", 11)
     written = report(samples, digits, tmp_path / "r.html", progress=False)
     assert payload_of(written.path)["pools"] == {}
-    assert "every pixel looks at about 12 images" in written.notes[0]
+    assert "the pool of every pixel comes from about 12 images" in written.notes[0]
     assert sorted(payload_of(report(samples, digits, written.path, pools=[1], progress=False).path)["pools"]) == ["1"]
 
 
-def test_pools_that_cannot_be_opened_are_an_error_only_if_asked_for(samples, digits, tmp_path):
+def test_pools_that_cannot_be_computed_are_an_error_only_on_request(samples, digits, tmp_path):
     older = replace(samples, queries=None)
     written = report(older, digits, tmp_path / "r.html", progress=False)
-    assert written.notes[0].startswith("No pools are kept: samples must be with the queries of their run")
+    assert written.notes[0].startswith("No pools are stored: samples must be with the queries of their run")
     assert payload_of(written.path)["pools"] == {}
     with pytest.raises(ValueError, match="samples must be with the queries of their run"):
         report(older, digits, tmp_path / "s.html", pools=[0], progress=False)
@@ -260,7 +260,7 @@ def test_a_run_too_large_is_cut_down_with_a_note(tmp_path):
     limit = full.size / 1e6 * 0.8
     less = write("less.html", limit)
     assert 0.8 * limit < less.size / 1e6 <= limit
-    note = r"of \d+ of the \d+ source images, which \d+\.\d% of all pixels come from, only the surroundings"
+    note = r"of \d+ of the \d+ source images, from which \d+\.\d% of all pixels come, only the surroundings"
     assert re.search(note, less.notes[-1])
     payload = payload_of(less.path)
     images, rects = decoded(payload)
@@ -275,7 +275,7 @@ def test_a_run_too_large_is_cut_down_with_a_note(tmp_path):
             assert low <= max(used.min() - 1, 0)
             assert low + extent >= min(used.max() + 2, 16)
     floor = (full.size - sum(map(len, payload_of(full.path)["sheets"]["uris"]))) / 1e6
-    assert "nothing is there but ids and places" in write("none.html", floor + 0.03).notes[-1]
+    assert "only ids and coordinates are stored" in write("none.html", floor + 0.03).notes[-1]
     message = r"megabytes must be at least 0\.\d for 2 samples(, or count at most 1)?, got 0.06"
     with pytest.raises(ValueError, match=message):
         write("refused.html", 0.06)
@@ -286,12 +286,12 @@ def test_a_run_too_large_is_cut_down_with_a_note(tmp_path):
     [
         ({"count": 0}, ValueError, "count must be at least 1, got 0"),
         ({"count": 1.5}, TypeError, "count must be a whole number, got 1.5"),
-        ({"pools": [5]}, ValueError, "pools must be indices of the samples shown, 0…4, got 5"),
-        ({"pools": [-1]}, ValueError, "pools must be indices of the samples shown, 0…4, got -1"),
-        ({"pools": ["0"]}, TypeError, "pools must be indices of samples, got '0'"),
-        ({"count": 2, "pools": [3]}, ValueError, "pools must be indices of the samples shown, 0…1, got 3"),
-        ({"megabytes": 0}, ValueError, "megabytes must be a positive number, got 0"),
-        ({"megabytes": float("inf")}, ValueError, "megabytes must be a positive number, got inf"),
+        ({"pools": [5]}, ValueError, "each of pools must be the index of a sample shown, in 0…4, got 5"),
+        ({"pools": [-1]}, ValueError, "each of pools must be the index of a sample shown, in 0…4, got -1"),
+        ({"pools": ["0"]}, TypeError, "each of pools must be a whole number, got '0'"),
+        ({"count": 2, "pools": [3]}, ValueError, "each of pools must be the index of a sample shown, in 0…1, got 3"),
+        ({"megabytes": 0}, ValueError, "megabytes must be a number above 0, got 0"),
+        ({"megabytes": float("inf")}, ValueError, "megabytes must be a number above 0, got inf"),
         ({"megabytes": "10"}, TypeError, "megabytes must be a number, got '10'"),
     ],
 )
@@ -327,7 +327,7 @@ def test_the_same_run_gives_the_same_bytes(samples, digits, written, tmp_path):
     assert again.path.read_bytes() == written.path.read_bytes()
 
 
-def test_jinja_is_asked_for_by_name(samples, digits, tmp_path, monkeypatch):
+def test_without_jinja_the_extra_is_named(samples, digits, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(
         ModuleNotFoundError, match=re.escape('report needs the extra `figures`: pip install "npgen[figures]"')

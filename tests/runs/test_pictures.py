@@ -27,8 +27,8 @@ def test_a_grid_holds_every_image(samples):
 def test_maps_tell_sources_apart(samples, digits):
     ids = samples.trace.image_id
     for colours, labels in [
-        (figures.image_id_map(samples), ids),
-        (figures.class_map(samples, digits), digits.labels[ids]),
+        (figures.coloured_by_image(samples), ids),
+        (figures.coloured_by_class(samples, digits), digits.labels[ids]),
     ]:
         flat = colours.reshape(-1, 3)
         pairs = {(label, tuple(colour)) for label, colour in zip(labels.ravel(), flat.tolist(), strict=True)}
@@ -39,11 +39,11 @@ def test_maps_tell_sources_apart(samples, digits):
 
 def test_a_class_map_needs_labels_and_its_corpus(samples, digits, colours):
     with pytest.raises(ValueError, match="corpus must be the one the samples were made from"):
-        figures.class_map(samples, colours)
+        figures.coloured_by_class(samples, colours)
     bare = npgen.Corpus.from_arrays(digits.images)
     plain = npgen.generate(bare, 1, "local", npgen.Config(window=5), progress=False)
     with pytest.raises(ValueError, match="corpus must be one with labels"):
-        figures.class_map(plain, bare)
+        figures.coloured_by_class(plain, bare)
     with pytest.raises(ValueError, match="corpus must be one with labels"):
         figures.legend(bare, 100)
 

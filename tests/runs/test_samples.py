@@ -92,7 +92,7 @@ def test_slices_are_views_with_their_own_indices(samples):
         (lambda m: m.update(seed="1"), "got one in which seed must be a whole number, got '1'"),
         (
             lambda m: m.update(first=2**64),
-            "got one in which first must be in 0…18446744073709551615, got 18446744073709551616",
+            "got one in which first must be in 0…2⁶⁴ − 1, got 18446744073709551616",
         ),
         (lambda m: m.update(n=None), "got one in which n must be a whole number, got None"),
         (lambda m: m.update(encoder=1), "got one in which encoder_id must be of type str or None, got int"),

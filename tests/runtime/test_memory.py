@@ -82,7 +82,7 @@ import resource
 
 import numpy as np
 
-from npgen.runtime.memory import freed_memory_kept
+from npgen.runtime.memory import retain_freed_memory
 
 
 def faults():
@@ -93,10 +93,10 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-with freed_memory_kept():
+with retain_freed_memory():
     kept = faults()
 try:
-    with freed_memory_kept():
+    with retain_freed_memory():
         raise KeyboardInterrupt
 except KeyboardInterrupt:
     print(kept, faults())

@@ -24,15 +24,15 @@ CONFIG = npgen.Config(window=5, shortlist=20, seed_size=4)
 
 
 class ThreadRanks(Ranks):
-    """Threads of this process for ranks: the same talk, without a network."""
+    """Threads of this process for ranks: the same messages, without a network."""
 
     def __init__(self, rank, count, desk):
         self.rank, self.count = rank, count
         self.mail, self.barrier = desk
 
-    def exchange(self, parcels):
-        assert len(parcels) == self.count
-        self.mail[self.rank] = [np.array(parcel) for parcel in parcels]
+    def all_to_all(self, blocks):
+        assert len(blocks) == self.count
+        self.mail[self.rank] = [np.array(block) for block in blocks]
         self.barrier.wait()
         received = [theirs[self.rank] for theirs in self.mail]
         self.barrier.wait()
@@ -179,11 +179,11 @@ def test_without_torchrun_a_process_is_alone(colours, monkeypatch):
     assert_same(npgen.generate(colours, 3, "full", CONFIG, encoder="pixels", progress=False, split="corpus"), alone)
 
 
-def test_a_rank_wants_a_parcel_for_each(monkeypatch):
+def test_a_rank_needs_a_block_for_each(monkeypatch):
     ranks = object.__new__(TorchRanks)
     ranks.count = 3
-    with pytest.raises(ValueError, match="parcels must be 3, one a rank, got 2"):
-        ranks.exchange([np.zeros(1)] * 2)
+    with pytest.raises(ValueError, match="blocks must be 3, one per rank, got 2"):
+        ranks.all_to_all([np.zeros(1)] * 2)
 
 
 def test_the_core_checks_what_pools_are_asked_for(colours):
@@ -198,11 +198,18 @@ def test_the_core_checks_what_pools_are_asked_for(colours):
     filler = make_filler(colours.images, CONFIG, 1, 1)
     known = np.zeros((12, 12), np.bool_)
     known[4:8, 4:8] = True
-    stage = {"known": known, "sweep": 0, "barred": blank.anchor}
-    pools = filler.pools(blank.images, blank.trace.arrays(), pixel=np.array([[3, 5]], np.int32), **stage)
-    distances, counts, ends = pools.runs()
+    stage = {"known": known, "barred": blank.anchor}
+    pools = filler.pools(blank.images, blank.trace.arrays(), pixel=(3, 5), **stage)
+    canvases, distances, counts, places = pools.runs()
+    assert (canvases == 0).all()
     assert (np.diff(distances) > 0).all()
-    assert len(counts) == ends[-1]
+    np.testing.assert_array_equal(places, np.cumsum(counts) - counts)
+    order, before, taken = filler.merge_runs(canvases, distances, counts)
+    np.testing.assert_array_equal(order, np.arange(len(counts)))
+    np.testing.assert_array_equal(before, places)
+    np.testing.assert_array_equal(taken, counts)
+    with pytest.raises(ValueError, match="counts must be at least 0, got -1"):
+        filler.merge_runs(canvases, distances, counts * 0 - 1)
     one = np.zeros(1, np.int64)
     assert pools.members(one, one).shape == (1, 3)
     for canvas, place in ((1, 0), (-1, 0), (0, counts.sum()), (0, -1)):

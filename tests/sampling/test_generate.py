@@ -78,6 +78,19 @@ def test_same_bytes_on_every_instruction_set(colours, model, monkeypatch):
         run(colours, 3, model)
 
 
+def test_the_shortlist_runs_on_the_chosen_instruction_set(monkeypatch):
+    keys = np.random.default_rng(0).normal(size=(300, 33)).astype(np.float32)
+    arguments = keys, keys[:5].copy(), 20, np.full(5, -1, np.int32), 1
+    expected = _core.shortlist(*arguments)
+    for name in _core.instruction_sets():
+        monkeypatch.setenv("NPGEN_SIMD", name)
+        for found, same in zip(_core.shortlist(*arguments), expected, strict=True):
+            np.testing.assert_array_equal(found, same)
+    monkeypatch.setenv("NPGEN_SIMD", "mmx")
+    with pytest.raises(ValueError, match="NPGEN_SIMD must be one of .*portable, got mmx"):
+        _core.shortlist(*arguments)
+
+
 def test_texture_takes_sources_from_anywhere(digits):
     samples = run(digits, 2, "texture")
     assert np.abs(samples.trace.y - np.arange(16)[:, None]).max() > 4

@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 import npgen
 from npgen import _core
 from npgen.cli import app
-from npgen.config import OF_PIXELS, OF_TOKENS
+from npgen.config import PIXEL_SETTINGS, TOKEN_SETTINGS
 from npgen.runs.folder import merge
 from npgen.runs.samples import TRACE_DTYPES
 from npgen.sampling.order import drawn_order
 from npgen.sampling.token_run import token_distributions
 from npgen.tokens.autoencoder import Autoencoder, TokenArchitecture
-from npgen.tokens.store import Tokens, encode_tokens
+from npgen.tokens.encode import encode_tokens
+from npgen.tokens.store import Tokens
 
 LOCAL = {"gamma": 2, "order": "raster"}
 
@@ -236,7 +237,7 @@ def test_runs_of_before_tokens_load_and_go_on(digits, tmp_path):
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text("utf-8"))
     assert manifest["version"] == 2
     del manifest["tokens"]
-    for name in OF_TOKENS:
+    for name in TOKEN_SETTINGS:
         del manifest["config"][name]
     (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     assert contents(npgen.load_samples(tmp_path / "run")) == contents(made)
@@ -288,7 +289,7 @@ def test_maps_report_and_figures_are_made_of_tokens_too(digits, digit_tokens, tm
     npgen.report(samples, digits, tmp_path / "report.html", progress=False)
     text = (tmp_path / "report.html").read_text("utf-8")
     assert "distances in shares of the bits compared" in text
-    assert "Pools are of pixels: of tokens there are none." in text
+    assert "Tokens have no candidate pools." in text
     with pytest.raises(ValueError, match="samples must be of pixels, each with a pool of its own"):
         npgen.explain(samples, digits, 0, (0, 0))
     with pytest.raises(ValueError, match="samples must be of pixels, each a copy of its source"):
@@ -305,12 +306,12 @@ def test_settings_of_the_other_kind_are_refused(digits, digit_tokens):
         "window": 5, "sigma": 2.0, "locality": 1, "tolerance": "corpus", "quota": None, "shortlist": 7,
         "semantic": "threshold", "candidates": "all", "anchor_weight": 1.0, "size": (32, 32), "stage_pixels": 3,
     }  # fmt: skip
-    assert set(others) == set(OF_PIXELS)
+    assert set(others) == set(PIXEL_SETTINGS)
     for name, value in others.items():
         with pytest.raises(ValueError, match=f"{name} must be .* with tokens, got"):
             run(digits, digit_tokens, config=npgen.Config(order="raster", **{name: value}))
     others = {"gamma": 3, "metric": "l2", "order": "raster", "draw": "histogram", "flip": 0.1}
-    assert set(others) == set(OF_TOKENS)
+    assert set(others) == set(TOKEN_SETTINGS)
     for name, value in others.items():
         with pytest.raises(ValueError, match=f"{name} must be .* without tokens, got"):
             npgen.generate(digits, 1, "local", npgen.Config(window=5, seed_size=4, **{name: value}), progress=False)
@@ -391,13 +392,13 @@ def test_distributions_of_long_tokens_are_refused(digits):
 
 
 def test_bad_arrays_are_refused_by_the_core(digit_tokens):
-    arguments = {"bits": 6, "gamma": 1, "disc": False, "radius": 0, "threads": 1}
+    settings = _core.TokenSettings(gamma=1, disc=False, radius=0, epsilon=0.1, k_min=1, flip=None, threads=1)
     with pytest.raises(ValueError, match="planes must be of 2 bytes a token, got 1"):
-        _core.TokenFiller(digit_tokens.planes, **(arguments | {"bits": 9}))
+        _core.TokenFiller(digit_tokens.planes, 9, settings)
     with pytest.raises(ValueError, match=r"bits must be in 1\.\.=64, got 65"):
-        _core.TokenFiller(digit_tokens.planes, **(arguments | {"bits": 65}))
+        _core.TokenFiller(digit_tokens.planes, 65, settings)
     with pytest.raises(ValueError, match="planes must be a C-contiguous array, got another layout"):
-        _core.TokenFiller(digit_tokens.planes[..., ::2], **arguments)
+        _core.TokenFiller(digit_tokens.planes[..., ::2], 6, settings)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")

@@ -1,4 +1,4 @@
-"""The ablation: one table and one picture of all models, resumed where it was stopped."""
+"""The ablation: one table and one picture of all models, resumed after an interruption."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import npgen
 from npgen.cli import app
 from npgen.config import MODELS
-from npgen.studies import workbench as study
+from npgen.studies import workbench
 from npgen.studies.ablation import PAPER, ablate
 
 CONFIG = npgen.Config(window=5, shortlist=9, seed_size=4)
@@ -26,7 +26,7 @@ MODELS_HERE = [name for name in MODELS if name != "class"]
 
 @pytest.fixture
 def scored(digits, monkeypatch):
-    """The digits, 40 of them to copy from and 20 held out, with a classifier that is made in no time."""
+    """The digits, 40 of them to copy from and 20 held out, with a classifier of one epoch."""
     monkeypatch.setattr("npgen.evaluation.classifier._epochs", lambda shown, count: 1)
     heldout = npgen.Corpus.from_arrays(digits.images[40:], digits.labels[40:])
     return npgen.Corpus.from_arrays(digits.images[:40], digits.labels[:40], name="cifar10", heldout=heldout)
@@ -122,8 +122,8 @@ def test_the_panel_shows_each_models_samples_and_the_seeds_sources(done, digits)
 def test_a_second_call_reuses_every_run_and_gives_the_same_bytes(done, digits, monkeypatch):
     ablation, out = done
     before = files(out)
-    monkeypatch.setattr(study, "generate", None)
-    monkeypatch.setattr(study, "describe", None)
+    monkeypatch.setattr(workbench, "generate", None)
+    monkeypatch.setattr(workbench, "describe", None)
     assert ablate(digits, out, **OPTIONS) == ablation
     assert files(out) == before
 
@@ -148,9 +148,9 @@ def test_damaged_files_are_named(done, digits, tmp_path):
         ablate(digits, out, **OPTIONS)
 
 
-def test_an_interrupted_study_keeps_what_is_done_and_goes_on(done, digits, tmp_path, monkeypatch):
+def test_an_interrupted_study_is_resumed(done, digits, tmp_path, monkeypatch):
     made = []
-    whole = study.generate
+    whole = workbench.generate
 
     def interrupted(corpus, n, model, *arguments, **options):
         if len(made) == 2:
@@ -158,13 +158,13 @@ def test_an_interrupted_study_keeps_what_is_done_and_goes_on(done, digits, tmp_p
         made.append(model)
         return whole(corpus, n, model, *arguments, **options)
 
-    monkeypatch.setattr(study, "generate", interrupted)
+    monkeypatch.setattr(workbench, "generate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ablate(digits, tmp_path / "out", **OPTIONS)
     assert sorted(path.name for path in (tmp_path / "out" / "runs").iterdir() if path.is_dir()) == sorted(made)
     first = made.copy()
     made.clear()
-    monkeypatch.setattr(study, "generate", lambda *a, **o: (made.append(a[2]), whole(*a, **o))[1])
+    monkeypatch.setattr(workbench, "generate", lambda *a, **o: (made.append(a[2]), whole(*a, **o))[1])
     ablate(digits, tmp_path / "out", **OPTIONS)
     assert not set(first) & set(made)
     timed = ("study.json", "table.md", "table.csv", "results.json")
@@ -207,21 +207,21 @@ def test_another_corpus_or_encoder_is_refused(done, digits):
         ({"n": 2.5}, TypeError, "n must be a whole number, got 2.5"),
         ({"counts": {"local": 1}}, ValueError, r"counts\['local'\] must be at least 2, got 1"),
         ({"counts": {"huge": 5}}, ValueError, "model must be one of .*, got 'huge'"),
-        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        ({"seed": -1}, ValueError, "seed must be in 0…2⁶⁴ − 1, got -1"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
-        ({"threads": 0}, ValueError, "threads must be at least 1, got 0"),
+        ({"threads": 0}, ValueError, "threads must be in 1…1024, got 0"),
         ({"config": npgen.Config(window=17)}, ValueError, "window must be odd, in 3..=16 .*, got 17"),
         ({"config": npgen.Config(shortlist=60)}, ValueError, r"shortlist must be in 1\.\.=59"),
         ({"encoder": "huge"}, ValueError, "encoder must be one of .*, got 'huge'"),
     ],
 )
-def test_bad_arguments_are_refused_before_anything_is_there(digits, tmp_path, change, error, message):
+def test_bad_arguments_are_refused_before_anything_is_written(digits, tmp_path, change, error, message):
     with pytest.raises(error, match=message):
         ablate(digits, tmp_path / "out", **(OPTIONS | change))
     assert not (tmp_path / "out").exists()
 
 
-def test_what_can_not_be_scored_is_said_first(digits, colours, tmp_path):
+def test_what_can_not_be_scored_is_refused_before_the_first_run(digits, colours, tmp_path):
     few = npgen.Corpus.from_arrays(digits.images[:2], digits.labels[:2])
     part = npgen.Corpus.from_arrays(digits.images[:50], digits.labels[:50])
     options = OPTIONS | {"heldout": digits}
@@ -239,7 +239,7 @@ def test_what_can_not_be_scored_is_said_first(digits, colours, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_of_something_else_is_left_alone(digits, tmp_path):
+def test_a_folder_of_other_files_is_left_as_it_is(digits, tmp_path):
     (tmp_path / "thesis.tex").write_text("all of it")
     with pytest.raises(FileExistsError, match="out must be a new folder or one of an earlier call, got"):
         ablate(digits, tmp_path, **OPTIONS)
@@ -253,7 +253,7 @@ def test_a_folder_of_something_else_is_left_alone(digits, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
-def test_without_labels_the_class_model_is_left_out_and_said_so(digits, tmp_path):
+def test_without_labels_the_class_model_is_left_out_with_a_note(digits, tmp_path):
     bare = npgen.Corpus.from_arrays(digits.images)
     ablation = ablate(bare, tmp_path / "out", 2, None, CONFIG, encoder="pixels", quiet=True)
     assert [row["name"] for row in ablation.rows] == [f"`{name}`" for name in MODELS_HERE]
@@ -265,7 +265,7 @@ def test_without_labels_the_class_model_is_left_out_and_said_so(digits, tmp_path
             ablate(bare, tmp_path / "other", 2, ["class"], CONFIG, encoder="pixels", quiet=True)
 
 
-def test_scores_stand_beside_real_images_of_the_same_number_and_the_papers(scored, tmp_path):
+def test_scores_are_beside_the_papers_and_those_of_as_many_real_images(scored, tmp_path):
     models = ["full", "local", "texture"]
     ablation = ablate(scored, tmp_path / "out", **(OPTIONS | {"n": 6}), models=models, counts={"texture": 4})
     names = [row["name"] for row in ablation.rows]
@@ -286,9 +286,9 @@ def test_scores_stand_beside_real_images_of_the_same_number_and_the_papers(score
     assert "in Inception-v3" in ablation.markdown()
 
 
-def test_evaluations_are_kept_and_belong_to_their_run(scored, tmp_path, monkeypatch):
+def test_evaluations_are_stored_and_belong_to_their_run(scored, tmp_path, monkeypatch):
     first = ablate(scored, tmp_path / "out", **OPTIONS, models=["local"])
-    monkeypatch.setattr(study, "evaluate", None)
+    monkeypatch.setattr(workbench, "evaluate", None)
     assert ablate(scored, tmp_path / "out", **OPTIONS, models=["local"]) == first
     # The run made again with another seed under the same name: its scores are not the old ones.
     shutil.rmtree(tmp_path / "out" / "runs" / "local")
@@ -296,7 +296,7 @@ def test_evaluations_are_kept_and_belong_to_their_run(scored, tmp_path, monkeypa
         ablate(scored, tmp_path / "out", **(OPTIONS | {"seed": 1}), models=["local"])
 
 
-def test_the_command_line_says_the_table_and_where_the_panel_is(digits, tmp_path):
+def test_the_command_prints_the_table_and_the_path_of_the_panel(digits, tmp_path):
     digits.save(tmp_path / "corpus")
     (tmp_path / "config.json").write_text(json.dumps(CONFIG.to_json()))
     options = ["--models", "local,texture", "--n-texture", 2, "--config", tmp_path / "config.json", "-q"]
@@ -313,8 +313,8 @@ def test_the_command_line_says_the_table_and_where_the_panel_is(digits, tmp_path
     assert re.fullmatch("npgen: model must be one of .*, got 'huge'\n", result.stderr)
 
 
-def test_scores_may_live_in_another_network(digits, tmp_path, monkeypatch):
-    """One that a user registered needs no labels, and gives no Inception Score."""
+def test_scores_in_another_network(digits, tmp_path, monkeypatch):
+    """A registered network that needs no labels and gives no Inception Score."""
     from npgen.evaluation import networks
 
     def thumbnails(request):
@@ -333,7 +333,7 @@ def test_scores_may_live_in_another_network(digits, tmp_path, monkeypatch):
     assert ablation.rows[0]["frechet"] > 0
     assert ablation.rows[0]["inception_score"] is None
     assert "in network thumbnails" in ablation.markdown()
-    # Scores in another network are not those that are kept.
+    # Scores in another network are computed again.
     assert "No scores beside real images" in ablate(corpus, tmp_path / "out", **options).markdown()
     with pytest.raises(ValueError, match="network must be one of .*, got 'huge'"):
         ablate(corpus, tmp_path / "other", **options, network="huge")

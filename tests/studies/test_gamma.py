@@ -1,9 +1,8 @@
-"""The γ study: each point one row, found again, and the turn from generating to memorising in it."""
+"""The γ study: one stored row per point, and the transition from generation to memorisation."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import re
 
@@ -15,13 +14,14 @@ from typer.testing import CliRunner
 
 import npgen
 from npgen.cli import app
+from npgen.studies import gamma_points
 from npgen.studies.gamma import gamma_study, parse_gammas
 from npgen.studies.gamma_measures import COPY
-from npgen.tokens.store import Tokens, encode_tokens
+from npgen.tokens.encode import encode_tokens
+from npgen.tokens.store import Tokens
 
 pytest.importorskip("matplotlib", reason="extra `figures` is not installed")
 
-module = importlib.import_module("npgen.studies.gamma")  # the name in npgen is the function
 OPTIONS = {"n": 6, "twin_steps": 2, "device": "cpu", "quiet": True}
 
 
@@ -42,7 +42,7 @@ def done(corpus, tokens, tmp_path_factory):
     return gamma_study(corpus, out, (1, 3, None), tokens=tokens, **OPTIONS), out
 
 
-def test_a_row_a_sampler_and_range(done):
+def test_there_is_one_row_per_sampler_and_range(done):
     result, _ = done
     assert [(row["kind"], row["gamma"], row.get("range")) for row in result.rows] == [
         ("pixels", "1", 1),
@@ -58,13 +58,13 @@ def test_a_row_a_sampler_and_range(done):
     ]
 
 
-def test_with_everything_seen_a_sampler_of_tokens_recalls(done):
+def test_with_global_range_a_sampler_of_tokens_copies_images(done):
     result, _ = done
     row = next(row for row in result.rows if (row["kind"], row["gamma"]) == ("tokens", "global"))
     assert row["decoded_copies"] >= 0.8
 
 
-def test_numbers_are_what_they_say(done, corpus, tokens):
+def test_measurements_equal_their_definitions(done, corpus, tokens):
     result, _ = done
     row = result.rows[4]
     config = npgen.Config(gamma=3, order="raster")
@@ -99,16 +99,16 @@ def test_files(done):
     assert (out / "gamma.svg").stat().st_size > 10_000
 
 
-def test_rows_are_found_again_and_a_longer_series_adds_to_them(done, corpus, tokens, monkeypatch):
+def test_stored_rows_are_reused_and_a_longer_series_adds_to_them(done, corpus, tokens, monkeypatch):
     result, out = done
     measured = []
-    real = module._Study._measured
+    real = gamma_points.PointRunner.measured
 
     def noted(self, point):
         measured.append((point.kind, point.gamma))
         return real(self, point)
 
-    monkeypatch.setattr(module._Study, "_measured", noted)
+    monkeypatch.setattr(gamma_points.PointRunner, "measured", noted)
     again = gamma_study(corpus, out, (1, 3, None), tokens=tokens, **OPTIONS)
     assert again.rows == result.rows and measured == []
     # 9 is more than the images have room for: it would repeat the global range.
@@ -126,9 +126,9 @@ def test_rows_are_found_again_and_a_longer_series_adds_to_them(done, corpus, tok
     assert measured == [("tokens", 1), ("twin", 1)]
 
 
-def test_an_interrupted_study_goes_on(corpus, tokens, tmp_path, monkeypatch, done):
+def test_an_interrupted_study_is_resumed(corpus, tokens, tmp_path, monkeypatch, done):
     result, _ = done
-    real, left = module._Study._measured, [4]
+    real, left = gamma_points.PointRunner.measured, [4]
 
     def interrupted(self, point):
         left[0] -= 1
@@ -137,7 +137,7 @@ def test_an_interrupted_study_goes_on(corpus, tokens, tmp_path, monkeypatch, don
         return real(self, point)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(module._Study, "_measured", interrupted)
+        patch.setattr(gamma_points.PointRunner, "measured", interrupted)
         gamma_study(corpus, tmp_path / "out", (1, 3, None), tokens=tokens, **OPTIONS)
     assert len(list((tmp_path / "out" / "rows").iterdir())) == 4
     resumed = gamma_study(corpus, tmp_path / "out", (1, 3, None), tokens=tokens, **OPTIONS)
@@ -148,13 +148,13 @@ def test_an_interrupted_study_goes_on(corpus, tokens, tmp_path, monkeypatch, don
     assert timeless(resumed.rows) == timeless(result.rows)
 
 
-def test_a_part_of_the_corpus_serves(corpus, tokens, tmp_path):
+def test_a_part_of_the_corpus_as_sources(corpus, tokens, tmp_path):
     result = gamma_study(corpus, tmp_path / "out", (2,), images=15, tokens=tokens, **OPTIONS)
     assert result.facts["images"] == 15 and "15 of 40 images" in result.markdown()
 
 
 def test_scores(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("npgen.evaluation.classifier._epochs", lambda shown, count: 1)
+    monkeypatch.setattr("npgen.evaluation.classifier_recipe._epochs", lambda shown, count: 1)
     heldout = npgen.Corpus.from_arrays(digits.images[40:], digits.labels[40:])
     corpus = npgen.Corpus.from_arrays(digits.images[:40], digits.labels[:40], heldout=heldout)
     result = gamma_study(corpus, tmp_path / "out", (2,), kinds=("pixels",), **OPTIONS)
@@ -162,7 +162,7 @@ def test_scores(digits, tmp_path, monkeypatch):
         for name in ("inception_score", "frechet"):
             assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
     assert result.rows[0]["inception_score"] >= 1
-    assert "decoded_copies" not in result.rows[-1]  # no tokens were asked for, and none made
+    assert "decoded_copies" not in result.rows[-1]  # there are no tokens
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_scores(digits, tmp_path, monkeypatch):
         ({"twin_steps": 0}, ValueError, "twin_steps must be at least 1"),
         ({"config": 1}, TypeError, "config must be of type Config or None, got int"),
         ({"config": npgen.Config(window=5)}, ValueError, "window must be 9 with tokens, got 5"),
-        ({"seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        ({"seed": -1}, ValueError, "seed must be in 0…2⁶⁴ − 1, got -1"),
     ],
 )
 def test_bad_arguments(corpus, tokens, tmp_path, change, error, message):
@@ -204,7 +204,7 @@ def test_a_damaged_row_is_refused(corpus, tokens, tmp_path):
         gamma_study(corpus, tmp_path / "out", (1,), **options)
 
 
-def test_ranges_as_the_command_line_has_them():
+def test_ranges_of_the_command_line():
     assert parse_gammas("1, 5,global") == [1, 5, None]
     with pytest.raises(ValueError, match="gammas must be whole numbers or global, with commas between them, got '1,x'"):
         parse_gammas("1,x")

@@ -1,4 +1,4 @@
-"""The sweep: each setting one row, found again, and drawn."""
+"""The sweep: one stored row per setting, tables and plots."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import npgen
 from npgen.cli import app
 from npgen.config import Config
-from npgen.studies import workbench as study
+from npgen.studies import workbench
 from npgen.studies.sweep import parse_grid, sweep
 
 pytest.importorskip("matplotlib", reason="extra `figures` is not installed")
@@ -42,7 +42,7 @@ def done(digits, tmp_path_factory):
 
 @pytest.fixture
 def scored(digits, monkeypatch):
-    """The digits, 40 of them to copy from and 20 held out, with a classifier that is made in no time."""
+    """The digits, 40 of them to copy from and 20 held out, with a classifier of one epoch."""
     monkeypatch.setattr("npgen.evaluation.classifier._epochs", lambda shown, count: 1)
     heldout = npgen.Corpus.from_arrays(digits.images[40:], digits.labels[40:])
     return npgen.Corpus.from_arrays(digits.images[:40], digits.labels[:40], heldout=heldout)
@@ -77,7 +77,7 @@ def test_a_product_takes_all_combinations(digits, tmp_path):
     assert (out := tmp_path / "out" / "k_min.png").stat().st_size > 10_000, out
 
 
-def test_smaller_corpora_are_parts_of_larger_ones_and_traces_speak_of_the_whole(digits, tmp_path):
+def test_smaller_corpora_are_parts_of_larger_ones_and_traces_have_ids_of_the_whole(digits, tmp_path):
     result = sweep(digits, tmp_path / "out", {"images": [20, 40]}, **OPTIONS, keep=True)
     assert [row["images"] for row in result.rows] == [60, 20, 40]
     used = {}
@@ -86,18 +86,18 @@ def test_smaller_corpora_are_parts_of_larger_ones_and_traces_speak_of_the_whole(
         count = json.loads((path / "study.json").read_text("utf-8"))["images"]
         np.testing.assert_array_equal(samples.replay(digits), samples.images)
         used[count] = set(samples.trace.image_id.ravel().tolist())
-    bench = study.Workbench(digits, 0)
+    bench = workbench.Workbench(digits, 0)
     parts = {count: set(bench.source(count)[1].tolist()) for count in used}
     assert parts[20] < parts[40] < parts[60] == set(range(60))
     assert all(used[count] <= parts[count] for count in used)
-    other = set(study.Workbench(digits, 1).source(20)[1].tolist())
+    other = set(workbench.Workbench(digits, 1).source(20)[1].tolist())
     assert other != parts[20]
 
 
 def test_a_part_has_the_keys_of_the_whole(digits):
     """The same samples as from a corpus of those images alone, whose keys are made afresh."""
-    bench = study.Workbench(digits, 3, "pixels")
-    setting = study.Setting("full", CONFIG, 4, 30)
+    bench = workbench.Workbench(digits, 3, "pixels")
+    setting = workbench.Setting("full", CONFIG, 4, 30)
     samples, _ = bench.run(setting, None)
     ids = bench.source(30)[1]
     alone = npgen.Corpus.from_arrays(digits.images[ids], digits.labels[ids])
@@ -138,26 +138,26 @@ def test_plots_are_whole_pictures_a_column_wide(done):
 def test_a_second_call_runs_nothing_and_gives_the_same_bytes(done, digits, monkeypatch):
     result, out = done
     before = contents(out)
-    monkeypatch.setattr(study, "generate", None)
+    monkeypatch.setattr(workbench, "generate", None)
     assert sweep(digits, out, GRID, **OPTIONS) == result
     assert contents(out) == before
 
 
-def test_a_larger_grid_adds_to_what_is_there(done, digits, tmp_path, monkeypatch):
+def test_a_larger_grid_adds_to_the_stored_rows(done, digits, tmp_path, monkeypatch):
     result, before = done
     out = tmp_path / "out"
     shutil.copytree(before, out)
     made = []
-    whole = study.generate
-    monkeypatch.setattr(study, "generate", lambda *a, **o: (made.append(a[3].window), whole(*a, **o))[1])
+    whole = workbench.generate
+    monkeypatch.setattr(workbench, "generate", lambda *a, **o: (made.append(a[3].window), whole(*a, **o))[1])
     larger = sweep(digits, out, {"window": [3, 5, 7, 9]}, **OPTIONS)
     assert made == [9]
     assert {path.name for path in out.glob("*.png")} == {"window.png"}
     assert larger.rows[1]["image_id_entropy"] == result.rows[1]["image_id_entropy"]
 
 
-def test_an_interrupted_sweep_keeps_its_rows_and_goes_on(digits, tmp_path, monkeypatch):
-    whole = study.generate
+def test_an_interrupted_sweep_is_resumed(digits, tmp_path, monkeypatch):
+    whole = workbench.generate
     made = []
 
     def interrupted(*arguments, **options):
@@ -166,13 +166,13 @@ def test_an_interrupted_sweep_keeps_its_rows_and_goes_on(digits, tmp_path, monke
         made.append(arguments)
         return whole(*arguments, **options)
 
-    monkeypatch.setattr(study, "generate", interrupted)
+    monkeypatch.setattr(workbench, "generate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sweep(digits, tmp_path / "out", GRID, **OPTIONS)
     assert len(list((tmp_path / "out" / "rows").iterdir())) == 2
     assert len(json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))["rows"]) == 2
     made = []
-    monkeypatch.setattr(study, "generate", lambda *a, **o: (made.append(a), whole(*a, **o))[1])
+    monkeypatch.setattr(workbench, "generate", lambda *a, **o: (made.append(a), whole(*a, **o))[1])
     result = sweep(digits, tmp_path / "out", GRID, **OPTIONS)
     assert len(made) == 3
     assert len(result.rows) == 5
@@ -182,8 +182,8 @@ def test_rows_belong_to_their_corpus_seed_and_number(done, digits, tmp_path, mon
     out = tmp_path / "out"
     shutil.copytree(done[1], out)
     made = []
-    whole = study.generate
-    monkeypatch.setattr(study, "generate", lambda *a, **o: (made.append(a), whole(*a, **o))[1])
+    whole = workbench.generate
+    monkeypatch.setattr(workbench, "generate", lambda *a, **o: (made.append(a), whole(*a, **o))[1])
     part = npgen.Corpus.from_arrays(digits.images[:50], digits.labels[:50])
     for corpus, change in [(digits, {"seed": 1}), (digits, {"n": 4}), (digits, {"model": "local"}), (part, {})]:
         made.clear()
@@ -202,7 +202,7 @@ def test_damaged_rows_are_named(done, digits, tmp_path):
         sweep(digits, out, GRID, **OPTIONS)
 
 
-def test_runs_are_kept_only_if_asked_for(done, digits, tmp_path):
+def test_runs_are_stored_only_on_request(done, digits, tmp_path):
     assert not (done[1] / "runs").exists()
     sweep(digits, tmp_path / "out", {"window": [3]}, **OPTIONS)
     assert not (tmp_path / "out" / "runs").exists()
@@ -224,7 +224,7 @@ FIELDS = ", ".join(field.name for field in dataclasses.fields(Config))
         ({"window": [5, 6]}, ValueError, "window must be odd, at least 3, got 6"),
         ({"window": [5, 17]}, ValueError, "window must be odd, in 3..=16 (the image is 16×16), got 17"),
         ({"window": ["five"]}, TypeError, "window must be a whole number, got 'five'"),
-        ({"epsilon": [0.1, -1]}, ValueError, "epsilon must be a number ≥ 0, got -1"),
+        ({"epsilon": [0.1, -1]}, ValueError, "epsilon must be a number of at least 0, got -1"),
         ({"shortlist": [9, 60]}, ValueError, "shortlist must be in 1..=59"),
         ({"images": [30, 61]}, ValueError, "images must be in 2..=60 (the corpus's images), got 61"),
         ({"images": [1]}, ValueError, "images must be at least 2, got 1"),
@@ -250,7 +250,7 @@ def test_other_bad_arguments_are_refused_too(digits, tmp_path):
         ({"n": 1}, "n must be at least 2, got 1"),
         ({"model": "huge"}, "model must be one of .*, got 'huge'"),
         ({"encoder": "huge"}, "encoder must be one of .*, got 'huge'"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"seed": -1}, "seed must be in 0…2⁶⁴ − 1, got -1"),
     ]:
         with pytest.raises(ValueError, match=message):
             sweep(digits, tmp_path / "out", {"window": [5]}, **(OPTIONS | change))
@@ -266,7 +266,7 @@ def test_without_matplotlib_the_extra_is_named(digits, tmp_path, monkeypatch):
         sweep(digits, tmp_path / "out", {"window": [5]}, **OPTIONS)
 
 
-def test_scores_stand_beside_real_images(scored, tmp_path):
+def test_scores_are_beside_those_of_real_images(scored, tmp_path):
     result = sweep(scored, tmp_path / "out", {"window": [3, 5], "images": [20]}, **(OPTIONS | {"n": 6}))
     for row in result.rows:
         real = result.real["held-out"]["inception_score"]
@@ -294,7 +294,7 @@ def test_scores_stand_beside_real_images(scored, tmp_path):
         ("sigma=null", [None]),
     ],
 )
-def test_a_grid_is_read_from_words(text, values):
+def test_a_grid_is_parsed(text, values):
     assert parse_grid([text, "k_min=1"]) == {text.split("=")[0]: values, "k_min": [1]}
 
 
@@ -306,7 +306,7 @@ def test_a_grid_of_another_form_is_refused():
         parse_grid(["window=5", "window=7"])
 
 
-def test_the_command_line_sweeps(digits, tmp_path):
+def test_the_sweep_command(digits, tmp_path):
     digits.save(tmp_path / "corpus")
     (tmp_path / "config.json").write_text(json.dumps({"shortlist": 9, "seed_size": 4}))
     options = ["-n", 2, "--encoder", "pixels", "--config", tmp_path / "config.json", "-q"]

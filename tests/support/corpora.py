@@ -37,6 +37,14 @@ def colours():
     return npgen.Corpus.from_arrays(images, labels, ("one", "two", "three"))
 
 
+def bars():
+    """Return 24 grey images of 8×7, each of a bright row or column."""
+    images = np.zeros((24, 8, 7), np.uint8)
+    for k, image in enumerate(images):
+        (image if k % 2 else image.T)[k % 7] = 255
+    return npgen.Corpus.from_arrays(images, name="bars")
+
+
 def autoencoder(channels=1, stride=2, bits=8, seed=0, **shape):
     """Return an untrained autoencoder: its tokens differ from image to image, its decodings show nothing."""
     from npgen.tokens.autoencoder import Autoencoder, TokenArchitecture

@@ -1,4 +1,4 @@
-"""Many threads and forked processes generate at once: the same bytes as one after another, and nothing hangs."""
+"""Threads and forked processes that generate at once make the same bytes as one after another, and none hangs."""
 
 import os
 import subprocess
@@ -15,12 +15,12 @@ from npgen import _core
 from npgen.sampling.pixel_run import PixelRun
 
 CONFIG = npgen.Config(window=5, shortlist=20, seed_size=4)
-# Seconds until what takes one or two counts as hung.
+# Seconds until a call that should take one or two counts as hung.
 PATIENCE = 60
 
 
 def together(*calls):
-    """Make all calls at once, each in a thread of its own, and return what they return or raise."""
+    """Make all calls at once, each in a thread of its own, and return their results or exceptions."""
     outcomes = [TimeoutError("hung")] * len(calls)
     ready = threading.Barrier(len(calls))
 
@@ -28,10 +28,10 @@ def together(*calls):
         ready.wait()
         try:
             outcomes[number] = calls[number]()
-        except BaseException as error:  # handed to who asked
+        except BaseException as error:  # returned to the caller
             outcomes[number] = error
 
-    # Daemons: one that hangs fails its test, and does not keep the others' process from ending.
+    # Daemons: one that hangs fails its test, but the process can still end.
     threads = [threading.Thread(target=make, args=[number], daemon=True) for number in range(len(calls))]
     for thread in threads:
         thread.start()
@@ -66,7 +66,7 @@ def generate(corpus, model="full", seed=3, n=6, **options):
 
 def test_eight_threads_generate_what_one_does(colours, tmp_path):
     colours.save(tmp_path / "corpus")
-    stored = npgen.load_corpus(tmp_path / "corpus")  # whose keys all want to make first
+    stored = npgen.load_corpus(tmp_path / "corpus")  # without keys: several threads make them at the same time
     models = ["full", "full", "full", "class", "semantic", "local", "texture", "full"]
     seeds = [3, 3, 4, 3, 3, 5, 3, 5]
 
@@ -91,7 +91,7 @@ def test_threads_share_a_network(colours):
 
     before = torch.get_num_threads()
     for threads in (None, 3):
-        encoder = random_encoder(channels=3)  # which no thread has used yet
+        encoder = random_encoder(channels=3)  # not used by any thread yet
         call = lambda: generate(colours, encoder=encoder, threads=threads)  # noqa: B023, E731 (called at once)
         first, *others = together(*[call] * 8)
         same(first, generate(colours, encoder=random_encoder(channels=3)))
@@ -102,12 +102,12 @@ def test_threads_share_a_network(colours):
 
 
 def test_a_run_folder_has_one_writer(colours, tmp_path, monkeypatch):
-    entered, go_on = threading.Event(), threading.Event()
+    entered, proceed = threading.Event(), threading.Event()
     fill = PixelRun.fill
 
     def waiting(self, batch, bar):
         entered.set()
-        assert go_on.wait(PATIENCE)
+        assert proceed.wait(PATIENCE)
         fill(self, batch, bar)
 
     monkeypatch.setattr(PixelRun, "fill", waiting)
@@ -118,7 +118,7 @@ def test_a_run_folder_has_one_writer(colours, tmp_path, monkeypatch):
         try:
             return generate(colours, "local", out=out)
         finally:
-            go_on.set()
+            proceed.set()
 
     first, refused = together(lambda: generate(colours, "local", out=out), second)
     assert isinstance(refused, FileExistsError)
@@ -155,8 +155,9 @@ def test_an_error_in_one_thread_is_its_own(colours):
         same(samples, generate(colours, encoder="pixels"))
 
 
-def test_python_goes_on_while_the_core_works(colours):
-    config = npgen.Config(window=7, shortlist=60, seed_size=4, anchor_weight=1.0)  # one call of the core for a batch
+@pytest.mark.xdist_group("time")
+def test_python_runs_while_the_core_works(colours):
+    config = npgen.Config(window=7, shortlist=60, seed_size=4, anchor_weight=1.0)  # one call of the core per batch
     began, ended, ticks = [], [], []
 
     def work():
@@ -170,9 +171,9 @@ def test_python_goes_on_while_the_core_works(colours):
         ticks.append(time.monotonic())
         time.sleep(0.001)
     assert ended
-    # Were it held, the longest silence would be nearly all of the call.
-    silence = max(np.diff([began[0], *(tick for tick in ticks if began[0] < tick < ended[0]), ended[0]]))
-    assert silence < 0.8 * (ended[0] - began[0])
+    # If the core held the GIL, the longest pause would be nearly the whole call.
+    pause = max(np.diff([began[0], *(tick for tick in ticks if began[0] < tick < ended[0]), ended[0]]))
+    assert pause < 0.8 * (ended[0] - began[0])
 
 
 FORKS = """
@@ -192,10 +193,10 @@ def forked(*arguments):
         os._exit(0 if digest(*arguments) == expected else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
-def tell(queue):
+def put_digest(queue):
     queue.put(digest())
 
-expected = digest()  # the core's threads are running
+expected = digest()  # starts the core's threads
 forked()
 """
 IN_A_CHILD_S_CHILD = """
@@ -209,7 +210,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 BY_MULTIPROCESSING = """
 context = multiprocessing.get_context("fork")
 queue = context.SimpleQueue()
-processes = [context.Process(target=tell, args=[queue]) for _ in range(3)]
+processes = [context.Process(target=put_digest, args=[queue]) for _ in range(3)]
 [process.start() for process in processes]
 assert [queue.get() for _ in processes] == 3 * [expected]
 [process.join() for process in processes]
@@ -232,12 +233,12 @@ WITH_A_NETWORK = """
 import torch
 from corpora import random_encoder
 torch.set_num_threads(2)
-torch.rand(600, 600) @ torch.rand(600, 600)  # and torch's own are, too
+torch.rand(600, 600) @ torch.rand(600, 600)  # starts torch's threads
 torch.nn.functional.conv2d(torch.rand(32, 3, 32, 32), torch.rand(16, 3, 3, 3))
 encoder = random_encoder(channels=3, layers=((64, 3, 2), (96, 3, 1)))
 expected = digest(encoder)
 forked(encoder)
-forked(random_encoder(channels=3, layers=((64, 3, 2), (96, 3, 1))))  # whose weights the child converts itself
+forked(random_encoder(channels=3, layers=((64, 3, 2), (96, 3, 1))))  # whose weights the child converts
 """
 IN_A_DATA_LOADER = """
 import torch
@@ -271,7 +272,7 @@ for (image, size, total), (ours, our_size, our_total) in zip(loader, expected, s
 )
 def test_forked_processes_generate_the_same(code):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1] / "support"), *sys.path])}
-    # A session of its own, so that children that hang can be ended, too.
+    # A session of its own, so that hanging children can be ended as well.
     with subprocess.Popen(
         [sys.executable, "-c", FORKS + code],
         env=environment,
@@ -281,8 +282,8 @@ def test_forked_processes_generate_the_same(code):
         start_new_session=True,
     ) as process:
         try:
-            _, said = process.communicate(timeout=PATIENCE)
+            _, stderr = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             raise
-    assert process.returncode == 0, said
+    assert process.returncode == 0, stderr

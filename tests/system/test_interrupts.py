@@ -1,4 +1,4 @@
-"""Ctrl-C on the command line: soon over, one line said, status 130, whatever the command was doing."""
+"""Ctrl-C on the command line: any command ends soon, with one line and status 130."""
 
 import json
 import os
@@ -15,22 +15,25 @@ import npgen
 from npgen.storage.files import sha256_file
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "interrupts.py"
-# Seconds until what takes half a second counts as hung.
+# Seconds until a process that should take half a second counts as hung.
 PATIENCE = 60
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"),
+    pytest.mark.xdist_group("time"),
+]
 
 
 @pytest.fixture(autouse=True)
-def heed_ctrl_c():
-    """A shell's background jobs ignore Ctrl-C, and hand that down."""
+def handle_ctrl_c():
+    """Let child processes receive Ctrl-C: a shell starts background jobs with Ctrl-C ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 def command(app, before=""):
-    """Run the command `npgen` with other code in place of npgen's; return its status, what it says, and seconds."""
+    """Run the command `npgen` with other code in place of npgen's; return its status, its stderr, and seconds."""
     indented = app.replace("\n", "\n    ")
     code = f"""
 import hashlib, os, signal, sys, threading, time, types
@@ -60,24 +63,24 @@ except KeyboardInterrupt:
     "app",
     [
         "interrupt()\ntime.sleep(60)",
-        SWALLOWED.format("raise ImportError('initialisation failed')"),  # as modules do that are written in C
+        SWALLOWED.format("raise ImportError('initialisation failed')"),  # as modules written in C do
         SWALLOWED.format("sys.exit(0)"),
         SWALLOWED.format("time.sleep(60)"),
-        # One call that lasts minutes, and looks at no signal.
+        # One call that takes minutes, in which Python handles no signal.
         "threading.Timer(0.1, interrupt).start()\nhashlib.pbkdf2_hmac('sha256', b'', b'', 2**30)",
-        # What the commands themselves do.
+        # The commands themselves print the line and exit.
         SWALLOWED.format("print('npgen: interrupted', file=sys.stderr)\n    sys.exit(130)"),
     ],
-    ids=["raised", "converted", "swallowed", "ignored", "computing", "told"],
+    ids=["raised", "converted", "swallowed", "ignored", "computing", "reported"],
 )
 def test_a_command_ends_soon(app):
-    status, said, seconds = command(app)
-    assert (status, said) == (130, "npgen: interrupted\n")
+    status, stderr, seconds = command(app)
+    assert (status, stderr) == (130, "npgen: interrupted\n")
     assert seconds < 20
 
 
-def test_nothing_is_said_before_anything_has_begun(tmp_path):
-    """While modules are imported, the process dies of the signal: to a shell, with status 130."""
+def test_nothing_is_printed_while_modules_are_imported(tmp_path):
+    """The signal then kills the process: in a shell, that is status 130."""
     (tmp_path / "npgen").mkdir()
     (tmp_path / "npgen" / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
@@ -85,10 +88,10 @@ def test_nothing_is_said_before_anything_has_begun(tmp_path):
     assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, b"", b"")
 
 
-def test_a_second_ctrl_c_is_not_kept_waiting():
+def test_a_second_ctrl_c_ends_the_command_at_once():
     app = SWALLOWED.format("interrupt()\n    time.sleep(60)")
-    status, said, _ = command(app, before="npgen_command.interrupts.GRACE = 10 * 60")
-    assert (status, said) == (130, "npgen: interrupted\n")
+    status, stderr, _ = command(app, before="npgen_command.interrupts.GRACE = 10 * 60")
+    assert (status, stderr) == (130, "npgen: interrupted\n")
 
 
 @pytest.mark.parametrize(
@@ -96,19 +99,19 @@ def test_a_second_ctrl_c_is_not_kept_waiting():
     [
         ("sys.exit(3)", 3),
         ("pass", 0),
-        # Ignored where it is ignored from the start: in a shell's background job.
+        # Ctrl-C stays ignored where it was ignored from the start: in a shell's background job.
         ("assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN\ninterrupt()", 0),
     ],
 )
-def test_nothing_else_is_changed(app, status):
+def test_other_exits_are_unchanged(app, status):
     before = "signal.signal(signal.SIGINT, signal.SIG_IGN)" if "SIG_IGN" in app else ""
     assert command(app, before)[:2] == (status, "")
 
 
-def test_an_error_is_shown_as_ever():
-    status, said, _ = command("raise ArithmeticError('mine')")
+def test_a_traceback_is_shown_as_usual():
+    status, stderr, _ = command("raise ArithmeticError('mine')")
     assert status == 1
-    assert said.endswith("ArithmeticError: mine\n")
+    assert stderr.endswith("ArithmeticError: mine\n")
 
 
 def test_generate_keeps_whole_shards(colours, tmp_path):
@@ -124,8 +127,8 @@ def test_generate_keeps_whole_shards(colours, tmp_path):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=PATIENCE)[1]
-    assert (process.returncode, said) == (130, "npgen: interrupted\n")
+    stderr = process.communicate(timeout=PATIENCE)[1]
+    assert (process.returncode, stderr) == (130, "npgen: interrupted\n")
     shards = json.loads((tmp_path / "run" / "manifest.json").read_text())["shards"]
     assert shards
     for shard in shards:
@@ -133,24 +136,24 @@ def test_generate_keeps_whole_shards(colours, tmp_path):
             assert sha256_file(tmp_path / "run" / shard["name"] / f"{array}.npy") == sha256
 
 
-def test_half_an_import_is_gone_on_with(tmp_path):
+def test_an_interrupted_import_is_completed(tmp_path):
     (tmp_path / "large.py").write_text("import time; print('once'); time.sleep(2); whole = True")
     code = """
 import os, signal, sys, threading, time
-from npgen.runtime.imports import import_whole
+from npgen.runtime.imports import import_uninterrupted
 threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
 began = time.monotonic()
 try:
-    import_whole("large")
+    import_uninterrupted("large")
 except KeyboardInterrupt:
     print("interrupted", time.monotonic() - began < 1.5, hasattr(sys.modules["large"], "whole"))
-import_whole("large")
-import_whole("large")
+import_uninterrupted("large")
+import_uninterrupted("large")
 import large
 print(large.whole)
 for _ in range(2):
     try:
-        import_whole("no_such_module")
+        import_uninterrupted("no_such_module")
     except ModuleNotFoundError as error:
         print(error)
 """
@@ -164,7 +167,7 @@ def script(*arguments):
     return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True)
 
 
-def test_the_script_tells_how_long_it_took(digits, tmp_path):
+def test_the_script_reports_times(digits, tmp_path):
     npgen.Corpus.from_arrays(np.repeat(digits.images, 2, axis=0)).save(tmp_path / "corpus")
     options = ["--encoder", "pixels", "--times", 2, "--on", "generate", "python", "--horizon", 1, "--limit", PATIENCE]
     result = script(tmp_path / "corpus", *options)

@@ -1,4 +1,4 @@
-"""The script that makes a corpus larger than memory: the same images whenever it runs, all different."""
+"""The script that makes a corpus larger than memory: all images differ, and depend on seed and index only."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def test_images_are_varied_and_repeatable(stored, tmp_path):
     np.testing.assert_array_equal(one.labels[:1100], two.labels)
     np.testing.assert_array_equal(one.images[:1100], two.images)
     assert len({image.tobytes() for image in one.images}) > 1490
-    # Made of the small corpus's images: as bright as they are, more or less.
+    # They come from the small corpus's images, and so have about the same brightness.
     small = npgen.load_corpus(stored)
     means = [images.mean((1, 2, 3)) for images in (small.images, one.images[:70])]
     assert np.corrcoef(*means)[0, 1] > 0.7

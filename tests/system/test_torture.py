@@ -1,4 +1,4 @@
-"""The script that kills runs: it tells whole ones from others. What it looks for in npgen, test_runs.py has, too."""
+"""The script that kills runs: it distinguishes complete runs from damaged ones."""
 
 import importlib.util
 import json
@@ -35,10 +35,10 @@ def test_a_run_survives(colours, tmp_path):
 
 @pytest.fixture
 def torture(colours, tmp_path, monkeypatch):
-    """A torture whose undisturbed run is there, of three shards."""
+    """Return a torture whose undisturbed run has been made, of three shards."""
     specification = importlib.util.spec_from_file_location("torture", SCRIPT)
     module = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "torture", module)  # where dataclasses look
+    monkeypatch.setitem(sys.modules, "torture", module)  # dataclasses look the module up there
     specification.loader.exec_module(module)
     monkeypatch.setattr("npgen.runs.facts.SLOW_SHARD", 2)
     config = npgen.Config(window=3, seed_size=8)
@@ -54,7 +54,7 @@ def rewrite(run, change):
     (run / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_what_is_half_written_is_told_from_what_is_lost(torture, tmp_path):
+def test_half_written_files_are_no_fault(torture, tmp_path):
     run = tmp_path / "run"
     assert torture.check(run, 3) == (3, [])
     (run / ".00000004.0123456789abcdef.partial").mkdir()
@@ -72,7 +72,7 @@ def test_what_is_half_written_is_told_from_what_is_lost(torture, tmp_path):
         (lambda run: (run / "00000006").mkdir(), "00000006 must be as undisturbed, got something else"),
     ],
 )
-def test_what_is_not_whole_is_told(torture, tmp_path, damage, message):
+def test_damage_is_a_fault(torture, tmp_path, damage, message):
     damage(tmp_path / "run")
     with pytest.raises(Exception, match=message) as caught:
         torture.check(tmp_path / "run", 3)
@@ -88,7 +88,7 @@ def test_bad_values_are_named(n, kills, message):
     assert (result.returncode, message in result.stderr) == (1, True)
 
 
-def test_differences_are_told(torture, tmp_path):
+def test_differences_are_faults(torture, tmp_path):
     torture.compare(tmp_path / "run")
     (tmp_path / "run" / "more").touch()
     with pytest.raises(Exception, match="more must be as undisturbed, got other bytes"):

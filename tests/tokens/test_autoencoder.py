@@ -1,4 +1,4 @@
-"""The binary-latent autoencoder: bits that are bits, rows that stand alone, trainings that resume."""
+"""The binary-latent autoencoder: exact bits, outputs that depend on their input alone, trainings that resume."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tqdm.auto import tqdm
 
 import npgen
 from npgen.encoders.encoder import Encoder
-from npgen.nn.stored import SHIPPED, WEIGHTS
-from npgen.nn.tensors import MICRO_BATCH, on_device
-from npgen.nn.training import write_checkpoint
+from npgen.nn.checkpoints import write_checkpoint
+from npgen.nn.inference import MICRO_BATCH, on_device
+from npgen.nn.shipped import SHIPPED, WEIGHTS
 from npgen.tokens import autoencoder_training as training
 from npgen.tokens.autoencoder import (
     Autoencoder,
@@ -83,7 +83,7 @@ class TestRuns:
         model.decode(model.encode(random_images(3)))
         assert set(torch.cat(seen).unique().tolist()) == {-1.0, 1.0}
 
-    def test_rows_stand_alone(self):
+    def test_an_output_depends_on_its_input_alone(self):
         model = corpora.autoencoder(3)
         images = random_images(MICRO_BATCH + 5, channels=3)
         codes = model.encode(images)
@@ -252,7 +252,7 @@ class TestShipped:
         assert facts["psnr"]["mean"] >= {"mnist": 28, "cifar10": 24}[name]
         assert facts["bits_per_image"] <= 7 * shape[0] * shape[1]
 
-    def test_digits_come_back(self, mnist_5k):
+    def test_shipped_autoencoders_reconstruct_digits(self, mnist_5k):
         model = load_autoencoder("auto", mnist_5k, "cpu")
         assert reconstruction_psnr(model, mnist_5k.images[::50])["mean"] >= 28
 
@@ -312,7 +312,7 @@ class TestTraining:
             return pixels_of_bits(z, weights, architecture)
 
         monkeypatch.setattr(training, "pixels_of_bits", noted)
-        state = training._Training(digits, TINY, torch.device("cpu"))
+        state = training.AutoencoderTraining(digits, TINY, torch.device("cpu"))
         for _ in range(2):
             state.run_epoch(tqdm(disable=True))
         assert all(len(values) > 100 for values in seen[:3]) and all(values == {-1.0, 1.0} for values in seen[3:])
@@ -341,7 +341,7 @@ class TestTraining:
 
     def test_a_checkpoint_that_lacks_something_is_refused(self, digits, tmp_path):
         path = tmp_path / "a.safetensors.checkpoint"
-        write_checkpoint(path, training._Training.version, TINY.to_json(), digits, {"weights": {}})
+        write_checkpoint(path, training.AutoencoderTraining.version, TINY.to_json(), digits, {"weights": {}})
         with pytest.raises(ValueError, match="checkpoint must be whole; delete it, or pass resume=False"):
             train(digits, tmp_path / "a.safetensors")
 
@@ -355,7 +355,7 @@ class TestTraining:
             ({"noise": "1"}, TypeError, "noise must be a number, got '1'"),
             ({"learning_rate": 0}, ValueError, "learning_rate must be a number above 0, got 0"),
             ({"flip": 2}, ValueError, "flip must be in 0…1, got 2"),
-            ({"precision": "half"}, ValueError, 'precision must be "bfloat16" or "float32", got \'half\''),
+            ({"precision": "half"}, ValueError, "precision must be 'bfloat16' or 'float32', got 'half'"),
         ],
     )
     def test_bad_recipes(self, change, error, message):

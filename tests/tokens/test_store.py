@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 import npgen
 from npgen.cli import app
-from npgen.tokens import store as module
-from npgen.tokens.store import Tokens, encode_tokens, load_tokens, open_tokens
+from npgen.tokens import encode as module
+from npgen.tokens.encode import encode_tokens, load_tokens
+from npgen.tokens.store import Tokens, open_tokens
 
 
 def random_codes(n=9, grid=(3, 4), bits=11, seed=0):
@@ -31,7 +32,7 @@ def stored(digits, tmp_path_factory):
 
 class TestTokens:
     @pytest.mark.parametrize("bits", [1, 7, 8, 9, 16, 63, 64])
-    def test_codes_come_back(self, bits):
+    def test_codes_survive_the_round_trip(self, bits):
         codes = np.random.default_rng(bits).integers(0, 256, (9, 3, 4, -(-bits // 8))).astype(np.uint8)
         codes[..., -1] &= (1 << ((bits - 1) % 8 + 1)) - 1
         tokens = Tokens.from_codes(codes, bits)
@@ -40,14 +41,14 @@ class TestTokens:
         np.testing.assert_array_equal(tokens.codes([2, 0, 2]), codes[[2, 0, 2]])
         np.testing.assert_array_equal(tokens.planes, codes.transpose(1, 2, 3, 0))
 
-    def test_a_store_in_memory_keeps_no_part_of_its_caller(self):
+    def test_a_store_in_memory_copies_what_it_is_given(self):
         codes = random_codes(n=1)
         tokens = Tokens.from_codes(codes, 11)
         before = tokens.planes.copy()
         codes[:] = 0
         np.testing.assert_array_equal(tokens.planes, before)
 
-    def test_what_a_store_is_decides_its_id(self, tmp_path):
+    def test_the_id_depends_on_tokens_bits_corpus_and_autoencoder(self, tmp_path):
         codes = random_codes()
         tokens = Tokens.from_codes(codes, 11, corpus_hash="a")
         assert tokens.save(tmp_path / "store").id == tokens.id == open_tokens(tmp_path / "store").id
@@ -92,7 +93,7 @@ class TestTokens:
             (random_codes(n=0), 11, ValueError, "planes must be of shape (h, w, 2, N) for 11 bits, none of them 0"),
         ],
     )
-    def test_refuses_what_is_no_token(self, codes, bits, error, message):
+    def test_bad_codes_are_refused(self, codes, bits, error, message):
         with pytest.raises(error, match=re.escape(message)):
             Tokens.from_codes(codes, bits)
 
@@ -109,7 +110,7 @@ class TestEncodeTokens:
         assert (tokens.grid, tokens.stride, tokens.corpus_hash) == ((8, 8), 2, corpus.hash)
         np.testing.assert_array_equal(tokens.decode(expected[:3]), tokens.autoencoder.decode(expected[:3]))
 
-    def test_blocks_have_no_part_in_it(self, stored, tmp_path, monkeypatch):
+    def test_the_block_size_has_no_influence(self, stored, tmp_path, monkeypatch):
         corpus, tokens = stored
         monkeypatch.setattr(module, "BLOCK", 7)
         model = corpora.autoencoder(bits=11)
@@ -183,7 +184,7 @@ class TestLoadTokens:
             ("auto", ValueError, "autoencoder must be given, as corpus 'arrays' has none: train one with"),
         ],
     )
-    def test_refuses_what_is_none(self, digits, spec, error, message):
+    def test_other_folders_are_refused(self, digits, spec, error, message):
         with pytest.raises(error, match=re.escape(message)):
             load_tokens(spec, digits)
 
@@ -246,7 +247,7 @@ def test_commands(digits, tmp_path, monkeypatch):
         return result.exit_code, result.output
 
     code, output = run("tokens train digits --recipe recipe.json --bits 5")
-    assert code == 0 and "320 bits an image" in output and output.strip().endswith("digits/autoencoder.safetensors")
+    assert code == 0 and "320 bits per image" in output and output.strip().endswith("digits/autoencoder.safetensors")
     code, output = run("tokens encode digits")
     assert code == 0 and "60 images, 8x8 tokens of 5 bits" in output
     tokens = load_tokens("auto", npgen.load_corpus("digits"))

@@ -1,4 +1,4 @@
-"""Parametric twins: they see their range and no more, learn what can be learnt, and sample what they say."""
+"""Parametric twins: they depend on their context alone, learn what can be learnt, and sample what they predict."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ import npgen
 from npgen.cli import app
 from npgen.studies import twin_comparison
 from npgen.studies.twin_comparison import MEASURES, compare_twins
-from npgen.tokens import twins
-from npgen.tokens.store import Tokens, encode_tokens
-from npgen.tokens.twins import Twin, TwinRecipe, codes_of, numbers_of, train_twin
+from npgen.tokens.encode import encode_tokens
+from npgen.tokens.store import Tokens
+from npgen.tokens.twin_networks import make_network
+from npgen.tokens.twin_recipe import TwinRecipe
+from npgen.tokens.twins import Twin, codes_of, numbers_of, train_twin
 
 KINDS = ("convolution", "transformer")
 TINY = TwinRecipe(width=16, blocks=2, heads=2, steps=3, batch_size=8, precision="float32")
@@ -26,7 +28,7 @@ TINY = TwinRecipe(width=16, blocks=2, heads=2, steps=3, batch_size=8, precision=
 
 def network(kind="convolution", gamma=2, bits=3, grid=(6, 7), seed=0):
     torch.manual_seed(seed)
-    made = twins._network(dataclasses.replace(TINY, kind=kind, gamma=gamma), bits, grid)
+    made = make_network(dataclasses.replace(TINY, kind=kind, gamma=gamma), bits, grid)
     for one in made.parameters():  # what begins at zero would hide what is seen
         torch.nn.init.normal_(one, 0, 0.3)
     return made.eval()
@@ -69,7 +71,7 @@ def test_a_cell_sees_what_is_before_it_within_its_range_and_no_more(kind, gamma)
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("gamma", [1, 3, 20, None])
-def test_one_cell_is_what_all_cells_are(kind, gamma):
+def test_predicting_one_cell_equals_predicting_all(kind, gamma):
     made, z = network(kind, gamma), random_signs(3)
     with torch.inference_mode():
         everywhere = made(z)
@@ -132,7 +134,7 @@ def test_a_sample_does_not_depend_on_how_many_there_are():
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"learning_rate": "x"}, TypeError, "learning_rate must be a number, got 'x'"),
         ({"weight_decay": -1}, ValueError, "weight_decay must be a number of at least 0, got -1"),
-        ({"precision": "x"}, ValueError, 'precision must be "bfloat16" or "float32"'),
+        ({"precision": "x"}, ValueError, "precision must be 'bfloat16' or 'float32'"),
     ],
 )
 def test_bad_recipes(change, error, message):
@@ -161,7 +163,7 @@ def tokens(corpus):
 
 
 class TestComparison:
-    def test_measures_are_what_they_say(self):
+    def test_measures_follow_their_definitions(self):
         random = np.random.default_rng(0)
         p, q = (random.dirichlet(np.ones(8), 30) for _ in range(2))
         truth = random.integers(0, 8, 30)

@@ -1,33 +1,41 @@
-"""`npgen els`."""
+"""`npgen els …`."""
 
 from __future__ import annotations
 
-import io
 import time
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 import typer.core
 
+import npgen
 from npgen.cli.common import (
+    PICTURED,
+    Columns,
     CorpusName,
     Device,
     Heldout,
     NetworkName,
     Quiet,
     RunCorpus,
+    Scale,
     Threads,
     Weights,
-    app,
-    complain,
-    recipe_from,
+    read_recipe,
+    report_errors,
 )
-from npgen.cli.making import PICTURED
-from npgen.els import RELEASED
+from npgen.cli.evaluate import load_run
+from npgen.corpus import Corpus, resized
+from npgen.els import MACHINES, RELEASED, calibrate_windows
 from npgen.errors import invalid
+from npgen.evaluation import novelty_table
+from npgen.output import grid, save_png
+from npgen.storage import npy
+from npgen.studies import els_compare
 
-# What `npgen els CORPUS` does.
+# `npgen els CORPUS` is short for `npgen els generate CORPUS`.
 DEFAULT = "generate"
 
 
@@ -43,24 +51,24 @@ class _Group(typer.core.TyperGroup):
 els_app = typer.Typer(
     cls=_Group, help="Analytic score machines. `npgen els CORPUS` is `npgen els generate CORPUS`.", no_args_is_help=True
 )
-app.add_typer(els_app, name="els")
 
 Machine = Annotated[str, typer.Option(help="ideal, local, equivariant (circular) or equivariant-borders.")]
-Windows = Annotated[str, typer.Option(help=f"{', '.join(RELEASED)}; or a side for each step from 0 on, as 3,3,5,…")]
+Windows = Annotated[str, typer.Option(help=f"{', '.join(RELEASED)}; or one side per step, from step 0 on: 3,3,5,…")]
 Steps = Annotated[int, typer.Option(help="Number of steps.")]
 Size = Annotated[
     tuple[int, int] | None, typer.Option(help="Height and width to resize images to; published machines use 32 32.")
 ]
 Tolerance = Annotated[float, typer.Option(help="Largest share of a pixel's weight that may be skipped.")]
 Sampling = Annotated[
-    float, typer.Option(help="Largest standard error of the noise that a sample of images may leave; 0: all images.")
+    float,
+    typer.Option(help="Largest standard error of the predicted noise when only some images are used; 0: all images."),
 ]
-Together = Annotated[int, typer.Option("--batch-size", min=1, help="Canvases denoised side by side.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Canvases denoised together.")]
 
 
 @els_app.command(DEFAULT)
-@complain
-def els(
+@report_errors
+def generate(
     corpus: CorpusName,
     n: Annotated[int, typer.Option("-n", help="Number of samples.")] = 16,
     machine: Machine = "equivariant-borders",
@@ -75,35 +83,24 @@ def els(
     sampling: Sampling = 0.0,
     every_step: Annotated[bool, typer.Option("--every-step", help="Keep the trace of all steps.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Run folder to make or go on with; by default runs/CORPUS-MACHINE-SEED.")
+        Path | None, typer.Option(help="Run folder to make or resume; by default runs/CORPUS-MACHINE-SEED.")
     ] = None,
-    batch_size: Together = 16,
+    batch_size: BatchSize = 16,
     threads: Threads = None,
     quiet: Quiet = False,
-    scale: Annotated[int, typer.Option(min=1, help="Side of an image pixel in the pictures.")] = 2,
-    columns: Annotated[
-        int | None, typer.Option(min=1, help="Images in a row of the pictures; by default about a square.")
-    ] = None,
+    scale: Scale = 2,
+    columns: Columns = None,
 ) -> None:
-    """Make images of noise with an analytic score machine, and name the patches that every pixel comes from.
+    """Make images from noise with an analytic score machine, and name the source patches of every pixel.
 
     The folder holds the samples, the noise, each pixel's heaviest patches with their weights, entropies, a grid, and a
-    mosaic of the heaviest patches' centres. Samples are written as they are made: the same command goes on with a run
-    that was interrupted.
+    mosaic of the heaviest patches' centres. Samples are written as they are made: the same command resumes a run that
+    was interrupted.
     """
-    import numpy as np
-
-    from npgen.corpus import load_corpus, resized
-    from npgen.els import score_generate
-    from npgen.output import grid
-    from npgen.storage import npy, write_bytes
-
-    source = load_corpus(corpus)
-    if size is not None:
-        source = resized(source, size)
+    source = _load(corpus, size)
     target = out or Path("runs") / f"{source.name}-{machine}-{seed}"
     start = time.perf_counter()
-    samples = score_generate(
+    samples = npgen.score_generate(
         source,
         n,
         machine,
@@ -123,9 +120,7 @@ def els(
     )
     seconds = time.perf_counter() - start
     for name, images in (("samples.png", samples.pixels), ("mosaic.png", samples.mosaic(source))):
-        data = io.BytesIO()
-        grid(images[:PICTURED], columns, scale).save(data, format="PNG", optimize=True)
-        write_bytes(target / name, data.getvalue())
+        save_png(grid(images[:PICTURED], columns, scale), target / name, samples.provenance())
     typer.echo(f"{len(samples)} samples of {source.name} ({machine}) in {seconds:.1f} s")
     for step in samples.steps:
         typer.echo(
@@ -137,10 +132,10 @@ def els(
 
 
 @els_app.command()
-@complain
+@report_errors
 def compare(
     corpus: CorpusName,
-    out: Annotated[Path, typer.Option(help="Folder to make, or that of an earlier call, which is gone on with.")],
+    out: Annotated[Path, typer.Option(help="Folder to make, or that of an earlier call, which is resumed.")],
     n: Annotated[int, typer.Option("-n", help="Number of seeds.")] = 50,
     machines: Annotated[str | None, typer.Option(help="Names with commas between them; by default all.")] = None,
     windows: Windows = "mnist-resnet",
@@ -151,30 +146,27 @@ def compare(
     ] = None,
     recipe: Annotated[Path | None, typer.Option(help="JSON file of the network's recipe; options override it.")] = None,
     padding: Annotated[
-        str | None, typer.Option(help="What the network sees beyond the frame: zeros or circular.")
+        str | None, typer.Option(help="Padding of the network's convolutions: zeros or circular.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes of the training over the corpus.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     size: Size = None,
     tolerance: Tolerance = 1e-6,
     sampling: Sampling = 0.0,
-    batch_size: Together = 16,
+    batch_size: BatchSize = 16,
     threads: Threads = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
     """Compare a trained convolutional network's samples with those of the machines from the same noise.
 
-    Trains the network first, unless one is given. Everything is kept: the same command goes on after an interruption.
+    Trains the network first, unless one is given. All results are stored: the same command resumes after an
+    interruption.
     """
-    from npgen.corpus import load_corpus, resized
-    from npgen.els import MACHINES, diffusion
-    from npgen.studies import els_compare
+    from npgen.els import diffusion
 
-    source = load_corpus(corpus)
-    if size is not None:
-        source = resized(source, size)
-    values = recipe_from(recipe, {}, {"padding": padding, "epochs": epochs})
+    source = _load(corpus, size)
+    values = read_recipe(recipe, {}, {"padding": padding, "epochs": epochs})
     if network is not None and values:
         raise invalid("network", "given without a recipe, padding or epochs", str(network))
     comparison = els_compare(
@@ -200,7 +192,7 @@ def compare(
 
 
 @els_app.command()
-@complain
+@report_errors
 def table(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN…", help="Run folders of `npgen els` and `npgen generate`.")
@@ -213,18 +205,15 @@ def table(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Score several runs of one corpus beside real images, in one table: as many samples of each as the fewest have."""
-    from npgen.cli.measuring import run_and_corpora
-    from npgen.evaluation import evaluate, novelty_table
-
-    loaded = [run_and_corpora(run, corpus, heldout) for run in runs]
+    """Score several runs of one corpus beside real images, in one table, with equally many samples of each run."""
+    loaded = [load_run(run, corpus, heldout) for run in runs]
     fewest = min(len(samples) for samples, _, _ in loaded)
     found = {}
-    for run, (samples, source, apart) in zip(runs, loaded, strict=True):
-        found[run.name] = evaluate(
+    for run, (samples, source, real) in zip(runs, loaded, strict=True):
+        found[run.name] = npgen.evaluate(
             samples[:fewest],
             source,
-            heldout=apart,
+            heldout=real,
             network=network,
             weights=weights,
             seed=seed,
@@ -235,7 +224,7 @@ def table(
 
 
 @els_app.command()
-@complain
+@report_errors
 def calibrate(
     corpus: CorpusName,
     network: Annotated[Path, typer.Argument(help="File of a network that was trained on this corpus.")],
@@ -251,16 +240,12 @@ def calibrate(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Choose a machine's windows by a network: those whose scores are most like its own. For --windows."""
-    from npgen.corpus import load_corpus, resized
-    from npgen.els import calibrate_windows, diffusion
+    """Choose the windows with which a machine's scores are nearest to those of a network. For --windows."""
+    from npgen.els import diffusion
 
-    source = load_corpus(corpus)
-    if size is not None:
-        source = resized(source, size)
     calibration = calibrate_windows(
         diffusion.DiffusionNetwork.load(network),
-        source,
+        _load(corpus, size),
         n,
         machine,
         steps=steps,
@@ -276,7 +261,13 @@ def calibrate(
     typer.echo(",".join(map(str, calibration.windows)))
 
 
+def _load(corpus: str, size: tuple[int, int] | None) -> Corpus:
+    source = npgen.load_corpus(corpus)
+    return source if size is None else resized(source, size)
+
+
 def _sides(text: str) -> str | list[int]:
+    """Read `--windows`: the name of released windows, or sides with commas between them."""
     if text in RELEASED or not text[:1].isdigit():
         return text
     try:

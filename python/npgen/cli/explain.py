@@ -6,28 +6,23 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import RunCorpus, RunFolder, app, complain
+import npgen
+from npgen.cli.common import RunCorpus, RunFolder
+from npgen.output import Column, markdown_table, number
 
 
-@app.command()
-@complain
 def explain(
     run: RunFolder,
-    k: Annotated[int, typer.Argument(help="Which sample of the run, from 0.")],
+    k: Annotated[int, typer.Argument(help="Index of a sample in the run, from 0.")],
     y: Annotated[int, typer.Argument(help="Row of the pixel.")],
     x: Annotated[int, typer.Argument(help="Column of the pixel.")],
     corpus: RunCorpus = None,
     top: Annotated[int, typer.Option(min=1, help="Candidates to show, the nearest first.")] = 20,
 ) -> None:
-    """Show what could have been copied to a pixel, as things stood when it was drawn."""
-    from npgen.corpus import load_corpus
-    from npgen.inspection import explain as open_pool
-    from npgen.output import Column, markdown_table, number
-    from npgen.runs import load_samples
-
-    samples = load_samples(run)
-    source = load_corpus(corpus or samples.corpus_name)
-    found = open_pool(samples, source, k, (y, x))
+    """Show the candidate pool that a pixel was drawn from, as it was at the moment of the draw."""
+    samples = npgen.load_samples(run)
+    source = npgen.load_corpus(corpus or samples.corpus_name)
+    found = npgen.explain(samples, source, k, (y, x))
     pool = found.pool
     shown = sorted({*range(min(top, len(pool))), found.drawn})
     rows = [
@@ -51,10 +46,12 @@ def explain(
         number("distance", "distance", ".4g"),
         number("probability", "probability", ".3g"),
     ]
-    looked = f"all {len(source)} images" if found.shortlist is None else f"a shortlist of {len(found.shortlist)} images"
+    searched = (
+        f"all {len(source)} images" if found.shortlist is None else f"a shortlist of {len(found.shortlist)} images"
+    )
     known = int(found.known.sum())
     typer.echo(f"Sample {k} of the run, pixel ({y}, {x}), step {found.step}: {known} pixels known,")
-    typer.echo(f"{looked}, {len(found.barred)} barred, a pool of {len(pool)}.\n")
+    typer.echo(f"{searched}, {len(found.barred)} barred, a pool of {len(pool)}.\n")
     typer.echo(markdown_table(columns, rows, 1))
     if len(shown) < len(pool):
         typer.echo(f"\n{len(pool) - len(shown)} more; --top {len(pool)} shows all.")

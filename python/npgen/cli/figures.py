@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from npgen.cli.common import RunCorpus, RunFolder, app, complain
+import npgen
+from npgen.cli.common import RunCorpus, RunFolder
 
 
-@app.command()
-@complain
 def figures(
     run: RunFolder,
     corpus: RunCorpus = None,
@@ -26,12 +25,10 @@ def figures(
     """Draw where the pixels of samples came from: maps, sources, timelines (Figures 5, 6, 10, 11 of the paper)."""
     if find_spec("matplotlib") is None:
         raise ModuleNotFoundError('figures need the extra `figures`: pip install "npgen[figures]"')
-    from npgen.corpus import load_corpus
-    from npgen.runs import load_samples
     from npgen.tracing import save_figures
 
-    samples = load_samples(run)
-    source = load_corpus(corpus or samples.corpus_name)
+    samples = npgen.load_samples(run)
+    source = npgen.load_corpus(corpus or samples.corpus_name)
     save_figures(samples, source, out or run / "figures", sample, format, written=lambda path: typer.echo(str(path)))
     if source.labels is None:
         typer.echo(f"left out what needs classes: {source.name} has no labels")

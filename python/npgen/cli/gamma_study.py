@@ -7,67 +7,44 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import (
-    BatchSize,
-    CorpusName,
-    Device,
-    Heldout,
-    NetworkName,
-    Quiet,
-    Threads,
-    Weights,
-    app,
-    complain,
-    settings_from,
-)
+import npgen
+from npgen.cli.common import CorpusName
+from npgen.cli.option_groups import StudyOptions, takes_config, takes_study
+from npgen.config import Config
+from npgen.studies import parse_gammas
 
 
-@app.command("gamma-study")
-@complain
+@takes_study
+@takes_config("JSON file of settings that tokens are drawn with.")
 def gamma_study(
     corpus: CorpusName,
-    out: Annotated[Path, typer.Option(help="Folder to make, or that of an earlier study, which is gone on with.")],
+    out: Annotated[Path, typer.Option(help="Folder to make, or that of an earlier study, which is resumed.")],
+    *,
     gammas: Annotated[
-        str, typer.Option(help="Ranges in pixels or cells, with commas between them; global sees everything.")
+        str, typer.Option(help="Ranges in pixels or cells, with commas between them; global has no limit.")
     ] = "1,2,3,5,8,12,global",
     n: Annotated[int, typer.Option("-n", help="Samples of each.")] = 200,
     kinds: Annotated[str, typer.Option(help="Samplers, with commas between them.")] = "pixels,tokens,twin",
     images: Annotated[int | None, typer.Option(min=2, help="Number of source images; by default all.")] = None,
     tokens: Annotated[str, typer.Option(help="Token store: auto, or its folder.")] = "auto",
-    config: Annotated[Path | None, typer.Option(help="JSON file of settings that tokens are drawn with.")] = None,
-    twin_steps: Annotated[int, typer.Option(min=1, help="Steps that each twin is trained for.")] = 1000,
+    config: Config,
+    twin_steps: Annotated[int, typer.Option(min=1, help="Training steps of each twin.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of all draws, and of the images drawn.")] = 0,
-    heldout: Heldout = None,
-    network: NetworkName = "corpus",
-    weights: Weights = None,
-    batch_size: BatchSize = 64,
-    device: Device = "auto",
-    threads: Threads = None,
-    quiet: Quiet = False,
+    study: StudyOptions,
 ) -> None:
-    """Measure the turn from generating to memorising as samplers see more, in a table and a plot."""
-    from npgen.corpus import load_corpus
-    from npgen.studies import gamma_study as run
-    from npgen.studies import parse_gammas
-
-    study = run(
-        load_corpus(corpus),
+    """Measure how samplers turn from generating to memorising as their range grows, in a table and a plot."""
+    measured = npgen.gamma_study(
+        npgen.load_corpus(corpus),
         out,
         parse_gammas(gammas),
         n,
         kinds=kinds.split(","),
         images=images,
         tokens=tokens,
-        config=settings_from(config, {}),
+        config=config,
         twin_steps=twin_steps,
         seed=seed,
-        heldout=load_corpus(heldout) if heldout is not None else None,
-        network=network,
-        weights=weights,
-        batch_size=batch_size,
-        device=device,
-        threads=threads,
-        quiet=quiet,
+        **study.arguments(),
     )
-    typer.echo(study.markdown())
+    typer.echo(measured.markdown())
     typer.echo(str(out / "gamma.png"))

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import Quiet, RunCorpus, RunFolder, app, complain
+import npgen
+from npgen.cli.common import Quiet, RunCorpus, RunFolder
 from npgen.errors import invalid
 
 
-@app.command()
-@complain
 def report(
     run: RunFolder,
     corpus: RunCorpus = None,
@@ -21,22 +20,19 @@ def report(
     pools: Annotated[
         str | None,
         typer.Option(
-            help="Samples whose candidate pools are kept: indices with commas between them, or none; default: first 4."
+            help="Samples whose candidate pools are included: indices with commas between them, or none; default: the "
+            "first 4."
         ),
     ] = None,
     megabytes: Annotated[float, typer.Option(help="Size of the file at most.")] = 10.0,
     quiet: Quiet = False,
 ) -> None:
     """Write one HTML file that shows where every pixel came from, for any browser, without a network."""
-    from npgen.corpus import load_corpus
-    from npgen.reports import report as write
-    from npgen.runs import load_samples
-
     chosen = _indices(pools)
-    made = load_samples(run)
-    written = write(
+    made = npgen.load_samples(run)
+    written = npgen.report(
         made,
-        load_corpus(corpus or made.corpus_name),
+        npgen.load_corpus(corpus or made.corpus_name),
         out or run / "report.html",
         count=samples,
         pools=chosen,

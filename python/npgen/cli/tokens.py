@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import npgen
 from npgen.cli.common import (
     CorpusName,
     Device,
@@ -15,16 +16,19 @@ from npgen.cli.common import (
     RecipeFile,
     Resume,
     Threads,
-    complain,
-    recipe_from,
-    tokens_app,
+    read_recipe,
+    report_errors,
 )
+from npgen.studies import parse_gammas
+from npgen.tokens import TwinRecipe
+
+tokens_app = typer.Typer(help="Turn corpora into tokens of a few bits.", no_args_is_help=True)
 
 TokensName = Annotated[str, typer.Option("--tokens", help="Token store: auto, or a folder that `encode` made.")]
 
 
 @tokens_app.command("train")
-@complain
+@report_errors
 def tokens_train(
     corpus: CorpusName,
     out: Annotated[
@@ -33,28 +37,29 @@ def tokens_train(
     ] = None,
     recipe: RecipeFile = None,
     stride: Annotated[int | None, typer.Option(help="Side of a token's cell, pixels.")] = None,
-    bits: Annotated[int | None, typer.Option(help="Bits of a token.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the corpus with noise.")] = None,
-    settling_epochs: Annotated[int | None, typer.Option(help="Passes after those with signs.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Bits per token.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the corpus with noise on the latents.")] = None,
+    settling_epochs: Annotated[
+        int | None, typer.Option(help="Passes after those with latents rounded to their signs.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, noise and order.")] = None,
     device: Device = "auto",
     resume: Resume = True,
     quiet: Quiet = False,
 ) -> None:
     """Train a binary-latent autoencoder on a corpus; the corpus uses it from then on."""
-    from npgen.corpus import load_corpus
     from npgen.tokens import autoencoder_training
 
-    source = load_corpus(corpus)
+    source = npgen.load_corpus(corpus)
     assert source.path is not None
     given = {"stride": stride, "bits": bits, "epochs": epochs, "settling_epochs": settling_epochs, "seed": seed}
-    values = recipe_from(recipe, autoencoder_training.AutoencoderRecipe.for_corpus(source).to_json(), given)
+    values = read_recipe(recipe, autoencoder_training.AutoencoderRecipe.for_corpus(source).to_json(), given)
     target = out or source.path / "autoencoder.safetensors"
     autoencoder = autoencoder_training.train_autoencoder(
         source, target, autoencoder_training.AutoencoderRecipe.from_json(values), device, resume, progress=not quiet
     )
     facts = autoencoder.metadata
-    typer.echo(f"{autoencoder!r}, {facts['bits_per_image']} bits an image")
+    typer.echo(f"{autoencoder!r}, {facts['bits_per_image']} bits per image")
     if psnr := facts.get("psnr"):
         typer.echo(
             f"PSNR of {psnr['images']} held-out images: mean {psnr['mean']:.2f} dB, "
@@ -64,7 +69,7 @@ def tokens_train(
 
 
 @tokens_app.command("encode")
-@complain
+@report_errors
 def tokens_encode(
     corpus: CorpusName,
     out: Annotated[Path | None, typer.Option(help="Folder to make; by default tokens in the corpus's folder.")] = None,
@@ -76,24 +81,23 @@ def tokens_encode(
     quiet: Quiet = False,
 ) -> None:
     """Turn a corpus into tokens: a folder that `npgen generate --tokens` samples from."""
-    from npgen.corpus import load_corpus
-    from npgen.tokens import encode_tokens
-
-    source = load_corpus(corpus)
+    source = npgen.load_corpus(corpus)
     assert source.path is not None
     target = out or source.path / "tokens"
-    tokens = encode_tokens(source, autoencoder, target, device=device, threads=threads, progress=not quiet)
-    typer.echo(f"{tokens!r}, {tokens.bits_per_image} bits an image")
+    tokens = npgen.encode_tokens(source, autoencoder, target, device=device, threads=threads, progress=not quiet)
+    typer.echo(f"{tokens!r}, {tokens.bits_per_image} bits per image")
 
 
 @tokens_app.command("compare")
-@complain
+@report_errors
 def tokens_compare(
     corpus: CorpusName,
     out: Annotated[Path, typer.Option(help="Folder to make, or that of an earlier call.")],
-    gammas: Annotated[str, typer.Option(help="Ranges in cells, with commas between them; global sees all.")] = "1,2,5",
+    gammas: Annotated[
+        str, typer.Option(help="Ranges in cells, with commas between them; global has no limit.")
+    ] = "1,2,5",
     contexts: Annotated[int, typer.Option(min=2, help="Number of held-out contexts.")] = 1000,
-    steps: Annotated[int, typer.Option(min=1, help="Steps that each network is trained for.")] = 1000,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 1000,
     tokens: TokensName = "auto",
     heldout: Heldout = None,
     seed: Annotated[int, typer.Option(help="Decides images and cells.")] = 0,
@@ -101,19 +105,17 @@ def tokens_compare(
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compare what the token sampler says comes next with what a convolution and a transformer say."""
-    from npgen.corpus import load_corpus
-    from npgen.studies import parse_gammas, twin_comparison
-    from npgen.tokens import twins
+    """Compare the token sampler's next-token distributions with those of a convolution and a transformer."""
+    from npgen.studies import twin_comparison
 
     comparison = twin_comparison.compare_twins(
-        load_corpus(corpus),
+        npgen.load_corpus(corpus),
         out,
         parse_gammas(gammas),
         contexts,
         tokens=tokens,
-        recipe=twins.TwinRecipe(steps=steps),
-        heldout=load_corpus(heldout) if heldout is not None else None,
+        recipe=TwinRecipe(steps=steps),
+        heldout=npgen.load_corpus(heldout) if heldout is not None else None,
         seed=seed,
         device=device,
         threads=threads,

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from npgen.cli.common import Quiet, RunCorpus, RunFolder, app, complain
+import npgen
+from npgen.cli.common import Quiet, RunCorpus, RunFolder
 
 
-@app.command()
-@complain
 def verify(
     run: RunFolder,
     corpus: RunCorpus = None,
@@ -18,9 +17,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Replay all traces of a run against its corpus, and name every pixel that differs."""
-    from npgen.inspection import verify_run
-
-    report = verify_run(run, corpus, tokens=tokens, progress=not quiet)
+    report = npgen.verify_run(run, corpus, tokens=tokens, progress=not quiet)
     typer.echo(str(report))
     if not report.ok:
         raise typer.Exit(1)

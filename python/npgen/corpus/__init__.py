@@ -1,25 +1,43 @@
-"""From any source of images to arrays with a hash."""
+"""Corpora: source images, read from anywhere, checked, hashed and stored.
+
+Read the modules in the order of the data:
+
+- `sources`: what can be a source, as lists of images to read.
+- `decode`: one image of any kind to pixels.
+- `checks`, `sizes`: what images, labels and class names must be, and how images of several sizes share one array.
+- `manifest`, `store`: the class `Corpus`, in memory and as a folder.
+- `build`: `build_corpus`, which joins the modules above: from a source to a folder.
+- `names`: `load_corpus`, which finds corpora by name; the demo corpus.
+- `verify`: complete verification of a folder.
+- `cache`: values derived from a corpus, such as keys, stored in its folder.
+- `labels`, `resize`: classes by name; copies with images of another size.
+"""
 
 from npgen.corpus.build import BuildOptions, build_corpus
+from npgen.corpus.cache import CorpusCache
+from npgen.corpus.labels import label_number
+from npgen.corpus.manifest import read_manifest
 from npgen.corpus.names import find_corpus, home, load_corpus
-from npgen.corpus.resize import label_number, resized
-from npgen.corpus.sizes import range_of
-from npgen.corpus.store import HASHED_BYTES, Corpus, check_one_size, open_corpus
+from npgen.corpus.resize import resized
+from npgen.corpus.sizes import describe_sizes
+from npgen.corpus.store import HASHED_BYTES, Corpus, check_corpus, open_corpus
 from npgen.corpus.verify import CorpusReport, verify_corpus
 
 __all__ = [
     "HASHED_BYTES",
     "BuildOptions",
     "Corpus",
+    "CorpusCache",
     "CorpusReport",
     "build_corpus",
-    "check_one_size",
+    "check_corpus",
+    "describe_sizes",
     "find_corpus",
     "home",
     "label_number",
     "load_corpus",
     "open_corpus",
-    "range_of",
+    "read_manifest",
     "resized",
     "verify_corpus",
 ]

@@ -1,4 +1,8 @@
-"""Ingestion: whatever holds images becomes a corpus folder, one image at a time, or nothing at all."""
+"""Building of corpus folders from any source of images, one image at a time.
+
+Images go one way: `sources` lists them, `decode` converts one at a time to pixels, and this module checks that they fit
+together and writes them. A build that fails leaves nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,23 @@ import hashlib
 import operator
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from tqdm.auto import tqdm
 
-from npgen.corpus.decode import Mode, as_picture, plain_mode, to_pixels
+from npgen.corpus.decode import Mode, plain_mode, to_pil, to_pixels
 from npgen.corpus.names import home
-from npgen.corpus.sizes import common_frame, extended, unless_one
+from npgen.corpus.sizes import common_frame, none_if_equal, pad_to
 from npgen.corpus.sources import Split, corpus_split, dataset_split, default_name, open_source
-from npgen.corpus.store import Corpus, open_corpus, seal_corpus
-from npgen.errors import check_name, check_type, invalid
+from npgen.corpus.store import Corpus, open_corpus, write_corpus_manifest
+from npgen.errors import check_choice, check_name, check_number, check_type, check_whole_tuple, invalid
 from npgen.storage import new_folder, npy, refuse_existing
 
 
@@ -35,19 +39,30 @@ class BuildOptions:
     root
         Folder of a torchvision dataset's files, as torchvision lays them out.
     download
-        Whether torchvision may fetch missing files into `root`.
+        Whether torchvision may download missing files into `root`.
     mode
-        Convert every image to grey or RGB. None: the images must all be plain 8-bit grey or all plain RGB.
+        Convert every image to "grey" or "rgb". None: the images must be all plain 8-bit grey or all plain RGB.
     size
-        (H, W) to resize every image to. None: the images must all be of one size, or keep theirs.
+        (H, W) to resize every image to. None: the images must all have one size, unless `keep_sizes` is set.
     keep_sizes
-        Whether images may be of several sizes, which they keep. Only the model "texture" takes such a corpus.
+        Whether images of several sizes keep them. Only the model "texture" supports such a corpus.
     holdout
-        Share of the images to hold out, the same share of each class; 0 to hold out none.
+        Fraction of the images to hold out for evaluations, the same in each class; 0 to hold out none.
     name
         Name of the corpus. None: that of the source.
     quiet
         Show no progress bar.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> options = npgen.BuildOptions(mode="grey", size=(28, 28), holdout=0.1)
+    >>> options.holdout
+    0.1
     """
 
     root: str | os.PathLike[str] | None = None
@@ -60,15 +75,14 @@ class BuildOptions:
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        if self.mode not in (None, "grey", "rgb"):
-            raise invalid("mode", "'grey' or 'rgb'", self.mode)
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise invalid("size", "a height and a width of 1 or more", self.size)
+        if self.mode is not None:
+            check_choice("mode", self.mode, get_args(Mode))
+        if self.size is not None:
+            check_whole_tuple("size", self.size, "height, width", 1)
         check_type("keep_sizes", self.keep_sizes, bool)
         if self.keep_sizes and self.size is not None:
             raise invalid("size", "None where images keep their sizes", self.size)
-        if not 0 <= self.holdout < 1:
-            raise invalid("holdout", "at least 0 and less than 1", self.holdout)
+        check_number("holdout", self.holdout, 0, below=1)
         if self.name is not None:
             check_name(self.name)
 
@@ -80,7 +94,7 @@ def build_corpus(
     *,
     heldout: object = None,
 ) -> Corpus:
-    """Read images from anywhere and write them as a corpus folder, atomically.
+    """Read images from any source and write them as a corpus folder, atomically.
 
     Parameters
     ----------
@@ -90,11 +104,12 @@ def build_corpus(
         or its folder; or a map-style dataset of (image, label) pairs. An image is a PIL image, an (H, W) or
         (H, W, C) array of whole numbers from 0 to 255, or a (C, H, W) tensor, uint8 or float from 0 to 1.
     out
-        Where the folder goes; nothing may be there. None: `home()/corpora/<name>`.
+        Where the folder goes; nothing may be there. None: the folder of the corpus's name in npgen's cache, where
+        `load_corpus` finds it.
     options
-        How to read.
+        How to read; None means the defaults.
     heldout
-        A dataset to hold out, for a `source` that is a dataset.
+        Images to hold out for evaluations: a dataset or a corpus, for a `source` without a test split.
 
     Returns
     -------
@@ -106,13 +121,22 @@ def build_corpus(
     FileExistsError
         If something is at `out`.
     FileNotFoundError
-        If the source, or the files of a torchvision dataset, are not there.
+        If the source, or the files of a torchvision dataset, do not exist.
     ValueError
-        If the images differ in size or kind and `options` do not say what to make of them, if one cannot be
-        read, or if the source holds none. Nothing is left on disk.
+        If images differ in size or mode and `options` do not convert them, if one cannot be read, or if the source
+        has none. Nothing is left on disk.
     TypeError
         If `source` is none of the above.
+
+    Examples
+    --------
+    >>> pairs = [(np.full((8, 8), 10 * k, np.uint8), k % 2) for k in range(20)]
+    >>> options = npgen.BuildOptions(holdout=0.2, name="squares", quiet=True)
+    >>> corpus = npgen.build_corpus(pairs, "squares", options)
+    >>> len(corpus), len(corpus.heldout)
+    (16, 4)
     """
+    # 1. List the images, and those to hold out.
     check_type("options", options, BuildOptions, type(None))
     options = BuildOptions() if options is None else options
     name = options.name or default_name(source)
@@ -127,137 +151,155 @@ def build_corpus(
     if test is not None and options.holdout:
         raise invalid("holdout", "0 for a source with a test split of its own", options.holdout)
     with new_folder(target) as folder:
-        whole = folder / "whole"
-        if options.holdout:  # all images first: only then are their labels known, and none is decoded twice
-            everything = _stream(train, whole, name, options)
-            train, test = (corpus_split(everything, part) for part in _hold_out(everything, options.holdout))
-        apart = None if test is None else _stream(test, folder / "heldout", name, options)
-        _stream(train, folder, name, options, apart)
+        undivided = folder / "undivided"
+        # 2. Hold out a fraction. It depends on the labels, so all images are first written undivided and read back.
         if options.holdout:
-            shutil.rmtree(whole)
+            images = _write_split(train, undivided, name, options)
+            train, test = (corpus_split(images, ids) for ids in _hold_out(images, options.holdout))
+        # 3. Write the held-out images, then the source images with a manifest that refers to them.
+        test_corpus = None if test is None else _write_split(test, folder / "heldout", name, options)
+        _write_split(train, folder, name, options, test_corpus)
+        if options.holdout:
+            shutil.rmtree(undivided)
     return open_corpus(target)
 
 
-class _Uniform:
-    """Pixels of one image after the other: all must be like the first, in what the options leave open."""
-
-    def __init__(self, options: BuildOptions) -> None:
-        self.mode = options.mode
-        self._options = options
-        self._first = ""
-        self._size = (0, 0)
-
-    def pixels(self, picture: Image.Image, where: str) -> npt.NDArray[np.uint8]:
-        """Check one image and convert it to (H, W, C) uint8."""
-        plain, size = plain_mode(picture), picture.size
-        if self._options.mode is None and plain is None:
-            raise ValueError(
-                "mode must be 'grey' or 'rgb' for images that are neither plain 8-bit grey nor plain RGB, "
-                f"got None and {where} of Pillow mode {picture.mode!r}"
-            )
-        if not self._first:
-            self._first, self._size = where, size
-            self.mode = self.mode or plain
-        if self._options.mode is None and plain != self.mode:
-            raise ValueError(
-                "mode must be 'grey' or 'rgb' for a mixture of both, got None, "
-                f"{self._first} in {self.mode} and {where} in {plain}"
-            )
-        if self._options.size is None and not self._options.keep_sizes and size != self._size:
-            raise ValueError(
-                "size must be a height and a width to resize to for images of several sizes, got None, "
-                f"{self._first} of {self._size[1]}x{self._size[0]} and {where} of {size[1]}x{size[0]}. "
-                "For the model texture they can also stay as they are: --keep-sizes (keep_sizes=True)"
-            )
-        assert self.mode is not None
-        return to_pixels(picture, self.mode, self._options.size, where)
-
-
-def _stream(split: Split, folder: Path, name: str, options: BuildOptions, heldout: Corpus | None = None) -> Corpus:
-    """Write a split image by image as a corpus in `folder`, which lies in one that is made atomically."""
+def _write_split(split: Split, folder: Path, name: str, options: BuildOptions, heldout: Corpus | None = None) -> Corpus:
+    """Write the images of a split as a corpus in `folder`, which lies inside a folder that is made atomically."""
     if split.count < 1:
         raise ValueError(f"source must hold at least one image, got {split.count}")
     folder.mkdir(exist_ok=True)
-    uniform = _Uniform(options)
-    labels: list[int | None] = []
-
-    def convert(index: int) -> npt.NDArray[np.uint8]:
-        image, label = split.read(index)
-        where = split.where(index)
-        labels.append(_label(label, where))
-        return uniform.pixels(as_picture(image, where), where)
-
-    bar = tqdm(range(split.count), desc=name, unit="image", disable=options.quiet or None)
-    write = _write_of_any_size if options.keep_sizes else _write_of_one_size
-    hashes, sizes = write(folder, map(convert, bar), split)
-    images = npy.open_any_array(folder / "images.npy")  # (N, H, W, C)
-    known = [label for label in labels if label is not None]
-    if known and len(known) < len(labels):
-        missing = split.where(labels.index(None))
+    # 1. Convert and write image after image.
+    converter = _Converter(options)
+    images = converter.convert_all(split, tqdm(range(split.count), name, unit="image", disable=options.quiet or None))
+    write = _write_images_of_any_size if options.keep_sizes else _write_images_of_one_size
+    written = write(folder, images, split)
+    # 2. Check them and their labels as a corpus.
+    known = [label for label in written.labels if label is not None]
+    if known and len(known) < split.count:
+        missing = split.where(written.labels.index(None))
         raise invalid("labels", "there for all images or for none", f"none for {missing}")
     source = {
         **split.source,
-        "mode": uniform.mode,
+        "mode": converter.mode,
         "size": None if options.size is None else list(options.size),
         "holdout": options.holdout,
     }
     corpus = Corpus.from_arrays(
-        images,
+        npy.open_any_array(folder / "images.npy"),  # (N, H, W, C)
         np.array(known, np.int64) if known else None,
         split.classes if known else None,
         name=name,
         source=source,
     )
-    corpus = replace(corpus, heldout=heldout, sizes=sizes)
+    corpus = replace(corpus, heldout=heldout, sizes=written.sizes)
+    # 3. Write labels and manifest.
+    sha256 = dict(written.sha256)
     if corpus.labels is not None:
-        hashes["labels"] = npy.write_array(folder / "labels.npy", corpus.labels)
-    seal_corpus(corpus, folder, hashes)
+        sha256["labels"] = npy.write_array(folder / "labels.npy", corpus.labels)
+    write_corpus_manifest(corpus, folder, sha256)
     return open_corpus(folder)
 
 
-def _write_of_one_size(
-    folder: Path, pictures: Iterator[npt.NDArray[np.uint8]], split: Split
-) -> tuple[dict[str, str], npt.NDArray[np.int32] | None]:
-    """Write images as they come; return the hash of their file."""
-    first = next(pictures)
-    with npy.array_writer(folder / "images.npy", np.uint8, (split.count, *first.shape)) as writer:
-        writer.write(first[np.newaxis])
-        for picture in pictures:
-            writer.write(picture[np.newaxis])
-    return {"images": writer.sha256}, None
+class _Converter:
+    """Conversion of the images of a split to pixels of one mode and, unless sizes are kept, one size.
 
-
-def _write_of_any_size(
-    folder: Path, pictures: Iterator[npt.NDArray[np.uint8]], split: Split
-) -> tuple[dict[str, str], npt.NDArray[np.int32] | None]:
-    """Write images in the frame of the largest, and their sizes if these differ; return the hashes of the files.
-
-    Pictures come only once, so they are put aside until all sizes are known.
+    Attributes
+    ----------
+    mode
+        That of the options, else that of the first image; None until one was converted.
     """
-    aside = folder / "pictures"
-    shapes = []
-    with aside.open("wb") as file:
-        for picture in pictures:
-            file.write(np.ascontiguousarray(picture).data)
-            shapes.append(picture.shape)  # (h, w, C)
+
+    def __init__(self, options: BuildOptions) -> None:
+        self.mode = options.mode
+        self._options = options
+        self._first: tuple[str, tuple[int, int]] | None = None  # name and size of the first image
+
+    def convert_all(self, split: Split, indices: Iterable[int]) -> Iterator[tuple[npt.NDArray[np.uint8], int | None]]:
+        """Yield the pixels (h, w, C) and the label of image after image."""
+        for index in indices:
+            image, label = split.read(index)
+            where = split.where(index)
+            yield self.convert(to_pil(image, where), where), _checked_label(label, where)
+
+    def convert(self, image: Image.Image, where: str) -> npt.NDArray[np.uint8]:
+        """Check that an image fits the first one, and convert it to (h, w, C) uint8."""
+        mode, size = plain_mode(image), image.size
+        if self._options.mode is None and mode is None:
+            raise ValueError(
+                "mode must be 'grey' or 'rgb' for images that are neither plain 8-bit grey nor plain RGB, "
+                f"got None and {where} of Pillow mode {image.mode!r}"
+            )
+        if self._first is None:
+            self._first = where, size
+            self.mode = self.mode or mode
+        first, first_size = self._first
+        if self._options.mode is None and mode != self.mode:
+            raise ValueError(
+                "mode must be 'grey' or 'rgb' for a mixture of both, got None, "
+                f"{first} in {self.mode} and {where} in {mode}"
+            )
+        if self._options.size is None and not self._options.keep_sizes and size != first_size:
+            raise ValueError(
+                "size must be a height and a width to resize to for images of several sizes, got None, "
+                f"{first} of {first_size[1]}x{first_size[0]} and {where} of {size[1]}x{size[0]}. "
+                "For the model texture they can also stay as they are: --keep-sizes (keep_sizes=True)"
+            )
+        assert self.mode is not None  # given, or taken from the first image
+        return to_pixels(image, self.mode, self._options.size, where)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Images that were written: hashes of files by name, sizes (N, 2) if they differ, and the label of each or None."""
+
+    sha256: dict[str, str]
+    sizes: npt.NDArray[np.int32] | None
+    labels: list[int | None]
+
+
+def _write_images_of_one_size(
+    folder: Path, images: Iterator[tuple[npt.NDArray[np.uint8], int | None]], split: Split
+) -> _Written:
+    pixels, label = next(images)
+    labels = [label]
+    with npy.array_writer(folder / "images.npy", np.uint8, (split.count, *pixels.shape)) as writer:
+        writer.write(pixels[np.newaxis])
+        for pixels, label in images:
+            writer.write(pixels[np.newaxis])
+            labels.append(label)
+    return _Written({"images": writer.sha256}, None, labels)
+
+
+def _write_images_of_any_size(
+    folder: Path, images: Iterator[tuple[npt.NDArray[np.uint8], int | None]], split: Split
+) -> _Written:
+    """Write images padded to the frame of the largest, which is known only after all have been read."""
+    # 1. Write the pixels of all images to a temporary file.
+    unpadded = folder / "unpadded"
+    shapes, labels = [], []
+    with unpadded.open("wb") as file:
+        for pixels, label in images:
+            file.write(np.ascontiguousarray(pixels).data)
+            shapes.append(pixels.shape)  # (h, w, C)
+            labels.append(label)
+    # 2. Pad them.
     sizes = np.array([shape[:2] for shape in shapes], np.int32)  # (N, 2)
     channels = shapes[0][2]
     frame = common_frame(sizes, channels, split.where)
-    with (
-        aside.open("rb") as file,
-        npy.array_writer(folder / "images.npy", np.uint8, (split.count, *frame, channels)) as writer,
-    ):
-        for shape in shapes:
-            picture = np.frombuffer(file.read(prod(shape)), np.uint8).reshape(shape)
-            writer.write(extended(picture, frame)[np.newaxis])
-    aside.unlink()
-    hashes, differing = {"images": writer.sha256}, unless_one(sizes)
+    shape = (split.count, *frame, channels)
+    with unpadded.open("rb") as file, npy.array_writer(folder / "images.npy", np.uint8, shape) as writer:
+        for own in shapes:
+            pixels = np.frombuffer(file.read(prod(own)), np.uint8).reshape(own)
+            writer.write(pad_to(frame, pixels)[np.newaxis])
+    unpadded.unlink()
+    sha256, differing = {"images": writer.sha256}, none_if_equal(sizes)
     if differing is not None:
-        hashes["sizes"] = npy.write_array(folder / "sizes.npy", differing)
-    return hashes, differing
+        sha256["sizes"] = npy.write_array(folder / "sizes.npy", differing)
+    return _Written(sha256, differing, labels)
 
 
-def _label(label: Any, where: str) -> int | None:
+def _checked_label(label: Any, where: str) -> int | None:
     if label is None:
         return None
     try:
@@ -266,16 +308,19 @@ def _label(label: Any, where: str) -> int | None:
         raise TypeError(f"label of {where} must be an integer or None, got {label!r}") from error
 
 
-def _hold_out(corpus: Corpus, share: float) -> tuple[list[int], list[int]]:
-    """Return the indices to keep and to hold out; hashes order them, the same on every machine for ever."""
+def _hold_out(corpus: Corpus, fraction: float) -> tuple[list[int], list[int]]:
+    """Return the ids of the images to use as sources and of those to hold out.
+
+    Within each class, images are ordered by a hash of their id, so the choice is the same on all machines.
+    """
     labels = np.zeros(len(corpus), np.int64) if corpus.labels is None else np.asarray(corpus.labels)
     held: set[int] = set()
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label).tolist()
         members.sort(key=lambda index: hashlib.sha256(f"npgen holdout {index}".encode()).digest())
-        held.update(members[: round(share * len(members))])
+        held.update(members[: round(fraction * len(members))])
     if not 0 < len(held) < len(corpus):
         raise ValueError(
-            f"holdout must leave images on both sides, got {share}, which holds out {len(held)} of {len(corpus)}"
+            f"holdout must leave images on both sides, got {fraction}, which holds out {len(held)} of {len(corpus)}"
         )
     return [index for index in range(len(corpus)) if index not in held], sorted(held)

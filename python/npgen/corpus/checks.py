@@ -1,4 +1,4 @@
-"""What may go into a corpus: pixels, labels, class names and a name, checked and brought to one form."""
+"""Checks of what goes into a corpus: images, labels, class names and source, each converted to its stored form."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npgen.errors import _is_text, check_type, invalid
+from npgen.errors import check_type, invalid, is_text
 from npgen.storage import parse_json
 
-# Labels index tables of counts and colours: anything larger is an identifier, not a class.
+# Labels are indices into tables of counts and colours. A larger number is rather an identifier than a class.
 MAX_LABEL = 999_999
 
 
 def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """Bring images to the form of a corpus.
+    """Convert images to the form in which a corpus holds them.
 
     Parameters
     ----------
@@ -27,19 +27,19 @@ def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     Returns
     -------
     np.ndarray
-        (N, H, W, C) uint8 that nobody else writes to: a copy, unless read-only already.
+        (N, H, W, C) uint8, a copy unless `images` is such an array and read-only.
 
     Raises
     ------
     ValueError
-        If a value or a shape is not as above, or there is no pixel.
+        If a value or a shape is not as above, or there are no pixels.
     TypeError
         If the dtype is not as above.
     """
     if isinstance(images, (list, tuple)) and images:
         sizes = [np.shape(image) for image in images]
-        other = next((size for size in sizes if size != sizes[0]), sizes[0])
-        if other != sizes[0]:
+        other = next((size for size in sizes if size != sizes[0]), None)
+        if other is not None:
             hint = "; keep_sizes=True lets them differ"
             raise ValueError(f"images must be all of one size, got {sizes[0]} and {other}{hint}")
     array = np.asarray(images)
@@ -61,7 +61,7 @@ def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
 
 
 def checked_labels(labels: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
-    """Bring labels to the form of a corpus.
+    """Convert labels to the form in which a corpus holds them.
 
     Parameters
     ----------
@@ -95,14 +95,14 @@ def checked_labels(labels: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
 
 
 def checked_classes(classes: Sequence[str], labels: npt.NDArray[np.int64] | None) -> tuple[str, ...]:
-    """Check class names against the labels they name.
+    """Check class names, and that there is one for each label.
 
     Parameters
     ----------
     classes
         One name per label value, all different.
     labels
-        (N,) int64 from `checked_labels`, or None, for which there can be no names.
+        (N,) int64 from `checked_labels`; or None, which allows no class names.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def checked_classes(classes: Sequence[str], labels: npt.NDArray[np.int64] | None
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         raise TypeError(f"classes must be a list of strings, got {classes!r}")
     names = tuple(str(name) for name in classes)
-    if not all(map(_is_text, names)):
+    if not all(map(is_text, names)):
         raise invalid("classes", "Unicode text", names)
     if labels is None:
         raise invalid("classes", "None where there are no labels", names)
@@ -131,7 +131,7 @@ def checked_classes(classes: Sequence[str], labels: npt.NDArray[np.int64] | None
 
 
 def checked_source(source: dict[str, Any]) -> dict[str, Any]:
-    """Copy what is said about where images came from, as a manifest would give it back.
+    """Copy the description of where images came from, as a manifest would return it.
 
     Parameters
     ----------
@@ -146,9 +146,9 @@ def checked_source(source: dict[str, Any]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is no JSON, as not-a-number and circles are not, or nested too deep.
+        If it cannot be written as JSON, such as not-a-number and circular references, or is nested too deep.
     TypeError
-        If it is no dict, or holds values that are not JSON-able.
+        If it is not a dict, or holds values that are not JSON-able.
     """
     check_type("source", source, dict)
     try:
@@ -159,7 +159,7 @@ def checked_source(source: dict[str, Any]) -> dict[str, Any]:
 
 
 def _whole_numbers(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    low, high = array.min(), array.max()  # not-a-number if any value is
+    low, high = array.min(), array.max()  # not-a-number if any value is not-a-number
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"images must be finite, got values from {low} to {high}")
     if low < 0 or high > 255:

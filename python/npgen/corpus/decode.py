@@ -1,4 +1,7 @@
-"""One image from anywhere (a file, a PIL image, an array, a tensor) to (H, W, C) uint8."""
+"""Conversion of one image, given as a file, a PIL image, an array or a tensor, to (H, W, C) uint8.
+
+In two steps: `read_image` or `to_pil` returns a PIL image without changing its pixels, `to_pixels` converts that.
+"""
 
 from __future__ import annotations
 
@@ -34,18 +37,18 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_image(path: Path) -> Image.Image:
     """Decode an image file.
 
     Parameters
     ----------
     path
-        File to read; of an animation, the first frame counts.
+        File to read; of an animation, the first frame.
 
     Returns
     -------
     Image.Image
-        Decoded completely and turned upright.
+        Decoded completely, and turned upright if its Exif data describe a rotation.
 
     Raises
     ------
@@ -53,14 +56,14 @@ def read_picture(path: Path) -> Image.Image:
         If it cannot be decoded.
     """
     try:
-        with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture)
-    except Exception as error:  # decoders raise whatever they please at a broken file
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image)
+    except Exception as error:  # decoders raise exceptions of all kinds at a broken file
         raise ValueError(f"{path} must be an image that can be read: {error}") from error
 
 
-def as_picture(image: Any, where: str) -> Image.Image:
-    """Make any kind of image a PIL image, without changing its pixels.
+def to_pil(image: Any, where: str) -> Image.Image:
+    """Convert any kind of image to a PIL image, without changing its pixels.
 
     Parameters
     ----------
@@ -68,12 +71,12 @@ def as_picture(image: Any, where: str) -> Image.Image:
         A PIL image, an (H, W) or (H, W, C) array of whole numbers from 0 to 255, or an (H, W) or (C, H, W)
         tensor, uint8 or float from 0 to 1.
     where
-        What to call it in a message.
+        Name of the image for messages.
 
     Returns
     -------
     Image.Image
-        Upright; of mode L or RGB if it was not a PIL image.
+        Upright; of mode L or RGB if `image` is not a PIL image.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def as_picture(image: Any, where: str) -> Image.Image:
     """
     if isinstance(image, Image.Image):
         return ImageOps.exif_transpose(image)
-    torch = sys.modules.get("torch")  # a tensor can only come from there
+    torch = sys.modules.get("torch")  # where torch was not imported, there are no tensors
     if torch is not None and isinstance(image, torch.Tensor):
         array = image.detach().cpu().numpy()
         if array.dtype.kind == "f":  # torchvision's convention: floats run from 0 to 1
@@ -106,36 +109,36 @@ def as_picture(image: Any, where: str) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def plain_mode(picture: Image.Image) -> Mode | None:
-    """Tell whether a picture needs no conversion.
+def plain_mode(image: Image.Image) -> Mode | None:
+    """Return the mode of a PIL image that needs no conversion.
 
     Parameters
     ----------
-    picture
-        Any picture.
+    image
+        Any PIL image.
 
     Returns
     -------
     Mode or None
-        "grey" or "rgb" for 8 bits per channel and nothing else; None for all other modes.
+        "grey" or "rgb" for plain 8-bit grey or RGB; None for images with transparency, a palette or other depths.
     """
     modes: dict[str, Mode] = {"L": "grey", "RGB": "rgb"}
-    return modes.get(picture.mode)
+    return modes.get(image.mode)
 
 
-def to_pixels(picture: Image.Image, mode: Mode, size: tuple[int, int] | None, where: str) -> npt.NDArray[np.uint8]:
-    """Convert a picture: transparency over white, 16 bits scaled to 8.
+def to_pixels(image: Image.Image, mode: Mode, size: tuple[int, int] | None, where: str) -> npt.NDArray[np.uint8]:
+    """Convert a PIL image to pixels: transparent parts are laid over white, 16 bits are scaled to 8.
 
     Parameters
     ----------
-    picture
-        Any picture.
+    image
+        Any PIL image.
     mode
         "grey" for one channel, "rgb" for three.
     size
         (H, W) to resize to, or None.
     where
-        What to call it in a message.
+        Name of the image for messages.
 
     Returns
     -------
@@ -145,18 +148,18 @@ def to_pixels(picture: Image.Image, mode: Mode, size: tuple[int, int] | None, wh
     Raises
     ------
     ValueError
-        If the picture's numbers have no agreed range, as 32-bit integers and floats have none.
+        If its pixels are 32-bit integers or floats, whose range is not defined.
     """
-    if picture.mode.startswith("I;16"):
-        deep = np.asarray(picture).astype(np.uint32)
-        picture = Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
-    elif picture.mode in ("I", "F"):
-        raise ValueError(f"{where} must have 8 or 16 bits per channel, got Pillow mode {picture.mode!r}")
-    elif picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    picture = picture.convert("L" if mode == "grey" else "RGB")
-    if size is not None and picture.size != (size[1], size[0]):
-        picture = picture.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    array = np.asarray(picture)
+    if image.mode.startswith("I;16"):
+        deep = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise ValueError(f"{where} must have 8 or 16 bits per channel, got Pillow mode {image.mode!r}")
+    elif image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    image = image.convert("L" if mode == "grey" else "RGB")
+    if size is not None and image.size != (size[1], size[0]):
+        image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    array = np.asarray(image)
     return array if array.ndim == 3 else array[..., np.newaxis]  # (H, W, C)

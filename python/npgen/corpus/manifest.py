@@ -1,4 +1,4 @@
-"""`manifest.json` of a corpus folder: what it says, how it is checked, and the hash a corpus goes by."""
+"""`manifest.json` of a corpus folder: content, checks, and the hash that identifies a corpus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a corpus folder says about itself. It names no files: theirs are fixed, so none can lie outside.
+    """Description of the arrays in a corpus folder.
+
+    It contains no file names: these are fixed, so that a manifest cannot refer to files outside its folder.
 
     Attributes
     ----------
@@ -29,7 +31,7 @@ class Manifest:
     classes
         Class names, indexed by label, or None.
     sha256
-        Hash of each array's file: of `images` and, if it has any, of `labels` and `sizes`.
+        Hash of each array's file: `images` and, if there are any, `labels` and `sizes`.
     heldout
         Hash of the corpus in the sub-folder `heldout`, or None without one.
     source
@@ -45,7 +47,7 @@ class Manifest:
 
 
 def corpus_hash(shape: Sequence[int], sha256: Mapping[str, str], classes: Sequence[str] | None) -> str:
-    """Compute what a corpus is known by, from all that `generate` can see of it.
+    """Compute the identity of a corpus from everything in it that samples depend on.
 
     Parameters
     ----------
@@ -66,19 +68,19 @@ def corpus_hash(shape: Sequence[int], sha256: Mapping[str, str], classes: Sequen
 
 
 def _version(sha256: Mapping[str, str]) -> int:
-    """Return the first format version that can say it: 2 is 1 with images of several sizes."""
+    """Return the oldest format version that can hold these arrays: version 2 adds `sizes` to version 1."""
     return 2 if "sizes" in sha256 else 1
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write `manifest.json`: the last file of a corpus folder, which makes it one.
+    """Write `manifest.json`. It is written last: a folder without it is not a corpus.
 
     Parameters
     ----------
     folder
         Folder of the corpus.
     manifest
-        What it holds.
+        Its content.
     """
     version = _version(manifest.sha256)
     content = {"format": FORMAT, "version": version, "dtype": "uint8", **asdict(manifest)}
@@ -96,12 +98,12 @@ def read_manifest(folder: Path) -> Manifest:
     Returns
     -------
     Manifest
-        Well-formed; whether the arrays fit it is not known yet.
+        Well-formed; the arrays are not looked at.
 
     Raises
     ------
     ValueError
-        If the folder has none, or it is not sound, or of a newer format.
+        If the folder has none, it is malformed, or it has a newer format.
     """
     path = folder / "manifest.json"
     if not path.is_file():
@@ -117,8 +119,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(
             f"version in {path} must be at most {VERSION}, got {version!r}: it needs a newer npgen to open"
         )
-    for key, allowed, sound in _checks(content):
-        if key not in content or not sound:
+    for key, allowed, valid in _checks(content):
+        if key not in content or not valid:
             got = repr(content[key]) if key in content else "nothing"
             raise ValueError(f"{key} in {path} must be {allowed}, got {got}")
     check_name(content["name"])
@@ -129,6 +131,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _checks(content: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """Return (key, what is allowed, whether it is that) for each item."""
     shape, hashes, classes = content.get("shape"), content.get("sha256"), content.get("classes")
     heldout = content.get("heldout")
     return [

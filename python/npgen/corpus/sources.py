@@ -1,4 +1,7 @@
-"""Where images come from: known names, folders, arrays, datasets and corpora, each as `Split`s to read."""
+"""Sources of images: known names, folders, array files, datasets and corpora.
+
+`open_source` lists the images of a source as one or two `Split`s, without reading them; `build` reads them one by one.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from typing import Any
 
 import numpy.typing as npt
 
-from npgen.corpus.decode import IMAGE_SUFFIXES, read_picture
+from npgen.corpus.decode import IMAGE_SUFFIXES, read_image
 from npgen.corpus.names import DEMO_NAME, KNOWN_NAMES, demo_corpus
 from npgen.corpus.store import Corpus, open_corpus
 from npgen.errors import invalid
 from npgen.storage import npy, sha256_file
 
 _DIGITS = tuple("0123456789")
-_TORCHVISION = {  # name: class, what it reads under the root, class names if its own are missing or unwieldy
+_TORCHVISION = {  # name: (class, what it reads below the root, class names that replace its own)
     "mnist": ("MNIST", "MNIST/raw", _DIGITS),
     "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw", None),
     "kmnist": ("KMNIST", "KMNIST/raw", None),
@@ -25,6 +28,7 @@ _TORCHVISION = {  # name: class, what it reads under the root, class names if it
     "cifar100": ("CIFAR100", "cifar-100-python", None),
     "svhn": ("SVHN", "train_32x32.mat and test_32x32.mat", _DIGITS),
 }
+# Names of arrays in .npz files: of images, and of their labels.
 _ARRAY_KEYS = (
     ("images", "x", "x_train", "train_images", "arr_0"),
     ("labels", "y", "y_train", "train_labels", "arr_1"),
@@ -34,16 +38,16 @@ _TEST_KEYS = (("x_test", "test_images", "heldout_images"), ("y_test", "test_labe
 
 @dataclass(frozen=True)
 class Split:
-    """Images still to be read.
+    """A list of images that are read on demand.
 
     Attributes
     ----------
     count
-        How many.
+        Number of images.
     read
-        Gives image and label by index. The image is anything `pictures.as_picture` takes; no label is None.
+        Returns (image, label) by index: the image in any form that `decode.to_pil` accepts, the label or None.
     where
-        What to call the image of an index in a message.
+        Returns the name of the image of an index for messages.
     classes
         Class names, if the source knows them.
     source
@@ -58,7 +62,7 @@ class Split:
 
 
 def default_name(source: object) -> str:
-    """Name a corpus after its source.
+    """Return the name of a corpus that is built from a source, if no other name is given.
 
     Parameters
     ----------
@@ -68,7 +72,7 @@ def default_name(source: object) -> str:
     Returns
     -------
     str
-        Known name, file or folder name, or name of the dataset's type.
+        The known name, the file's name without suffix, the folder's name, or the name of the dataset's class.
     """
     if isinstance(source, str) and source in KNOWN_NAMES:
         return source
@@ -79,19 +83,19 @@ def default_name(source: object) -> str:
 
 
 def open_source(source: object, root: str | os.PathLike[str] | None, download: bool) -> tuple[Split, Split | None]:
-    """Find out what a source is, and list its images.
+    """Recognise a source and list its images.
 
     Parameters
     ----------
     source
         As for `build_corpus`.
     root, download
-        Folder of a torchvision dataset's files, and whether missing ones may be fetched.
+        Folder of a torchvision dataset's files, and whether missing files may be downloaded.
 
     Returns
     -------
     Split, Split or None
-        Images to generate from and, if the source keeps them apart, images to hold out.
+        The source images; and the images to hold out, if the source has a test split.
 
     Raises
     ------
@@ -100,7 +104,7 @@ def open_source(source: object, root: str | os.PathLike[str] | None, download: b
     ValueError
         If it holds nothing that can be read.
     TypeError
-        If it is no source.
+        If it is of none of the accepted types.
     """
     if isinstance(source, Corpus):
         return _corpus_splits(source)
@@ -127,25 +131,25 @@ def open_source(source: object, root: str | os.PathLike[str] | None, download: b
 
 
 def corpus_split(corpus: Corpus, indices: Sequence[int] | None = None) -> Split:
-    """Read from a corpus.
+    """List the images of a corpus.
 
     Parameters
     ----------
     corpus
-        The corpus; its held-out images are left out.
+        The corpus; its held-out images are not listed.
     indices
-        Which images, in this order. None: all.
+        Which images, in this order; None means all.
 
     Returns
     -------
     Split
-        These images.
+        Those images.
     """
     chosen = range(len(corpus)) if indices is None else indices
 
     def read(index: int) -> tuple[Any, Any]:
-        which = chosen[index]
-        return corpus.image(which), None if corpus.labels is None else corpus.labels[which]
+        image_id = chosen[index]
+        return corpus.image(image_id), None if corpus.labels is None else corpus.labels[image_id]
 
     return Split(
         len(chosen),
@@ -161,19 +165,19 @@ def _corpus_splits(corpus: Corpus) -> tuple[Split, Split | None]:
 
 
 def dataset_split(dataset: Any, parameter: str) -> Split:
-    """Read from a map-style dataset.
+    """List the images of a map-style dataset.
 
     Parameters
     ----------
     dataset
         A dataset of (image, label) pairs with a length, or a corpus.
     parameter
-        What to call it in a message.
+        Name of the dataset for messages.
 
     Returns
     -------
     Split
-        All of its images.
+        All its images.
 
     Raises
     ------
@@ -208,7 +212,7 @@ def _torchvision_split(name: str, which: str, root: str | os.PathLike[str] | Non
     chosen: dict[str, Any] = {"split": which} if name == "svhn" else {"train": which == "train"}
     try:
         dataset = getattr(datasets, dataset_name)(root=root, download=download, **chosen)
-    except Exception as error:  # whatever torchvision raises: no files, no network, files that cannot be read
+    except Exception as error:  # torchvision raises many kinds: missing files, no network, damaged files
         root = os.fspath(root)
         if isinstance(error, RuntimeError) and "not found" in str(error).lower():
             raise FileNotFoundError(
@@ -224,11 +228,11 @@ def _torchvision_split(name: str, which: str, root: str | os.PathLike[str] | Non
 
 
 def _array_splits(path: Path) -> tuple[Split, Split | None]:
-    wanted = {key for group in _ARRAY_KEYS + _TEST_KEYS for key in group}
+    names = {key for group in _ARRAY_KEYS + _TEST_KEYS for key in group}
     if path.suffix == ".npy":
         found, arrays = ["images"], {"images": npy.open_any_array(path)}
     else:
-        found, arrays = npy.read_archive(path, wanted)
+        found, arrays = npy.read_archive(path, names)
     train, test = (_array_split(arrays, keys, path) for keys in (_ARRAY_KEYS, _TEST_KEYS))
     if train is None:
         raise invalid(f"keys of {path}", f"one of {', '.join(_ARRAY_KEYS[0])} among others", found)
@@ -258,6 +262,7 @@ def _folder_splits(path: Path) -> tuple[Split, Split | None]:
 
 
 def _folder_split(folder: Path, train: Split | None = None) -> Split:
+    """List the images of a folder, which holds images or class folders; those of `train` have the same classes."""
     images, subfolders = _listing(folder)
     by_class = {name: listing for name in subfolders if any(listing := _listing(folder / name))}
     if train is not None and train.classes is not None and not by_class:
@@ -283,14 +288,14 @@ def _folder_split(folder: Path, train: Split | None = None) -> Split:
 
     def read(index: int) -> tuple[Any, Any]:
         path, label = items[index]
-        return read_picture(path), label
+        return read_image(path), label
 
     source = {"kind": "folder", "folder": str(folder.absolute())}
     return Split(len(items), read, lambda index: str(items[index][0]), classes or None, source)
 
 
 def _listing(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the images and of the folders in a folder, sorted, hidden ones left out."""
+    """Return the names of the images and of the folders in a folder, sorted, without hidden ones."""
     with os.scandir(folder) as entries:
         visible = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     images = [e.name for e in visible if Path(e.name).suffix.lower() in IMAGE_SUFFIXES and e.is_file()]

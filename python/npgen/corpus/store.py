@@ -1,4 +1,4 @@
-"""The source corpus: the images every pixel comes from, memory-mapped, hashed, never changed once written."""
+"""The corpus: source images with labels, read-only and hashed, in memory or memory-mapped from a folder."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import numpy.typing as npt
 
 from npgen.corpus.checks import checked_classes, checked_images, checked_labels, checked_source
 from npgen.corpus.manifest import Manifest, corpus_hash, read_manifest, write_manifest
-from npgen.corpus.sizes import checked_sizes, misfits, range_of, side_by_side
+from npgen.corpus.sizes import badly_padded, check_sizes, describe_sizes, stack_images
 from npgen.errors import check_name, check_type, invalid
 from npgen.storage import new_folder, npy, sha256_file
 
-# Images up to this size are hashed whenever they are opened: a second's work at most.
+# Files up to this size are hashed whenever they are opened, which takes about a second at most.
 HASHED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Corpus:
-    """Source images with their labels. Made by `Corpus.from_arrays` and `load_corpus`.
+    """Source images with their labels; made by `Corpus.from_arrays`, `build_corpus` and `load_corpus`.
 
     Attributes
     ----------
     images
-        (N, H, W, C) uint8, read-only; C is 1 or 3. Where images are of several sizes, each fills the upper left and
-        goes on from there as its edges do; `image` returns it as it is.
+        (N, H, W, C) uint8, read-only; C is 1 or 3. Images of several sizes each fill the upper left of the H × W frame;
+        the rest of the frame repeats their last row and column. `image` returns an image without this padding.
     labels
         (N,) int64, read-only, or None.
     classes
@@ -38,15 +38,26 @@ class Corpus:
     name
         Short name, one path component.
     path
-        Folder of the corpus; None while it is in memory only.
+        Folder of the corpus; None for a corpus in memory.
     heldout
-        Real images that are kept apart for evaluation, or None.
+        Images that are not used as sources, but compared with samples in evaluations; or None.
     source
         Where the images came from, JSON-able.
     stored_hashes
-        `array_hashes` as the manifest has them; None while the corpus is in memory only.
+        `array_hashes` as read from the manifest; None for a corpus in memory.
     sizes
-        (N, 2) int32, height and width of each image, read-only; None where all fill the frame.
+        (N, 2) int32, height and width of each image, read-only; None if all images fill the frame.
+
+    Examples
+    --------
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8)
+    >>> corpus = npgen.Corpus.from_arrays(images, np.arange(20) % 2, classes=["even", "odd"])
+    >>> corpus
+    Corpus('arrays', 20 images 8x8x1, 2 classes, in memory)
+    >>> corpus.class_of(3)
+    'odd'
+    >>> corpus.save("corpus").path.name
+    'corpus'
     """
 
     images: npt.NDArray[np.uint8]  # (N, H, W, C)
@@ -62,7 +73,7 @@ class Corpus:
     def __post_init__(self) -> None:
         for array in (self.images, self.labels, self.sizes):
             if array is not None:
-                array.flags.writeable = False  # also after unpickling, which forgets it
+                array.flags.writeable = False  # unpickled arrays are writeable
 
     @classmethod
     def from_arrays(
@@ -90,12 +101,12 @@ class Corpus:
         name
             Short name, one path component.
         heldout
-            Real images of the same shape and classes, kept apart for evaluation.
+            Images for evaluations, of the same shape and classes.
         source
             Where the images came from, JSON-able.
         keep_sizes
-            Whether `images` may be a list of images of several heights and widths, which then keep them. Only the model
-            "texture" takes such a corpus.
+            Whether `images` may be a list of images of several sizes, which then keep them. Only the model "texture"
+            supports such a corpus.
 
         Returns
         -------
@@ -109,7 +120,7 @@ class Corpus:
         TypeError
             If a dtype is not as above.
         """
-        pixels, sizes = side_by_side(images) if keep_sizes else (checked_images(images), None)
+        pixels, sizes = stack_images(images) if keep_sizes else (checked_images(images), None)
         numbers = None if labels is None else checked_labels(labels, len(pixels))
         names = None if classes is None else checked_classes(classes, numbers)
         check_name(name)
@@ -124,7 +135,11 @@ class Corpus:
 
     def __repr__(self) -> str:
         count, height, width, channels = self.images.shape
-        size = f"{height}x{width}x{channels}" if self.sizes is None else f"{range_of(self.sizes)}, {channels} channels"
+        size = (
+            f"{height}x{width}x{channels}"
+            if self.sizes is None
+            else f"{describe_sizes(self.sizes)}, {channels} channels"
+        )
         parts = [f"{self.name!r}", f"{count} images {size}"]
         if self.classes is not None:
             parts.append(f"{len(self.classes)} classes")
@@ -136,7 +151,7 @@ class Corpus:
         return f"Corpus({', '.join(parts)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A memory map pickles as all its bytes; a corpus on disk is opened again instead.
+        # A memory map would be pickled with all its bytes; a stored corpus is opened again instead.
         if self.path is not None:
             return _reopen, (self.path, self.hash)
         rest = (self.name, None, self.heldout, self.source, None, self.sizes)
@@ -152,11 +167,11 @@ class Corpus:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over format version, shape, array hashes and classes: what keys and runs refer to."""
+        """SHA-256 over format version, shape, array hashes and classes: the corpus's identity in keys and runs."""
         return corpus_hash(self.images.shape, self.array_hashes, self.classes)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return one image at its own size, (h, w, C)."""
+        """Return one image in its own size, (h, w, C) uint8."""
         image: npt.NDArray[np.uint8] = self.images[index]
         if self.sizes is None:
             return image
@@ -166,7 +181,7 @@ class Corpus:
     def holds(
         self, image_id: npt.NDArray[np.integer[Any]], y: npt.NDArray[np.integer[Any]], x: npt.NDArray[np.integer[Any]]
     ) -> npt.NDArray[np.bool_]:
-        """Tell which addresses, in arrays of one shape, are those of a pixel."""
+        """Return which addresses exist: (image_id, y, x), each an array of the result's shape."""
         exists: npt.NDArray[np.bool_] = (image_id >= 0) & (image_id < len(self)) & (y >= 0) & (x >= 0)
         if self.sizes is None:
             height, width = self.images.shape[1:3]
@@ -176,7 +191,7 @@ class Corpus:
         return exists
 
     def class_of(self, image: int) -> str | None:
-        """Name the class of an image: by its label where classes have no names, None where there are no labels."""
+        """Return the class name of an image, or its label as a string if classes have no names; None without labels."""
         if self.labels is None:
             return None
         label = int(self.labels[image])
@@ -193,14 +208,14 @@ class Corpus:
         Returns
         -------
         Corpus
-            The same, memory-mapped from the folder.
+            The same corpus, memory-mapped from the folder.
 
         Raises
         ------
         FileExistsError
             If something is at `path`.
         OSError
-            If it cannot be written, for instance because the disk is full; nothing is kept then.
+            If it cannot be written, for instance because the disk is full; then nothing is left.
         """
         with new_folder(path) as folder:
             _write(self, folder)
@@ -213,9 +228,9 @@ def open_corpus(path: str | os.PathLike[str], *, verified: bool = True) -> Corpu
     Parameters
     ----------
     path
-        The folder, never a name.
+        The folder; unlike in `load_corpus`, not a name.
     verified
-        Whether the arrays must have the manifest's hashes. If not, held-out images are left out, too.
+        Whether to check hashes, padding and labels, and to open the held-out images; else the corpus has none.
 
     Returns
     -------
@@ -225,7 +240,7 @@ def open_corpus(path: str | os.PathLike[str], *, verified: bool = True) -> Corpu
     Raises
     ------
     ValueError
-        If the folder is not a corpus, is of a newer format, or its files do not fit its manifest.
+        If the folder is not a corpus, has a newer format, or its files do not match its manifest.
     """
     folder = Path(path).absolute()
     manifest = read_manifest(folder)
@@ -237,12 +252,12 @@ def open_corpus(path: str | os.PathLike[str], *, verified: bool = True) -> Corpu
     if "sizes" in manifest.sha256:
         sizes = npy.open_array(folder / "sizes.npy", np.int32, (manifest.shape[0], 2))
         try:
-            checked_sizes(sizes, manifest.shape)
+            check_sizes(sizes, manifest.shape)
         except ValueError as error:
             raise ValueError(f"{folder / 'sizes.npy'} must hold the sizes of its images: {error}") from error
     if verified and images.nbytes <= HASHED_BYTES:
         check_hashes(folder, manifest.sha256)
-        check_extension(folder, images, sizes)
+        check_padding(folder, images, sizes)
     if verified and labels is not None:
         try:
             checked_labels(labels, len(images))
@@ -272,35 +287,54 @@ def check_hashes(folder: Path, sha256: dict[str, str]) -> None:
             raise ValueError(f"{file} must have sha256 {expected}, got {found}: it was altered; build the corpus again")
 
 
-def check_extension(folder: Path, images: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int32] | None) -> None:
-    """Raise ValueError unless the images of a corpus folder go on beyond their own sizes as their edges do."""
-    if sizes is not None and (number := next(misfits(images, sizes), None)) is not None:
+def check_padding(folder: Path, images: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int32] | None) -> None:
+    """Raise ValueError unless all images of a corpus folder repeat their edges beyond their own sizes."""
+    if sizes is not None and (number := next(badly_padded(images, sizes), None)) is not None:
         raise ValueError(
             f"{folder / 'images.npy'} must repeat the edges of images beyond their sizes, got others at image "
             f"{number}; build the corpus again"
         )
 
 
-def check_one_size(corpus: Corpus, what: str) -> None:
-    """Raise ValueError unless all images of a corpus are of one size, as `what` needs."""
-    if corpus.sizes is not None:
-        raise ValueError(
-            f"corpus must be of images of one size for {what}, got {corpus.name!r} of {range_of(corpus.sizes)}. "
-            "Build one with: npgen corpus build … --size HEIGHT WIDTH"
-        )
-
-
-def seal_corpus(corpus: Corpus, folder: Path, sha256: dict[str, str]) -> None:
-    """Write the manifest of a folder that holds the arrays of a corpus, and its held-out images, already.
+def check_corpus(corpus: object, one_size: str | None = None, parameter: str = "corpus") -> None:
+    """Check that an argument is a corpus.
 
     Parameters
     ----------
     corpus
-        What the folder holds.
+        The value given.
+    one_size
+        What needs images of one size, for the message; None if they may have several.
+    parameter
+        Name of the parameter, as the caller wrote it.
+
+    Raises
+    ------
+    TypeError
+        If it is not a `Corpus`.
+    ValueError
+        If its images have several sizes and `one_size` is given.
+    """
+    check_type(parameter, corpus, Corpus)
+    if one_size is not None and isinstance(corpus, Corpus) and corpus.sizes is not None:
+        raise ValueError(
+            f"{parameter} must be of images of one size for {one_size}, got {corpus.name!r} of "
+            f"{describe_sizes(corpus.sizes)}. Build one with: npgen corpus build … --size HEIGHT WIDTH"
+        )
+
+
+def write_corpus_manifest(corpus: Corpus, folder: Path, sha256: dict[str, str]) -> None:
+    """Write the manifest of a corpus folder, the last of its files.
+
+    Parameters
+    ----------
+    corpus
+        The corpus.
     folder
-        Folder from `files.new_folder` with `images.npy` and, where the corpus has them, `labels.npy` and `sizes.npy`.
+        Folder from `new_folder` that holds `images.npy` and, if the corpus has them, `labels.npy`, `sizes.npy` and the
+        folder `heldout` already.
     sha256
-        Hashes of these files, by their names.
+        Hashes of these arrays' files, by name without suffix.
     """
     heldout = None if corpus.heldout is None else corpus.heldout.hash
     manifest = Manifest(corpus.name, corpus.images.shape, corpus.classes, sha256, heldout, corpus.source)
@@ -313,7 +347,7 @@ def _write(corpus: Corpus, folder: Path) -> None:
     if corpus.heldout is not None:
         (folder / "heldout").mkdir()
         _write(corpus.heldout, folder / "heldout")
-    seal_corpus(corpus, folder, sha256)
+    write_corpus_manifest(corpus, folder, sha256)
 
 
 def _reopen(path: Path, expected: str) -> Corpus:
@@ -324,7 +358,7 @@ def _reopen(path: Path, expected: str) -> Corpus:
 
 
 def _shape(images: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int32] | None) -> tuple[int, ...]:
-    """Return what images of one corpus have in common: (H, W, C) or, where sizes differ, (C,)."""
+    """Return the shape that all images of a corpus share: (H, W, C), or (C,) if sizes differ."""
     return images.shape[1:] if sizes is None else images.shape[3:]
 
 
@@ -332,8 +366,8 @@ def _check_heldout(heldout: Corpus, shape: tuple[int, ...], labelled: bool, clas
     if heldout.images.shape[-len(shape) :] != shape:
         raise invalid("heldout", f"images of shape {shape}", heldout.images.shape[1:])
     if (heldout.labels is not None) != labelled or heldout.classes != classes:
-        wanted = f"{'labelled' if labelled else 'unlabelled'}, with classes {classes}"
+        allowed = f"{'labelled' if labelled else 'unlabelled'}, with classes {classes}"
         got = f"{'labelled' if heldout.labels is not None else 'unlabelled'}, with classes {heldout.classes}"
-        raise ValueError(f"heldout must be {wanted}, got {got}")
+        raise ValueError(f"heldout must be {allowed}, got {got}")
     if heldout.heldout is not None:
         raise invalid("heldout", "without held-out images of its own", repr(heldout.heldout))

@@ -1,4 +1,4 @@
-"""A corpus folder read completely and compared with its manifest, so that nothing altered goes unseen."""
+"""Complete verification of a corpus folder: every byte is read and compared with the manifest."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from npgen.corpus.checks import checked_classes, checked_labels
-from npgen.corpus.store import Corpus, check_extension, check_hashes, open_corpus
+from npgen.corpus.store import Corpus, check_hashes, check_padding, open_corpus
 from npgen.storage import open_array
 
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """What `verify_corpus` found; everything in it was recomputed from the arrays.
+    """Results of `verify_corpus`, all recomputed from the arrays.
 
     Attributes
     ----------
@@ -26,9 +26,9 @@ class CorpusReport:
     bytes
         Size of the arrays' files.
     keys
-        Names of the key files in `keys/` whose shape fits the corpus.
+        Names of the files in `keys/`, all of a shape that fits the corpus.
     heldout
-        The same for the held-out images.
+        The report of the held-out images, or None without any.
     """
 
     corpus: Corpus
@@ -54,13 +54,13 @@ def verify_corpus(path: str | os.PathLike[str]) -> CorpusReport:
     Raises
     ------
     ValueError
-        At the first thing that does not fit: a hash, a label outside its classes, keys of another shape, an image
-        that does not go on beyond its own size as its edges do.
+        At the first error: another hash, a label outside the classes, keys of another shape, or an image whose padding
+        is not its repeated edges.
     """
     corpus = open_corpus(path)
     folder = Path(path).absolute()
     check_hashes(folder, corpus.array_hashes)
-    check_extension(folder, corpus.images, corpus.sizes)
+    check_padding(folder, corpus.images, corpus.sizes)
     total = sum((folder / f"{key}.npy").stat().st_size for key in corpus.array_hashes)
     counts = None
     if corpus.labels is not None:

@@ -1,4 +1,4 @@
-"""Windows of a score machine, chosen by a trained network."""
+"""Calibration: the windows with which a score machine's score is most similar to a trained network's."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen.corpus import Corpus
-from npgen.els.generate import check_run, draw_noise
-from npgen.els.machine import MACHINES, denoise, images_alike
-from npgen.els.schedules import levels, windows_of
-from npgen.errors import check_type, check_whole, invalid
+from npgen.corpus import Corpus, check_corpus
+from npgen.els.generate import draw_noise
+from npgen.els.machine import MACHINES, check_settings, denoise, similarity_order
+from npgen.els.schedules import ddim_step, levels, rotation_of, windows_of
+from npgen.errors import check_choice, check_whole, invalid
 from npgen.output import markdown_table, number
 
 if TYPE_CHECKING:
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Windows that make a machine's score most like a network's.
+    """Windows with which a machine's score is most similar to a network's. Made by `calibrate_windows`.
 
     Attributes
     ----------
     windows
-        One side for each of the steps 0…`steps` − 1, as `score_generate` takes them; that of step 0 is step 1's.
+        One side for each of the steps 0…`steps` − 1, as `score_generate` takes them; that of step 0 repeats step 1's.
     sides
         (K,) sides that were tried.
     cosines
-        (T, K): of each step from 1 on the median over samples of the scores' cosine similarity.
+        (T, K): for each step from 1 on and each side, the median over samples of the scores' cosine similarity.
     """
 
     windows: tuple[int, ...]
@@ -39,7 +39,7 @@ class Calibration:
     cosines: NDArray[np.float64]
 
     def markdown(self) -> str:
-        """Lay the cosines out, a row a step, the noisiest last."""
+        """Return a table of the cosines, one row per step, the noisiest last."""
         columns = [number("step", "step", "d"), number("window", "window", "d")]
         columns += [number(f"{side}×{side}", str(side), ".4f") for side in self.sides]
         rows = [
@@ -64,15 +64,15 @@ def calibrate_windows(
     device: str = "auto",
     progress: bool = True,
 ) -> Calibration:
-    """Choose the windows of a machine by a network, as Kamb and Ganguli do.
+    """Choose the windows of a machine by a trained network, as Kamb and Ganguli do.
 
-    At each step, that odd side is taken for which the median over samples of the cosine similarity of the machine's
-    score and the network's is highest. Canvases are those that the network's own steps come to.
+    For each step, the odd side is chosen for which the machine's score is most similar to the network's: by cosine
+    similarity, median over samples. The canvases are those of the network's own steps.
 
     Parameters
     ----------
     network
-        Trained on the corpus.
+        A network that was trained on the corpus.
     corpus
         N images.
     n
@@ -82,7 +82,7 @@ def calibrate_windows(
     steps
         Number of steps.
     largest
-        Largest side; None takes that of the network's own window.
+        Largest side; None takes that of the network's receptive field.
     seed
         Seed of the noise.
     tolerance, sampling, threads
@@ -95,30 +95,33 @@ def calibrate_windows(
     Returns
     -------
     Calibration
-        The windows, and all cosines.
+        The windows, and the cosines of all sides.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is out of range, or the network is of another corpus.
     """
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus)
     check_whole("n", n, 1, 2**31)
-    if machine not in MACHINES or machine == "ideal":
-        raise invalid("machine", f"one of {', '.join(name for name in MACHINES if name != 'ideal')}", machine)
+    check_choice("machine", machine, tuple(name for name in MACHINES if name != "ideal"))
     check_network(network, corpus)
-    side = min(network.recipe.reach if largest is None else largest, 2 * max(corpus.images.shape[1:3]) - 1)
+    side = min(
+        network.architecture.receptive_field if largest is None else largest, 2 * max(corpus.images.shape[1:3]) - 1
+    )
     check_whole("largest", side, 3)
     sides = tuple(range(3, side + 1, 2))
-    check_run(corpus, machine, windows_of([3] * steps, steps), tolerance, sampling)
-    ids = images_alike(corpus, None)
+    check_settings(corpus, machine, windows_of([3] * steps, steps), tolerance, sampling)
+    ids = similarity_order(corpus, None)
     canvases = draw_noise((n, *corpus.images.shape[1:]), seed).astype(np.float64)
     cosines = np.empty((steps - 1, len(sides)))
     with tqdm(total=(steps - 1) * len(sides), unit="window", disable=not progress) as bar:
         for step in range(steps - 1, 0, -1):
-            (a, b), (next_a, next_b) = levels(step / steps), levels((step - 1) / steps)
+            # 1. Compute the network's score, without the factor 1/b².
+            a, b = levels(step / steps)
             mean = network.denoise(canvases, step / steps, device=device)
-            wanted = (a * mean - canvases).reshape(n, -1)  # the score, but for 1/b²
+            network_score = (a * mean - canvases).reshape(n, -1)
+            # 2. Compare the machine's score at every side.
             for at, window in enumerate(sides):
                 found = denoise(
                     corpus,
@@ -130,20 +133,21 @@ def calibrate_windows(
                     ids=ids,
                     tolerance=tolerance,
                     sampling=sampling,
-                    rotation=37 * step,
+                    rotation=rotation_of(step),
                     threads=threads,
                 )
                 score = (a * found.mean - canvases).reshape(n, -1)
-                lengths = np.linalg.norm(score, axis=1) * np.linalg.norm(wanted, axis=1)
-                cosines[step - 1, at] = np.median((score * wanted).sum(1) / lengths)
+                lengths = np.linalg.norm(score, axis=1) * np.linalg.norm(network_score, axis=1)
+                cosines[step - 1, at] = np.median((score * network_score).sum(1) / lengths)
                 bar.update()
-            canvases = next_a * mean + next_b * (canvases - a * mean) / b
+            # 3. Take the network's DDIM step.
+            canvases = ddim_step(canvases, mean, step / steps, (step - 1) / steps)
     best = [sides[at] for at in cosines.argmax(1)]
     return Calibration((best[0], *best), sides, cosines)
 
 
 def check_network(network: DiffusionNetwork, corpus: Corpus) -> None:
-    """Raise ValueError unless a network was trained on this corpus."""
+    """Check that a network was trained on this corpus; else raise ValueError."""
     if network.metadata.get("corpus_hash") != corpus.hash:
         allowed = f"one that was trained on {corpus.name}, {corpus.hash[:16]}"
         raise invalid("network", allowed, f"{network.metadata.get('corpus')}, {network.metadata.get('corpus_hash')}")

@@ -1,4 +1,4 @@
-"""Analytic score machines: what an ideal, local or equivariant denoiser of a corpus makes of noise, without training.
+"""Sampling with score machines: images from noise, by DDIM steps with an analytic denoiser instead of a trained one.
 
 After Kamb and Ganguli, "An analytic theory of creativity in convolutional diffusion models" (arXiv 2412.20292).
 """
@@ -17,22 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen.corpus import Corpus, label_number, resized
-from npgen.els.machine import MACHINES, Denoised, denoise, images_alike
-from npgen.els.samples import SHARD, ScoreSamples, joined_scores, load_score_samples, run_facts, write_score_shard
-from npgen.els.schedules import levels, windows_of
-from npgen.errors import check_type, check_whole, invalid
+from npgen.corpus import Corpus, check_corpus, label_number, resized
+from npgen.els.machine import Denoised, check_settings, denoise, similarity_order
+from npgen.els.samples import SHARD, ScoreSamples, concatenated, load_score_samples, run_facts, write_score_shard
+from npgen.els.schedules import ddim_step, levels, rotation_of, windows_of
+from npgen.errors import check_seed, check_whole, invalid
 from npgen.runs import RunFolder
 from npgen.storage import npy
 
-# How many of each pixel's heaviest patches a trace names.
+# Number of patches of greatest weight in the trace of each pixel.
 SOURCES = 4
-# Noise beyond this is none: the core takes no larger canvases.
+# Largest magnitude of given noise: the core takes no larger canvases.
 LARGEST = 1000
 
 
 def draw_noise(shape: Sequence[int], seed: int, first: int = 0) -> NDArray[np.float32]:
-    """Draw normal noise, each sample's from its own stream.
+    """Draw normal noise, for each sample from its own random stream.
 
     Parameters
     ----------
@@ -46,11 +46,17 @@ def draw_noise(shape: Sequence[int], seed: int, first: int = 0) -> NDArray[np.fl
     Returns
     -------
     ndarray
-        (n, H, W, C) float32. Sample i is a function of the seed, `first` + i and (H, W, C).
+        (n, H, W, C) float32. The noise of sample i is a function of the seed, `first` + i and (H, W, C).
+
+    Examples
+    --------
+    >>> noise = draw_noise((3, 4, 4, 1), seed=7)
+    >>> bool((draw_noise((1, 4, 4, 1), seed=7, first=2)[0] == noise[2]).all())
+    True
     """
     noise = np.empty(tuple(shape), np.float32)
     for index, sample in enumerate(noise):
-        # Raw numbers of a counter-based generator, and Box and Muller's formula: neither depends on NumPy's version.
+        # Raw numbers of a counter-based generator and the Box–Muller transform, as neither depends on NumPy's version.
         pairs = (sample.size + 1) // 2
         raw = np.random.Philox(key=[seed, first + index]).random_raw(2 * pairs)
         uniform = ((raw >> np.uint64(11)) + 0.5) / 2.0**53  # inside (0, 1)
@@ -80,10 +86,10 @@ def score_generate(
     progress: bool = True,
     out: str | os.PathLike[str] | None = None,
 ) -> ScoreSamples:
-    """Make images of noise by deterministic DDIM steps with the score of a machine.
+    """Generate images from noise by deterministic DDIM steps with a score machine as the denoiser.
 
     A sample is a function of corpus, machine, windows, steps, label, tolerance, sampling, seed and its index (or its
-    noise): batch size, threads and the other samples of the call have no part in it.
+    noise). Batch size, threads and the other samples of the call have no influence.
 
     Parameters
     ----------
@@ -92,8 +98,9 @@ def score_generate(
     n
         Number of samples.
     machine
-        "ideal": whole images; "local": patches at a pixel's own place; "equivariant": patches at all places of a torus;
-        "equivariant-borders": the same, but near a border only those as near to it.
+        Patches that a pixel's surroundings are compared with. "ideal": whole images; "local": patches at the pixel's
+        own place; "equivariant": patches at all places of a torus; "equivariant-borders": patches at all places, but
+        for a pixel near a border only those at the same distance from it.
     windows
         Name of a released schedule, or one odd side for each of the steps 0…`steps` − 1, of which 0 is not used.
     steps
@@ -103,46 +110,52 @@ def score_generate(
     seed
         Seed of the noise, 0…2⁶⁴ − 1.
     noise
-        (n, H, W, C) to start from; None draws it.
+        (n, H, W, C): initial noise; None draws it.
     first
         Index of the first sample.
     size
-        Height and width to resize the images to, bilinearly, as the published machines do with 32; None leaves them.
+        Height and width to resize the images to, bilinearly, as the published machines do with 32; None keeps them.
     tolerance, sampling
         As in `denoise`.
     every_step
-        Keep the trace of all steps, not just of the last.
+        Record the trace of all steps, not just of the last.
     batch_size
-        Canvases denoised side by side.
+        Canvases denoised together.
     threads
-        CPU threads; None means one a core.
+        CPU threads; None means one per core.
     progress
         Show a progress bar.
     out
-        Run folder to write the samples to while they are made, shard by shard: the same call goes on with what is
-        there. None keeps them in memory only.
+        Run folder that the samples are written to, shard by shard; after an interruption, the same call continues
+        there. None: samples are in memory only.
 
     Returns
     -------
     ScoreSamples
-        Images, noise, the heaviest patches of every pixel, and what each step took.
+        Images, noise, the patches of greatest weight of every pixel, and accounts of each step.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is out of range, or `out` holds another run.
     FileExistsError
-        If `out` holds something else, or is being written.
+        If `out` holds something else, or another process is writing to it.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.score_generate(corpus, 1, "local", [3, 5, 7], steps=3, progress=False)
+    >>> samples.images.shape, samples.trace.image_id.shape
+    ((1, 28, 28, 1), (1, 28, 28))
     """
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus)
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
         check_whole(name, value, least)
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise invalid("seed", "a whole number in 0…2⁶⁴ − 1", seed)
+    check_seed(seed)
     sides, n, first = windows_of(windows, steps), int(n), int(first)
     source = corpus if size is None else resized(corpus, size)
     class_number = label_number(source, label)
-    check_run(source, machine, sides, tolerance, sampling, threads)
+    check_settings(source, machine, sides, tolerance, sampling, threads)
     shape = (n, *source.images.shape[1:])
     start = draw_noise(shape, int(seed), first) if noise is None else _checked_noise(noise, shape)
     settings = {
@@ -158,7 +171,7 @@ def score_generate(
         "sampling": sampling,
         "every_step": every_step,
     }
-    run = _Run(source, images_alike(source, class_number), sides, threads, settings)
+    run = _Run(source, similarity_order(source, class_number), sides, threads, settings)
     with contextlib.ExitStack() as stack:
         folder = None
         if out is not None:
@@ -171,44 +184,17 @@ def score_generate(
         parts = []
         for begin, end in pairwise([*range(done, n, SHARD), n]):
             batches = [slice(at, min(at + batch_size, end)) for at in range(begin, end, batch_size)]
-            shard = joined_scores([run.batch(start[rows], first + rows.start, bar) for rows in batches])
+            shard = concatenated([run.batch(start[rows], first + rows.start, bar) for rows in batches])
             if folder:
                 folder.append(shard)
             else:
                 parts.append(shard)
-    return joined_scores(parts) if out is None else load_score_samples(out)
-
-
-def check_run(
-    corpus: Corpus,
-    machine: str,
-    sides: Sequence[int],
-    tolerance: float,
-    sampling: float,
-    threads: int | None = None,
-) -> None:
-    """Raise what `denoise` would in any step, before anything is made: no canvas costs no time."""
-    if machine not in MACHINES:
-        raise invalid("machine", f"one of {', '.join(MACHINES)}", machine)
-    nothing, one = np.zeros((0, *corpus.images.shape[1:]), np.float32), np.zeros(1, np.int32)
-    for side in set(sides[1:]):
-        denoise(
-            corpus,
-            nothing,
-            machine=machine,
-            window=side,
-            signal=0.5,
-            noise=0.5,
-            ids=one,
-            tolerance=tolerance,
-            sampling=sampling,
-            threads=threads,
-        )
+    return concatenated(parts) if out is None else load_score_samples(out)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What all batches have in common."""
+    """Settings that all batches of a run share."""
 
     corpus: Corpus
     ids: NDArray[np.int32]
@@ -217,6 +203,7 @@ class _Run:
     settings: dict[str, Any]
 
     def _denoise(self, canvases: NDArray[np.floating[Any]], step: int) -> Denoised:
+        """Denoise canvases (B, H, W, C) of a step."""
         a, b = levels(step / len(self.sides))
         return denoise(
             self.corpus,
@@ -229,26 +216,27 @@ class _Run:
             tolerance=self.settings["tolerance"],
             sampling=self.settings["sampling"],
             sources=SOURCES if self._traced(step) else 0,
-            rotation=37 * step,  # no step has another's sample
+            rotation=rotation_of(step),
             threads=self.threads,
         )
 
     def _traced(self, step: int) -> bool:
+        """Return whether the trace of a step is recorded."""
         return bool(self.settings["every_step"]) or step == 1
 
     def batch(self, noise: NDArray[np.float32], first: int, bar: tqdm[Any]) -> ScoreSamples:
-        """Take one batch, which begins with sample `first`, through all steps."""
+        """Take a batch of canvases, the first of which is sample `first`, through all steps."""
         steps = len(self.sides)
         canvases = noise.astype(np.float64)  # (B, H, W, C)
         traced, accounts, times = [], [], []
         for step in range(steps - 1, 0, -1):
+            # 1. Denoise: the expected image x̂₀ under each canvas.
             started = time.perf_counter()
             found = self._denoise(canvases, step)
             times.append(time.perf_counter() - started)
-            a, b = levels(step / steps)
-            epsilon = (canvases - a * found.mean) / b
-            a, b = levels((step - 1) / steps)
-            canvases = a * found.mean + b * epsilon
+            # 2. Take a DDIM step to less noise.
+            canvases = ddim_step(canvases, found.mean, step / steps, (step - 1) / steps)
+            # 3. Record the patches of greatest weight, and the step's accounts.
             if self._traced(step):
                 traced.append((found.sources, found.weights, found.entropy))
             accounts.append(np.stack([found.skipped, found.standard_error, found.images, found.weighed], 1))
@@ -267,6 +255,7 @@ class _Run:
 
 
 def _checked_noise(noise: NDArray[np.floating[Any]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return given noise as float32, once it is checked."""
     array = np.asarray(noise)
     if array.dtype.kind != "f":
         raise TypeError(f"noise must be of a float dtype, got {array.dtype}")

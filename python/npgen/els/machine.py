@@ -1,7 +1,8 @@
-"""One evaluation of a score machine: what image is expected under noise, and which patches say so."""
+"""One evaluation of a score machine: the expected image under noisy canvases, and the patches that determine it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,41 +10,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 import npgen._core as _core
-from npgen.corpus import Corpus, check_one_size, label_number
-from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
+from npgen.corpus import Corpus, check_corpus, label_number
+from npgen.errors import check_number, check_odd, check_threads, check_whole, invalid
 from npgen.storage import npy
 
 MACHINES: tuple[str, ...] = tuple(_core.score_machines())
 # Images that the core compares at once.
-LANES = 16
-# What needs images of one size.
+TILE_SIZE: int = _core.tile_size()
+# Widest window of any corpus; the images' sides set a lower limit.
+WIDEST = 2**31 - 1
+# For messages: what requires images of one size.
 NEEDS = "a score machine, unless it is given a size"
 
 
 @dataclass(frozen=True)
 class Denoised:
-    """What some canvases are taken for, with the patches that say so. Made by `denoise`.
+    """Denoised canvases, with the patches of greatest weight. Made by `denoise`.
 
     Attributes
     ----------
     mean
-        (B, H, W, C) float64: the image x̂₀ that is expected under the noise, −1…1.
+        (B, H, W, C) float64: the image x̂₀ expected under the noise, −1…1.
     log_sum
-        (B, H, W) float64: logarithm of the sum of weights exp(−d² / 2b²).
+        (B, H, W) float64: logarithm of the sum of a pixel's weights exp(−d² / 2b²) over all patches.
     entropy
         (B, H, W) float64: entropy of each pixel's weights, nats.
     sources
-        (B, H, W, M, 3) int32: image, y and x of each pixel's heaviest patches, heaviest first; −1 for none.
+        (B, H, W, M, 3) int32: image, y and x of the patches of greatest weight for each pixel, in falling order; −1
+        for none.
     weights
-        (B, H, W, M) float64: their shares of the weight.
+        (B, H, W, M) float64: shares of these patches in the pixel's weight.
     skipped
-        (B,) float64: bound on the share of any pixel's weight that was skipped.
+        (B,) float64: upper bound on the share of any pixel's weight that was not computed.
     standard_error
-        (B,) float64: estimated standard error of the noise ε, root mean square; 0 if all images were met.
+        (B,) float64: estimated standard error of the noise ε, root mean square; 0 if all images were compared.
     images
-        (B,) int64: how many images were met.
+        (B,) int64: number of images that were compared.
     weighed
         (B,) float64: share of the patches of these images whose weight was computed.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> canvas = 0.6 * (corpus.images[:1] / 127.5 - 1)  # signal 0.6, and no noise
+    >>> found = npgen.denoise(corpus, canvas, machine="ideal", window=3, signal=0.6, noise=0.8)
+    >>> found.mean.shape, found.images
+    ((1, 28, 28, 1), array([5000]))
     """
 
     mean: NDArray[np.float64]
@@ -73,58 +85,66 @@ def denoise(
     threads: int | None = None,
     ids: NDArray[np.int32] | None = None,
 ) -> Denoised:
-    """Tell what image is expected under each of some noisy canvases. The score is (signal · mean − canvas) / noise².
+    """Compute the expected image under each noisy canvas. The score is (signal · mean − canvas) / noise².
+
+    The expectation of a pixel is over the centres of patches of the corpus, with weights exp(−d² / 2b²), d being the
+    distance of the patch, multiplied by a, to the canvas around the pixel (Kamb and Ganguli, arXiv 2412.20292).
 
     Parameters
     ----------
     corpus
         N images of H×W pixels and C channels.
     canvases
-        (B, H, W, C): x = a·x₀ + b·ε, images being −1…1.
+        (B, H, W, C): x = a·x₀ + b·ε, with images x₀ of −1…1.
     machine
         "ideal", "local", "equivariant" or "equivariant-borders".
     window
-        Side of a patch, odd; of no effect on "ideal".
+        Side of a patch, odd; without effect on "ideal".
     signal, noise
         a in (0, 1], b in [0.001, 1].
     label
         Only images of this class, by number or name; None means all.
     tolerance
-        Largest share of any pixel's weight that may be skipped; 0 skips nothing. An expected pixel is off by at most
-        twice that.
+        Largest share of any pixel's weight that may be skipped; 0 skips nothing. The error of an expected pixel is at
+        most twice that.
     sampling
-        Where weights are spread, meet only so many images, in a systematic sample, that the standard error of the noise
-        ε is below this; 0 means all images.
+        Compare a systematic sample of images, as small as an estimated standard error of the noise ε below this allows;
+        0 compares all images.
     sources
-        M: how many heaviest patches to name.
+        M: number of patches of greatest weight to return for each pixel.
     rotation
-        Which systematic sample.
+        Number of the systematic sample.
     threads
-        CPU threads; None means one a core.
+        CPU threads; None means one per core.
     ids
-        From `images_alike`, where several calls have the same corpus and label; None makes them.
+        From `similarity_order`, if several calls share corpus and label; None computes them.
 
     Returns
     -------
     Denoised
-        A canvas's part of it depends on neither the other canvases nor the threads.
+        The result of a canvas depends neither on the other canvases nor on the number of threads.
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If an argument is out of range.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> noise = np.random.default_rng(0).standard_normal((1, 28, 28, 1))
+    >>> canvas = 0.8 * (corpus.images[:1] / 127.5 - 1) + 0.6 * noise
+    >>> found = npgen.denoise(corpus, canvas, machine="ideal", window=3, signal=0.8, noise=0.6, sources=1)
+    >>> int(found.sources[0, 0, 0, 0, 0])  # the image of greatest weight
+    0
     """
-    check_type("corpus", corpus, Corpus)
-    if threads is not None:
-        check_whole("threads", threads, 1, MOST_THREADS)
-    check_one_size(corpus, NEEDS)
+    check_corpus(corpus, one_size=NEEDS)
+    check_threads(threads)
     check_whole("sources", sources, 0, 64)
     check_whole("rotation", rotation, 0, 2**31 - 1)
-    check_whole("window", window, most=2**31 - 1)
-    if window < 1:
-        raise invalid("window", "odd and at least 1", window)
-    ids = images_alike(corpus, label) if ids is None else ids
-    mean, log_sum, entropy, image, at, weights, skipped, standard_error, images, weighed = _core.denoise(
+    check_odd("window", check_whole("window", window, most=WIDEST))
+    ids = similarity_order(corpus, label) if ids is None else ids
+    found = _core.denoise(
         corpus.images,
         ids,
         np.ascontiguousarray(canvases, np.float32),
@@ -138,15 +158,62 @@ def denoise(
         sources=sources,
         threads=threads or 0,
     )
-    y, x = np.where(at < 0, -1, np.stack(np.divmod(at, corpus.images.shape[2])))
-    named = np.stack([image, y, x], -1).astype(np.int32)  # (B, H, W, M, 3)
-    return Denoised(mean, log_sum, entropy, named, weights, skipped, standard_error, images, weighed)
+    return Denoised(
+        mean=found.mean,
+        log_sum=found.log_sum,
+        entropy=found.entropy,
+        sources=found.sources,
+        weights=found.weights,
+        skipped=found.skipped,
+        standard_error=found.standard_error,
+        images=found.images,
+        weighed=found.weighed,
+    )
 
 
-def images_alike(corpus: Corpus, label: int | str | None) -> NDArray[np.int32]:
-    """Order images so that neighbours are alike.
+def check_settings(
+    corpus: Corpus,
+    machine: str,
+    sides: Sequence[int],
+    tolerance: float,
+    sampling: float,
+    threads: int | None = None,
+) -> None:
+    """Check the settings of many calls of `denoise`, before the first of them.
 
-    The core compares sixteen neighbours at once, and passes them over at once if none of them is near.
+    Parameters
+    ----------
+    corpus, machine, tolerance, sampling, threads
+        As for `denoise`.
+    sides
+        Window sides, one per step; that of step 0 is not used.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What `denoise` would raise in any step.
+    """
+    if machine not in MACHINES:
+        raise invalid("machine", f"one of {', '.join(MACHINES)}", machine)
+    check_corpus(corpus, one_size=NEEDS)
+    check_threads(threads)
+    widest = 2 * max(corpus.images.shape[1:3]) - 1
+    for side in sides[1:]:
+        check_whole("window", side, most=WIDEST)
+        if side % 2 == 0 or not 1 <= side <= widest:
+            raise invalid("window", f"odd, in 1…{widest}", side)
+    check_number("tolerance", tolerance)
+    if not 0 <= tolerance < 1:
+        raise invalid("tolerance", "at least 0, below 1", tolerance)
+    check_number("sampling", sampling)
+    if not sampling >= 0:
+        raise invalid("sampling", "at least 0", sampling)
+
+
+def similarity_order(corpus: Corpus, label: int | str | None) -> NDArray[np.int32]:
+    """Order images so that neighbours in the order are similar.
+
+    The core compares `TILE_SIZE` consecutive images at once, and skips all of them if none can have much weight.
 
     Parameters
     ----------
@@ -158,35 +225,36 @@ def images_alike(corpus: Corpus, label: int | str | None) -> NDArray[np.int32]:
     Returns
     -------
     ndarray
-        (n,) int32 ids.
+        (n,) int32: ids of the images.
 
     Raises
     ------
     ValueError
         If there is no such class.
     """
-    check_one_size(corpus, NEEDS)
+    check_corpus(corpus, one_size=NEEDS)
     number = label_number(corpus, label)
     ids = np.arange(len(corpus)) if number is None else np.flatnonzero(corpus.labels == number)
     cells = _coarse(corpus.images, ids)
-    # Split at the median of the cell that varies most, again and again: whole numbers, so the same on every machine.
+    # Split at the median of the cell of greatest variance, recursively; in whole numbers, so that the order is the same
+    # on every machine.
     ordered, parts = [], [np.arange(len(ids))]
     while parts:
         part = parts.pop()
-        if len(part) <= LANES:
+        if len(part) <= TILE_SIZE:
             ordered.append(part)
             continue
         values = cells[part]
         sums, squares = values.sum(0), (values * values).sum(0)
         cell = int(np.argmax(len(part) * squares - sums * sums))
-        half = -(-len(part) // (2 * LANES)) * LANES
+        half = -(-len(part) // (2 * TILE_SIZE)) * TILE_SIZE
         sorted_part = part[np.argsort(values[:, cell], kind="stable")]
         parts += [sorted_part[half:], sorted_part[:half]]
     return ids[np.concatenate(ordered)].astype(np.int32)
 
 
 def _coarse(images: NDArray[np.uint8], ids: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Return sums over up to 8×8 cells of each image, (N, cells·C)."""
+    """Return the sums over up to 8×8 cells of each image, (n, cells·C)."""
     _, height, width, channels = images.shape
     down, across = (np.arange(min(8, extent)) * extent // min(8, extent) for extent in (height, width))
     cells = np.empty((len(ids), len(down), len(across), channels), np.int64)

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
-from npgen.errors import check_name, check_type, check_whole, invalid
+from npgen.errors import MOST_SEED, check_name, check_type, check_whole, invalid
 from npgen.runs import MANIFEST, Shard, Trace, check_finished, read_arrays, shards_of, write_shards
 from npgen.storage import new_folder, npy, read_json, write_json
 
 FORMAT, VERSION = "npgen-scores", 2
-# Samples in one shard of a run folder: no more are lost whatever happens.
+# Samples in one shard of a run folder: an interruption loses at most so many.
 SHARD = 16
-# What a manifest holds besides format, shards and the like.
+# Settings in a manifest; format, version, n and shards lie beside them.
 SETTINGS = (
     "corpus",
     "machine",
@@ -34,7 +34,7 @@ SETTINGS = (
     "sampling",
     "every_step",
 )
-# Arrays of a shard: dtype, and the axis that counts samples.
+# Arrays of a shard: dtype, and the axis of samples.
 ARRAYS: dict[str, tuple[type[Any], int]] = {
     "images": (np.float32, 0),
     "noise": (np.float32, 0),
@@ -47,20 +47,20 @@ ARRAYS: dict[str, tuple[type[Any], int]] = {
 
 @dataclass(frozen=True)
 class StepAccount:
-    """What one step of a run took.
+    """Cost and accuracy of one step of a run.
 
     Attributes
     ----------
     step, window
-        Number of the step, the noisiest first, and side of its windows.
+        Number of the step, and side of its windows; the step of the highest number is the noisiest.
     seconds
-        Time that it took, all batches together.
+        Time of the step, all batches together.
     skipped
-        Bound on the share of any pixel's weight that was skipped.
+        Upper bound on the share of any pixel's weight that was not computed.
     standard_error
-        Largest estimated standard error of a canvas's noise, root mean square, from sampling images.
+        Largest estimated standard error of a canvas's noise ε, root mean square, due to sampling images.
     images
-        Mean number of images that were met.
+        Mean number of images that were compared.
     weighed
         Share of their patches whose weight was computed.
     """
@@ -81,23 +81,31 @@ class ScoreSamples:
     Attributes
     ----------
     images
-        (n, H, W, C) float32, about −1…1: not clamped.
+        (n, H, W, C) float32, about −1…1, not clamped.
     noise
-        (n, H, W, C) float32: what they were made of.
+        (n, H, W, C) float32: the initial noise.
     sources
-        (S, n, H, W, M, 3) int32: image, y and x of the heaviest patches of each pixel, heaviest first; −1 for none. S
-        is 1, the last step, or all steps, the noisiest first.
+        (S, n, H, W, M, 3) int32: image, y and x of the patches of greatest weight of each pixel, in falling order; −1
+        for none. S is 1 (the last step) or the number of all steps, the noisiest first.
     weights
-        (S, n, H, W, M) float32: their shares of the weight.
+        (S, n, H, W, M) float32: shares of these patches in the pixel's weight.
     entropy
         (S, n, H, W) float32: entropy of each pixel's weights, nats.
     accounts
-        (n, T, 4) float64: of each sample in each of the T steps, the noisiest first, the bound on the share skipped,
-        the standard error, the images met and the share of their patches weighed. `steps` sums them up.
+        (n, T, 4) float64: for each sample and each of the T steps, the noisiest first: the bound on the share of weight
+        skipped, the standard error, the number of images compared, and the share of their patches weighed. `steps`
+        summarises them.
     seconds
-        (T,): time of each step, all batches together; no part of what a sample is.
+        (T,): time of each step, all batches together.
     settings
-        All that decided the samples, JSON-able.
+        JSON-able settings that decided the samples.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.score_generate(corpus, 2, "ideal", [3, 3, 3], steps=3, progress=False)
+    >>> samples.pixels.dtype, len(samples[1:]), [step.window for step in samples.steps]
+    (dtype('uint8'), 1, [3, 3])
     """
 
     images: NDArray[np.float32]
@@ -114,18 +122,17 @@ class ScoreSamples:
 
     @property
     def first(self) -> int:
-        """Index of the first of these samples in the run that the seed defines."""
+        """Index of the first of these samples among all samples of the seed."""
         return int(self.settings["first"])
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
         """The images (n, H, W, C) as bytes, clamped to 0…255."""
-        pixels: NDArray[np.uint8] = np.clip(np.rint((self.images + 1) * 127.5), 0, 255).astype(np.uint8)
-        return pixels
+        return as_uint8(self.images)
 
     @property
     def steps(self) -> tuple[StepAccount, ...]:
-        """What each step took, the noisiest first."""
+        """Cost and accuracy of each step, the noisiest first."""
         windows = self.settings["windows"]
         skipped, error, images, weighed = np.moveaxis(self.accounts, 2, 0)  # (n, T) each
         summed = zip(skipped.max(0), error.max(0), images.mean(0), weighed.mean(0), self.seconds, strict=True)
@@ -136,19 +143,25 @@ class ScoreSamples:
 
     @property
     def trace(self) -> Trace:
-        """The heaviest patch of each pixel in the last step, as the trace of a sample that is copied.
+        """The patch of greatest weight of each pixel in the last step, in the form of a trace of copied pixels.
 
-        Distances are 0 and pools of one: they say nothing here.
+        Distances and pool sizes have no meaning here: they are 0 and 1.
         """
         image, y, x = np.ascontiguousarray(np.moveaxis(self.sources[-1, :, :, :, 0], -1, 0))
         return Trace(image, y, x, np.zeros(image.shape, np.float32), np.ones(image.shape, np.int32))
 
     def check_corpus(self, corpus: Corpus) -> None:
-        """Raise ValueError unless the samples were made of this corpus, and every source in them exists."""
+        """Check that the samples were made from this corpus, and that every source in them exists.
+
+        Raises
+        ------
+        ValueError
+            If it is another corpus, or a source lies outside it.
+        """
         check_type("corpus", corpus, Corpus)
-        kept = self.settings["corpus"]
-        if corpus.hash != kept["hash"]:
-            allowed = f"that of hash {kept['hash']}, {kept['name']} of {kept['shape'][1]}×{kept['shape'][2]} pixels"
+        own = self.settings["corpus"]
+        if corpus.hash != own["hash"]:
+            allowed = f"that of hash {own['hash']}, {own['name']} of {own['shape'][1]}×{own['shape'][2]} pixels"
             raise invalid("corpus", allowed, corpus.hash)
         if self.sources.size and not (
             np.all(self.sources >= -1)
@@ -158,12 +171,12 @@ class ScoreSamples:
             raise invalid("sources", f"inside a corpus of shape {corpus.images.shape[:3]}", "others")
 
     def mosaic(self, corpus: Corpus) -> NDArray[np.uint8]:
-        """Show, for each pixel, the centre of its heaviest patch in the last step.
+        """Return, for each pixel, the centre of its patch of greatest weight in the last step.
 
         Parameters
         ----------
         corpus
-            The corpus that the samples were made of.
+            The corpus that the samples were made from.
 
         Returns
         -------
@@ -180,32 +193,29 @@ class ScoreSamples:
         centres: NDArray[np.uint8] = corpus.images[image, y, x]
         return centres
 
+    def describe(self) -> dict[str, Any]:
+        """Return what made the samples, JSON-able: `model`, its `config` and its `model_seed`."""
+        settings = self.settings
+        return {"model": f"els {settings['machine']}", "config": settings, "model_seed": settings["seed"]}
+
     def provenance(self) -> dict[str, Any]:
-        """Return, JSON-able, what it takes to make the samples again: the run's manifest, less its shards."""
+        """Return what the samples can be made again with, JSON-able: the run's manifest without its shards."""
         return run_facts(self.settings, len(self))
 
-    def describe(self) -> dict[str, Any]:
-        """Return, JSON-able, what an evaluation says of the samples' origin: machine, settings and seed."""
-        return {
-            "model": f"els {self.settings['machine']}",
-            "config": self.settings,
-            "model_seed": self.settings["seed"],
-        }
-
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the samples as a run folder: all of it, or nothing.
+        """Write the samples as a run folder, atomically.
 
         Parameters
         ----------
         path
-            Where the folder goes; nothing may be there.
+            The folder to make; nothing may be there.
 
         Raises
         ------
         FileExistsError
             If something is at `path`.
         OSError
-            If it cannot be written; nothing is kept then.
+            If it cannot be written; nothing is left then.
         """
         with new_folder(path) as folder:
             write_shards(self, folder, SHARD, write_score_shard)
@@ -225,21 +235,27 @@ class ScoreSamples:
         return replace(self, **arrays, seconds=seconds, settings={**self.settings, "first": self.first + start})
 
 
+def as_uint8(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return images of about −1…1 as bytes, clamped to 0…255."""
+    pixels: NDArray[np.uint8] = np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
+    return pixels
+
+
 def run_facts(settings: dict[str, Any], n: int) -> dict[str, Any]:
-    """Return the manifest of a run of n samples, less its shards."""
+    """Return the manifest of a run of n samples, without its shards."""
     return {"format": FORMAT, "version": VERSION, "npgen": version("npgen"), **settings, "n": n}
 
 
 def write_score_shard(samples: ScoreSamples, folder: Path) -> dict[str, Any]:
-    """Write samples into a folder, and return what the manifest says of it."""
+    """Write samples as the files of one shard, and return the shard's entry in the manifest."""
     hashes = {name: npy.write_array(folder / f"{name}.npy", getattr(samples, name)) for name in ARRAYS}
-    # No two runs take the same time: the manifest, which tells equal runs, has none of it.
+    # Times differ from run to run: they are not in the manifest, so that equal runs have equal manifests.
     write_json(folder / "seconds.json", {"seconds": list(samples.seconds)})
     return {"name": f"{samples.first:08d}", "n": len(samples), "sha256": hashes}
 
 
-def joined_scores(parts: Sequence[ScoreSamples]) -> ScoreSamples:
-    """Put consecutive samples of one run together, in memory."""
+def concatenated(parts: Sequence[ScoreSamples]) -> ScoreSamples:
+    """Concatenate consecutive samples of one run, in memory."""
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts], axis) for name, (_, axis) in ARRAYS.items()
     }
@@ -248,7 +264,7 @@ def joined_scores(parts: Sequence[ScoreSamples]) -> ScoreSamples:
 
 
 def is_score_run(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a run folder holds samples of a score machine."""
+    """Return whether a run folder holds samples of a score machine."""
     return read_json(Path(path) / MANIFEST).get("format") == FORMAT
 
 
@@ -270,7 +286,14 @@ def load_score_samples(path: str | os.PathLike[str]) -> ScoreSamples:
     FileNotFoundError
         If there is no such run.
     ValueError
-        If it is damaged, unfinished, no such run, or of another npgen's format.
+        If it is damaged, unfinished, a run of another kind, or of another npgen's format.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> npgen.score_generate(corpus, 1, "ideal", [3, 3, 3], steps=3, progress=False).save("els-run")
+    >>> len(npgen.load_score_samples("els-run"))
+    1
     """
     folder = Path(path)
     run = f"run {str(folder)!r}"
@@ -286,27 +309,29 @@ def load_score_samples(path: str | os.PathLike[str]) -> ScoreSamples:
     shapes = {(part.sources.shape[0], *part.sources.shape[2:], *part.accounts.shape[1:]) for part in parts}
     if len(shapes) > 1:
         raise invalid(run, "of shards of one shape", sorted(shapes))
-    return joined_scores(parts)
+    return concatenated(parts)
 
 
 def _check_settings(run: str, manifest: dict[str, Any]) -> None:
+    """Check the settings in a manifest."""
     for name in (*SETTINGS, "n"):
         if name not in manifest:
-            raise ValueError(f"{run} must have a whole manifest, got one without {name!r}")
+            raise ValueError(f"{run} must have a complete manifest, got one without {name!r}")
     try:
         for name in ("first", "n"):
-            check_whole(name, manifest[name], 0, 2**64 - 1)
+            check_whole(name, manifest[name], 0, MOST_SEED)
         check_whole("steps", manifest["steps"], 2, 1000)
         corpus, windows = manifest["corpus"], manifest["windows"]
         check_name(corpus["name"])
         check_type("hash", corpus["hash"], str)
         if [type(side) for side in (*corpus["shape"], *windows)] != [int] * (4 + manifest["steps"]):
-            raise invalid("shape and windows", "4 whole numbers, and one a step", [corpus["shape"], windows])
+            raise invalid("shape and windows", "4 whole numbers, and one per step", [corpus["shape"], windows])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{run} must have a whole manifest, got one in which {error}") from error
+        raise ValueError(f"{run} must have a complete manifest, got one in which {error}") from error
 
 
 def _load_shard(folder: Path, shard: Shard, settings: dict[str, Any]) -> ScoreSamples:
+    """Read the samples of a shard."""
     n, frame, taken = shard.n, tuple(settings["corpus"]["shape"][1:]), settings["steps"] - 1
     shapes: dict[str, tuple[int | None, ...]] = {
         "images": (n, *frame),

@@ -1,13 +1,17 @@
-"""Kamb and Ganguli's released settings: how noisy each step is, and how far it looks."""
+"""Schedules: noise at each time, the DDIM step between two times, and the windows that Kamb and Ganguli released."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from npgen.errors import invalid
+import numpy as np
+from numpy.typing import NDArray
 
-# Windows calibrated to trained networks, by step; step 0 is never taken, the last one is the noisiest.
+from npgen.errors import check_odd, check_whole, invalid
+
+# Window sides calibrated to trained networks, one per step; step 0 is never taken, the last step is the noisiest.
 RELEASED = {
     "cifar10-resnet": (3, 3, 3, 3, 5, 5, 5, 7, 7, 7, 7, 9, 9, 11, 11, 13, 15, 17, 17, 17),
     "cifar10-resnet-circular": (3, 3, 3, 3, 5, 5, 5, 5, 7, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15, 15),
@@ -17,12 +21,12 @@ RELEASED = {
     "fashion-mnist-resnet": (3, 3, 5, 5, 7, 7, 9, 9, 9, 11, 11, 11, 13, 13, 13, 15, 15, 15, 17, 17),
 }
 
-# The time that start noise is taken for, whatever the number of steps of a network.
+# Time of the initial noise of a diffusion network, whatever its number of steps.
 LATEST = 0.95
 
 
 def levels(time: float) -> tuple[float, float]:
-    """Tell how much of image and of noise a canvas holds: x = a·x₀ + b·ε.
+    """Return the levels of signal and noise in a canvas x = a·x₀ + b·ε at a time.
 
     Parameters
     ----------
@@ -32,21 +36,56 @@ def levels(time: float) -> tuple[float, float]:
     Returns
     -------
     a, b : float
-        Their squares add up to 1.
+        Levels of signal and noise; their squares add up to 1.
+
+    Examples
+    --------
+    >>> levels(0.0)
+    (1.0, 0.0)
     """
     angle = math.pi * time / 2.016
     return math.cos(angle), math.sin(angle)
 
 
+def ddim_step(
+    canvases: NDArray[np.floating[Any]], mean: NDArray[np.floating[Any]], time: float, next_time: float
+) -> NDArray[np.float64]:
+    """Take one deterministic DDIM step (Song et al., arXiv 2010.02502, equation 12 with σ = 0).
+
+    Parameters
+    ----------
+    canvases
+        (B, H, W, C): x = a·x₀ + b·ε at `time`.
+    mean
+        (B, H, W, C): the denoised canvases x̂₀.
+    time, next_time
+        Times of the canvases before and after the step, as for `levels`.
+
+    Returns
+    -------
+    ndarray
+        (B, H, W, C) float64: the canvases at `next_time`.
+    """
+    (a, b), (next_a, next_b) = levels(time), levels(next_time)
+    noise = (canvases - a * mean) / b  # ε̂
+    stepped: NDArray[np.float64] = next_a * mean + next_b * noise
+    return stepped
+
+
+def rotation_of(step: int) -> int:
+    """Return the `rotation` of a step's systematic sample of images: each step has another sample."""
+    return 37 * step
+
+
 def windows_of(windows: str | Sequence[int], steps: int) -> tuple[int, ...]:
-    """Look up or check the windows of a run.
+    """Return the window sides of all steps, from the name of a schedule or a list, which is checked.
 
     Parameters
     ----------
     windows
         Name of a released schedule, or one odd side for each of the steps 0…`steps` − 1, of which 0 is not used.
     steps
-        Number of steps, at least 2. With other than 20, a released schedule is read at the same times.
+        Number of steps, at least 2. If it is not 20, a released schedule is read at the same times.
 
     Returns
     -------
@@ -59,20 +98,19 @@ def windows_of(windows: str | Sequence[int], steps: int) -> tuple[int, ...]:
         If there is no such schedule, or a number is out of range.
     TypeError
         If the sides are not whole numbers.
+
+    Examples
+    --------
+    >>> windows_of("mnist-resnet", 5)
+    (3, 5, 9, 11, 15)
     """
-    if type(steps) is not int or not 2 <= steps <= 1000:
-        raise invalid("steps", "a whole number in 2…1000", steps)
+    steps = check_whole("steps", steps, 2, 1000)
     if isinstance(windows, str):
         if windows not in RELEASED:
             raise invalid("windows", f"one of {', '.join(RELEASED)}, or a list of sides", windows)
         released = RELEASED[windows]
         return tuple(released[round(step * len(released) / steps)] for step in range(steps))
-    sides = tuple(windows)
-    for side in sides:
-        if type(side) is not int:
-            raise TypeError(f"windows must be whole numbers, got {side!r}")
-        if side < 1 or side % 2 == 0:
-            raise invalid("windows", "odd and at least 1", side)
+    sides = tuple(check_odd("each of windows", side) for side in windows)
     if len(sides) != steps:
         raise invalid("windows", f"{steps} sides, one per step", len(sides))
     return sides

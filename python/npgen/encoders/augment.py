@@ -1,4 +1,7 @@
-"""What SimCLR training does to images: random views, and masks as a canvas has them while it is filled."""
+"""Augmentations of SimCLR training: random views of images, and known masks like those of a canvas being filled.
+
+This module imports torch and torchvision: import it only where an encoder is trained.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from npgen.encoders.recipe import Recipe
 
 
 def ring_masks(count: int, height: int, width: int, recipe: Recipe, generator: torch.Generator, full: float) -> Tensor:
-    """Draw known masks as npgen's fill leaves them: a square, whole rings around it, part of the next ring.
+    """Draw known masks like those of a canvas being filled: a square, full rings around it, part of the next ring.
 
     Parameters
     ----------
     count
-        How many masks, B.
+        Number of masks, B.
     height, width
         Extents of the images.
     recipe
@@ -36,8 +39,8 @@ def ring_masks(count: int, height: int, width: int, recipe: Recipe, generator: t
     """
     tall, wide = min(recipe.seed_size, height), min(recipe.seed_size, width)
     rings = math.ceil(max(height - tall, width - wide) / 2)
-    whole = _uniform(generator, count).mul(rings + 1).floor()[:, None, None]
-    # In half of the masks the next ring is begun: a stretch of it from anywhere, as long as chance has it.
+    full_rings = _uniform(generator, count).mul(rings + 1).floor()[:, None, None]
+    # In half of the masks an arc of the next ring is known, too, with random start and length.
     part = (_uniform(generator, count) * (_uniform(generator, count) < 0.5))[:, None, None]
     start = _uniform(generator, count)[:, None, None]
     whole_image = (_uniform(generator, count) < full)[:, None, None]
@@ -49,19 +52,19 @@ def ring_masks(count: int, height: int, width: int, recipe: Recipe, generator: t
     across = torch.maximum(-x, x - (wide - 1)).clamp(min=0)[:, None, :]
     ring = torch.maximum(down, across)  # (B, H, W), 0 inside the square
     turn = torch.atan2(y[:, :, None] - (tall - 1) / 2, x[:, None, :] - (wide - 1) / 2) / (2 * math.pi)
-    begun = (ring == whole + 1) & ((turn - start) % 1.0 < part)
-    return (ring <= whole) | begun | whole_image
+    arc = (ring == full_rings + 1) & ((turn - start) % 1.0 < part)
+    return (ring <= full_rings) | arc | whole_image
 
 
 class Augment(v2.Transform):  # type: ignore[misc]
-    """A random view of each image, drawn for each image alone and computed for all at once.
+    """A random view of each image: random numbers per image, computed for the batch at once.
 
-    Call it with images (B, C, H, W), float32 in [0, 1]. Geometry comes first, then focus, then colour.
+    Call it with images (B, C, H, W), float32 in [0, 1]. Views are moved and bent first, then blurred, then recoloured.
 
     Parameters
     ----------
     recipe
-        How far views may go.
+        Ranges of the random changes.
     generator
         Source of the random numbers, on the CPU.
     """
@@ -73,7 +76,7 @@ class Augment(v2.Transform):  # type: ignore[misc]
         self.strength: Tensor | None = None
 
     def at(self, strength: Tensor) -> Augment:
-        """Set how much of the recipe's geometry and blur each image gets.
+        """Set which share of the recipe's motion and blur each image gets.
 
         Parameters
         ----------
@@ -83,13 +86,13 @@ class Augment(v2.Transform):  # type: ignore[misc]
         Returns
         -------
         Augment
-            Itself.
+            This object.
         """
         self.strength = strength
         return self
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Tensor]:
-        """Draw the numbers of one view of each image."""
+        """Draw the random numbers of one view of each image, by name."""
         recipe, count = self.recipe, len(flat_inputs[0])
         strength = torch.ones(count) if self.strength is None else self.strength
         rotation = torch.deg2rad(self._symmetric(count) * recipe.rotation * strength)
@@ -102,7 +105,7 @@ class Augment(v2.Transform):  # type: ignore[misc]
         # Grids run from -1 to 1, so a share of the image counts double.
         shift = self._symmetric(count, 2, 1) * 2 * recipe.shift * strength[:, None, None]
         if recipe.crop < 1:
-            # A crop shows a box of the moved image: its sides scale the map, its place shifts it.
+            # A crop is a box in the moved image: its sides scale the map, its place shifts it.
             area = 1 - _uniform(self.generator, count) * (1 - recipe.crop) * strength
             aspect = torch.exp(self._symmetric(count) * math.log(4 / 3) / 2 * strength)
             sides = torch.sqrt(torch.stack([area * aspect, area / aspect], 1)).clamp(max=1)  # (B, 2), width first
@@ -119,7 +122,7 @@ class Augment(v2.Transform):  # type: ignore[misc]
         }
 
     def transform(self, inpt: Tensor, params: dict[str, Tensor]) -> Tensor:
-        """Compute the view that the numbers describe."""
+        """Compute the views (B, C, H, W) that the random numbers describe."""
         params = {name: value.to(inpt.device) for name, value in params.items()}
         grid = F.affine_grid(params["affine"], list(inpt.shape), align_corners=False)  # (B, H, W, 2)
         if self.recipe.elastic > 0:
@@ -130,7 +133,7 @@ class Augment(v2.Transform):  # type: ignore[misc]
             soft = F.avg_pool2d(view, 3, stride=1, padding=1, count_include_pad=False)
             view = torch.lerp(view, soft, params["blur"][:, None, None, None])
         if self.recipe.colour > 0 or self.recipe.hue > 0 or self.recipe.grey > 0:
-            view = _relight(view, params["light"], params["hue"], params["grey"])
+            view = _recolour(view, params["light"], params["hue"], params["grey"])
         return view
 
     def _symmetric(self, *shape: int) -> Tensor:
@@ -142,7 +145,8 @@ class Augment(v2.Transform):  # type: ignore[misc]
         return (_uniform(self.generator, count) < share).float()
 
 
-def _relight(view: Tensor, light: Tensor, hue: Tensor, grey: Tensor) -> Tensor:
+def _recolour(view: Tensor, light: Tensor, hue: Tensor, grey: Tensor) -> Tensor:
+    """Change brightness, contrast, saturation and hue of views (B, C, H, W), and turn some grey."""
     brightness, contrast, saturation = light[:, :, None, None, None].unbind(1)  # (B, 1, 1, 1) each
     view = view * brightness
     view = torch.lerp(view.mean((1, 2, 3), keepdim=True), view, contrast)

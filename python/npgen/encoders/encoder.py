@@ -1,13 +1,13 @@
-"""The representation φ: images, known in part or in full, become vectors in which near means alike.
+"""The representation φ: images, fully or partly known, are mapped to embeddings; near embeddings mean similar images.
 
 Two encoders share one interface: `id`, `dim`, `encode(images, known)`.
 
-* `Encoder` is a convolutional network, trained by `npgen.simclr` or made of a public checkpoint by
-  `npgen.imported`. It needs torch, which is imported on first use.
-* `PixelEncoder` compares coarse pixels. It needs neither torch nor training, and works for every corpus.
+* `Encoder` is a convolutional network, trained by `npgen.encoders.simclr` or imported from a public checkpoint by
+  `npgen.encoders.imported`. It needs torch, which is imported on first use.
+* `PixelEncoder` compares coarse pixels. It needs neither torch nor training, and takes images of every corpus.
 
-Both return L2-normalised rows, and a row depends on its own image and mask alone: not on the batch it came
-in, nor on its place there, nor on the number of threads. The draw of sample 17 may therefore rest on it.
+Embeddings are L2-normalised, and each depends on its own image and mask alone: not on the rest of its batch, its
+position there, or the number of threads. So the sample of an index is the same in every run.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.encoders.pixels import PIXELS, PixelEncoder, check_input
-from npgen.errors import check_type, invalid
-from npgen.nn import Architecture, StoredNetwork, in_micro_batches
+from npgen.errors import invalid
+from npgen.nn import Architecture, ShippedNetwork, in_micro_batches
 
 if TYPE_CHECKING:
     import torch
 
 
-class Encoder(StoredNetwork[Architecture]):
+class Encoder(ShippedNetwork[Architecture]):
     """A trained convolutional encoder φ.
 
     Parameters
@@ -36,10 +36,10 @@ class Encoder(StoredNetwork[Architecture]):
     architecture
         Shapes of the network.
     tensors
-        One float16 array for each name in `architecture.shapes()`. Float16 is what is stored, so that an
-        encoder and its saved and loaded copy are the same function.
+        One float16 array for each name in `architecture.shapes()`. Float16 is what files hold, so that an encoder and
+        its saved and loaded copy are the same function.
     metadata
-        JSON-able facts about the training: recipe, accuracy, image size and so on. No part of `id`.
+        JSON-able facts about the training: recipe, accuracy, image size and so on; not part of `id`.
     device
         Torch device to run on; "auto" takes an accelerator if there is one.
 
@@ -47,12 +47,19 @@ class Encoder(StoredNetwork[Architecture]):
     ------
     ValueError
         If tensors are missing, unexpected, of a wrong shape or type, or not finite.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> encoder = npgen.load_encoder("mnist", corpus)  # the shipped one
+    >>> encoder.encode(corpus.images[:3]).shape == (3, encoder.dim)
+    True
     """
 
     normalised = True
     kind = "encoder"
-    shape_type = Architecture
-    specs = ("auto", PIXELS)
+    architecture_type = Architecture
+    other_specs = ("auto", PIXELS)
     remedy = f'train one with `npgen encoder train {{where}}`, or use encoder="{PIXELS}", that needs none'
 
     @property
@@ -66,27 +73,27 @@ class Encoder(StoredNetwork[Architecture]):
         return self.architecture.channels
 
     def __repr__(self) -> str:
-        """Tell encoders apart in messages."""
+        """Show id and widths."""
         return f"Encoder(id={self.id[:16]}, channels={self.channels}, dim={self.dim})"
 
     def encode(
         self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
     ) -> NDArray[np.float32]:
-        """Embed images, each as far as it is known.
+        """Embed images, of which only known pixels count.
 
         Parameters
         ----------
         images
             Images (B, H, W, C), uint8. Unknown pixels may hold anything.
         known
-            Known mask (B, H, W), or (H, W) for all, bool. None: everything is known.
+            Known mask (B, H, W), or one (H, W) for all images, bool. None: all pixels are known.
         threads
             Threads that share the work on a CPU; None takes torch's own number. No influence on the result.
 
         Returns
         -------
         ndarray
-            Embeddings (B, D), float32, rows of length 1.
+            Embeddings (B, D), float32, of length 1.
 
         Raises
         ------
@@ -100,7 +107,7 @@ class Encoder(StoredNetwork[Architecture]):
     def features(
         self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
     ) -> NDArray[np.float32]:
-        """Embed images, and leave the embeddings as long as they are; else as `encode`.
+        """Embed images as `encode` does, but without normalising the length.
 
         Parameters
         ----------
@@ -122,7 +129,7 @@ class Encoder(StoredNetwork[Architecture]):
         threads: int | None,
     ) -> NDArray[np.float32]:
         known = check_input(images, known, threads, self.channels)
-        device, weights = self._prepare()
+        device, weights = self._device_and_weights()
         rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
 
         def run(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -143,7 +150,7 @@ class Encoder(StoredNetwork[Architecture]):
             return F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], stride, kernel // 2)
 
         stack = self.architecture.stack
-        entry = x  # of the residual block
+        entry = x  # input of the present residual block
         for number, (width, kernel, stride, *_) in enumerate(stack.layers):
             if number in stack.blocks.values():
                 entry = x
@@ -157,7 +164,7 @@ class Encoder(StoredNetwork[Architecture]):
             x = x.relu_()
         x = F.adaptive_avg_pool2d(x, self.architecture.pool)
         if self.architecture.dim is not None:
-            # A linear map, as a convolution: the library that sums the layers in a fixed order sums it, too.
+            # The linear map is computed as a convolution, so that its sums have a fixed order, too.
             x = convolve("output", x, 1)
         return x.flatten(1)
 
@@ -166,14 +173,14 @@ AnyEncoder = Encoder | PixelEncoder
 
 
 def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str = "auto") -> AnyEncoder:
-    """Find the encoder that a corpus is to be seen through.
+    """Load an encoder for a corpus.
 
     Parameters
     ----------
     spec
-        "auto": the encoder trained into the corpus folder (`encoder.safetensors`), else a shipped one that
-        fits. "pixels": coarse pixels, for any corpus. A name, as "mnist": the shipped encoder of
-        that name. A path: a file that `npgen encoder train` or `npgen encoder import` wrote. An encoder: itself.
+        "auto": the encoder in the corpus folder (`encoder.safetensors`), else a shipped one that fits. "pixels": coarse
+        pixels, for any corpus. A name, such as "mnist": the shipped encoder of that name. A path: a file that
+        `npgen encoder train` or `npgen encoder import` wrote. An encoder is returned as it is.
     corpus
         The corpus; the encoder must take its images.
     device
@@ -189,13 +196,19 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
     FileNotFoundError
         If `spec` is a path and there is no such file.
     TypeError
-        If `spec` is no string, path or encoder.
+        If `spec` is not a string, path or encoder.
     ValueError
-        If `spec` is unknown, the file is no good, the corpus has no encoder, or the encoder does not fit the
-        corpus.
+        If `spec` is unknown, the file is damaged, the corpus has no encoder, or the encoder does not take its images.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> npgen.load_encoder("pixels", corpus)
+    PixelEncoder(shape=(28, 28, 1), grid=(7, 7))
+    >>> npgen.load_encoder("auto", corpus).channels  # the shipped one
+    1
     """
-    check_type("corpus", corpus, Corpus)
-    check_one_size(corpus, "an encoder")
+    check_corpus(corpus, one_size="an encoder")
     encoder = _find_encoder(spec, corpus, device)
     shape = corpus.images.shape[1:]
     if isinstance(encoder, PixelEncoder) and encoder.shape != shape:
@@ -207,7 +220,7 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
 
 
 def network_input(pixels: torch.Tensor, known: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """Bring images into the form that the network reads.
+    """Convert images to the network's input.
 
     Parameters
     ----------
@@ -221,7 +234,7 @@ def network_input(pixels: torch.Tensor, known: torch.Tensor, mean: torch.Tensor)
     Returns
     -------
     torch.Tensor
-        (B, C + 1, H, W), float32, on the device of `mean`: pixels less the mean, 0 if unknown; the mask.
+        (B, C + 1, H, W), float32, on the device of `mean`: pixels less the mean, 0 where unknown; then the mask.
     """
     import torch
 

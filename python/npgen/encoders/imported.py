@@ -1,35 +1,31 @@
-"""Public SimCLR checkpoints become encoders of npgen: ResNets, whose weights come in many wrappings.
+"""Import of public ResNet checkpoints, of SimCLR or other trainings, as encoders of npgen.
 
-The result is an `Encoder` like any other. Three things fit a ResNet to it, all of them exact but for the
-rounding of weights to float16:
+The result is an `Encoder` like any other. Three conversions lead to it, all exact but for the rounding to float16:
 
 * Batch normalisations are folded into the convolutions before them.
-* The images' normalisation (x − mean) / std is folded into the first convolution, its std into the weights.
-  What is left of the mean beyond the encoder's own goes to the weights of the known mask, which is 1 where
-  there is a pixel and 0 outside the frame, as the normalised image is.
-* A ResNet knows of no mask: an unknown pixel is to it one of the mean colour, 0 after normalisation, and a
-  canvas is an image with a grey surround. Expect less of it on small known squares than of an encoder that
-  `npgen encoder train` made; `npgen encoder check` tells.
+* The normalisation of the images, (x − mean) / std, is folded into the first convolution. The encoder subtracts the
+  mean rounded to float16; the difference goes to the weights of the known mask, which is 1 inside the image and 0
+  in the padding, where a normalised image is 0.
+* A ResNet takes no mask. An unknown pixel is given the mean colour, which is 0 after normalisation: a partly known
+  canvas is an image with a grey surround. With small known squares, expect lower accuracy than of an encoder that
+  `npgen encoder train` made; `npgen encoder check` measures it.
 
-The embedding is the average over the last feature map, what the classifier or projection head was fed, at length 1.
+The embedding is the average over the last feature map, which was the input of the classifier or projection head,
+scaled to length 1.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import pickle
 import re
-import struct
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from npgen.encoders.encoder import Encoder
 from npgen.errors import invalid
-from npgen.nn import Architecture, Layer, fold
+from npgen.nn import Architecture, Layer, fold, read_foreign_tensors
 from npgen.storage import sha256_file
 
 if TYPE_CHECKING:
@@ -43,24 +39,24 @@ FAMILIES = {
     "resnet101": ((3, 4, 23, 3), 3),
     "resnet152": ((3, 8, 36, 3), 3),
 }
-EPS = 1e-5  # of batch normalisation: PyTorch's own, as no checkpoint tells it
+EPS = 1e-5  # of batch normalisation: PyTorch's default, as checkpoints do not hold it
 NORM = ("weight", "bias", "running_mean", "running_var")
 SHOWN = 6  # names in an error message
 
 # A block's part under any prefix; `nn.Sequential` numbers the stages that torchvision names.
 _BLOCK = re.compile(r"(?P<prefix>(?:.*?\.)?)(?P<stage>layer\d+|\d+)\.\d+\.(?:conv|bn)\d\.")
-# Under these names lie running averages of a network that lies beside them.
+# Names of running averages of a network; the network itself lies beside them.
 _AVERAGES = {"encoder_k", "momentum_encoder", "momentum_backbone", "target_encoder", "teacher", "ema"}
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What a network's images went through before they reached it: (x − mean) / std, x in [0, 1].
+    """How images were normalised for a network: (x − mean) / std, x in [0, 1].
 
     Parameters
     ----------
     mean, std
-        One number for each channel the network was trained on.
+        One number for each channel of the network's images, or one for all channels.
     """
 
     mean: tuple[float, ...]
@@ -84,17 +80,17 @@ NORMALISATIONS = {
 
 
 class _Convolution(NamedTuple):
-    """A convolution of a ResNet, by torchvision's names, and the normalisation after it."""
+    """A convolution of a ResNet and the normalisation after it, by torchvision's names."""
 
     name: str
     norm: str
     stride: int
-    block: int = 0  # how many layers the residual block has that ends here
-    projection: str | None = None  # the block's, if it has one
+    block: int = 0  # number of layers of the residual block that ends here
+    projection: str | None = None  # name of the block's projection, if it has one
 
     @property
     def projected(self) -> list[tuple[str, str, str]]:
-        """Names of convolutions and normalisations, with what the encoder adds to a layer's name."""
+        """List (suffix of the encoder's layer name, convolution, normalisation), the projection's included."""
         own = [("", self.name, self.norm)]
         return (
             own if self.projection is None else [*own, (".projection", f"{self.projection}.0", f"{self.projection}.1")]
@@ -109,44 +105,42 @@ def import_encoder(
     prefix: str | None = None,
     device: str = "auto",
 ) -> Encoder:
-    """Make an encoder of a ResNet that others trained with SimCLR, or with anything else.
+    """Make an encoder of a trained ResNet.
 
-    The network may be a ResNet-18, 34, 50, 101 or 152 with the parts that torchvision's have, and with the stem for
-    ImageNet (7×7, stride 2, max-pooling) or the one for CIFAR (3×3, stride 1, no pooling), told apart by the first
-    kernel. It may lie at any depth of containers (`state_dict`, `model`) and wrappers (`module.`, `backbone.`,
-    `encoder_q.`, `f.`); classifiers and projection heads beside it are left out. Nothing in the file is executed.
+    The network must be a ResNet-18, 34, 50, 101 or 152 with the parts of torchvision's, and with the stem for ImageNet
+    (7×7, stride 2, max-pooling) or the one for CIFAR (3×3, stride 1, no pooling), which the size of the first kernel
+    decides. It may be nested in containers (`state_dict`, `model`) and wrappers (`module.`, `backbone.`, `encoder_q.`,
+    `f.`); classifiers and projection heads beside it are left out. Nothing in the file is executed.
 
     Parameters
     ----------
     path
         A file of `torch.save`, or safetensors.
     channels
-        Channels of the images to come; None takes the network's own. A network for colour can be made one for
-        grey (1), to which grey is a colour of equal channels.
+        Channels of the images to embed; None takes the network's own. With 1, a network for colour takes grey images as
+        images of equal channels.
     normalisation
-        "cifar10", "imagenet", "none", or other numbers: what the network's images went through. None takes
-        "imagenet" with the stem of that name, else "cifar10".
+        How images were normalised for the network: "cifar10", "imagenet", "none", or numbers. None takes "imagenet" for
+        a network with the stem for ImageNet, else "cifar10".
     prefix
-        Where in the file the network lies, such as "state_dict.backbone"; needed if there are several.
+        Name of the network inside the file, such as "state_dict.backbone"; needed if there are several.
     device
         Torch device of the encoder.
 
     Returns
     -------
     Encoder
-        The encoder; `metadata["imported"]` tells file, family and normalisation.
+        The encoder; `metadata["imported"]` holds file, family and normalisation.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file holds no such network, parts of it are missing or of a wrong shape, or an argument is no good.
+        If the file holds no such network, parts of it are missing or of a wrong shape, or an argument is out of range.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint must be an existing file, got {str(path)!r}")
-    place, network = _choose(_networks(_read(path)), prefix)
+    place, network = _choose(_networks(read_foreign_tensors(path, "checkpoint")), prefix)
     family = _family(network)
     convolutions = list(_convolutions(*FAMILIES[family]))
     _check_names(network, convolutions, family)
@@ -168,45 +162,8 @@ def import_encoder(
     return Encoder(architecture, arrays, metadata={"imported": imported}, device=device)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Read all tensors of a file, by the dotted path of their names."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    def walk(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
-        if isinstance(value, torch.Tensor):
-            yield name, value
-        elif isinstance(value, Mapping):
-            for key, part in value.items():
-                yield from walk(part, f"{name}.{key}" if name else str(key))
-
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        # Scripts keep their arguments beside the weights, in a class that only holds them.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of what may go wrong: it does, or it does not
-            return dict(walk(torch.load(path, map_location="cpu", weights_only=True), ""))
-    except (
-        SafetensorError,
-        pickle.UnpicklingError,
-        struct.error,
-        RuntimeError,
-        EOFError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        ValueError,
-    ) as error:
-        code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        got = f"{str(path)!r}" + (f", which needs the code of {code[1]}" if code else "")
-        allowed = "safetensors, or a file of torch.save that needs no code to read (as its state_dict alone)"
-        raise ValueError(f"checkpoint must be {allowed}, got {got}") from error
-
-
 def _networks(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Find ResNets by their blocks: tensors by torchvision's names, by the prefix they lie under."""
+    """Find ResNets by the names of their blocks: by prefix, the tensors of each by torchvision's names."""
     stages: dict[str, set[str]] = {}
     for name in tensors:
         if match := _BLOCK.match(name):
@@ -255,7 +212,7 @@ def _convolutions(blocks: tuple[int, ...], layers: int) -> Iterator[_Convolution
         for block in range(count):
             place = f"layer{stage}.{block}"
             for layer in range(1, layers + 1):
-                # A stage strides in its first 3×3 convolution, as torchvision's do.
+                # The first 3×3 convolution of a stage strides, as in torchvision's.
                 stride = 2 if stage > 1 and block == 0 and layer == layers - 1 else 1
                 if layer < layers:
                     yield _Convolution(f"{place}.conv{layer}", f"{place}.bn{layer}", stride)
@@ -266,7 +223,7 @@ def _convolutions(blocks: tuple[int, ...], layers: int) -> Iterator[_Convolution
 
 
 def _check_names(network: dict[str, Tensor], convolutions: list[_Convolution], family: str) -> None:
-    """Refuse a network that lacks a part, or has one more, as another function would come of it."""
+    """Check that a network has all parts of its family and no others, without which it would compute something else."""
     pairs = [pair for convolution in convolutions for pair in convolution.projected]
     wanted = [f"{name}.weight" for _, name, _ in pairs] + [f"{norm}.{part}" for *_, norm in pairs for part in NORM]
     missing = [name for name in wanted if name not in network]
@@ -292,7 +249,7 @@ def _normalisation(given: str | Normalisation) -> Normalisation:
 def _fold(
     network: dict[str, Tensor], convolutions: list[_Convolution], normal: Normalisation, channels: int | None
 ) -> tuple[Architecture, dict[str, Tensor]]:
-    """Make an encoder's architecture and tensors, in float64."""
+    """Return the encoder's architecture, and its tensors in float64."""
     layers: list[Layer] = []
     tensors: dict[str, Tensor] = {}
     names: dict[str, str] = {}
@@ -343,8 +300,8 @@ def _first(weight: Tensor, normal: Normalisation, channels: int | None) -> tuple
     mean, std = (torch.tensor(numbers, dtype=torch.float64).expand(own) for numbers in (normal.mean, normal.std))
     weight = weight / std[:, None, None]
     grey = channels == 1 and own > 1
-    # The encoder takes off a rounded mean; what that leaves of the network's own mean is constant where there are
-    # pixels, and nothing elsewhere: as the known mask is.
+    # The encoder subtracts a rounded mean. The difference to the network's own mean is a constant inside the image and
+    # 0 outside, as the known mask is.
     taken = (mean.mean(0, keepdim=True) if grey else mean).half().double()  # (C,)
     mask = (weight * (taken - mean)[:, None, None]).sum(1, keepdim=True)
     images = weight.sum(1, keepdim=True) if grey else weight

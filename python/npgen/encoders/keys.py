@@ -1,31 +1,31 @@
-"""Keys: the embeddings of a corpus's images, made once and kept beside it."""
+"""Keys: the embeddings of a corpus's images, computed once and stored beside them."""
 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen.corpus import HASHED_BYTES, Corpus, check_one_size
+from npgen.corpus import Corpus, CorpusCache, check_corpus
 from npgen.encoders.encoder import AnyEncoder, Encoder
 from npgen.encoders.pixels import PixelEncoder
 from npgen.errors import check_type, invalid
 from npgen.runtime import Ranks
-from npgen.storage import npy, read_json, sha256_file, write_json
+from npgen.storage import npy, read_json, write_json
 
 VERSION = 1
 CHUNK = 1024
 
-# Keys of corpora that are in memory only, or whose folder can't be written, by encoder id.
-_IN_MEMORY: WeakKeyDictionary[Corpus, dict[str, NDArray[np.float32]]] = WeakKeyDictionary()
+# The entry is the manifest, which is written after the array.
+CACHE: CorpusCache[NDArray[np.float32]] = CorpusCache("keys", "keys/{key:.16}.json")
+
+# Collects the ranks' rows (n, D): at rank 0, or at all ranks.
+Gather = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def embed(
@@ -36,10 +36,10 @@ def embed(
     progress: bool = True,
     ranks: Ranks | None = None,
 ) -> NDArray[np.float32]:
-    """Return the keys of a corpus, making and keeping them if they are not there yet.
+    """Return the keys of a corpus: its images' embeddings, computed and stored now if they were not before.
 
     Keys of a stored corpus lie in `keys/<encoder id>.npy` of its folder, beside a manifest that names encoder and
-    corpus; they are written in a stream, all or nothing.
+    corpus. They are written as they are computed; an interrupted call leaves nothing.
 
     Parameters
     ----------
@@ -48,11 +48,11 @@ def embed(
     encoder
         The encoder φ.
     threads
-        CPU threads; None means one a core. No influence on the keys.
+        CPU threads; None means one per core. They do not change the keys.
     progress
-        Show a progress bar while keys are made.
+        Show a progress bar while keys are computed.
     ranks
-        Processes that share the work: all call this together, and read the same folder. None for this one alone.
+        Processes that share the work: all call this together, and read the same folder. None for this process alone.
 
     Returns
     -------
@@ -62,93 +62,107 @@ def embed(
     Raises
     ------
     ValueError
-        If stored keys are damaged, or belong to another encoder or corpus, or images are of several sizes.
+        If stored keys are damaged, or belong to another encoder or corpus, or images have several sizes.
     OSError
-        If there is no space for them.
+        If the disk is full.
+
+    Examples
+    --------
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8)
+    >>> corpus = npgen.Corpus.from_arrays(images)
+    >>> npgen.embed(corpus, npgen.PixelEncoder(8, 8, 1), progress=False).shape
+    (20, 64)
     """
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus, one_size="an encoder")
     check_type("encoder", encoder, Encoder, PixelEncoder)
-    check_one_size(corpus, "an encoder")
     ranks = ranks or Ranks()
-    kept = _IN_MEMORY.setdefault(corpus, {})
-    if not ranks.any(encoder.id not in kept):
-        return kept[encoder.id]
     chunks = partial(_chunks, corpus, encoder, threads, progress, ranks)
-    if corpus.path is not None:
-        path = keys_path(corpus, encoder.id)
-        if ranks.tell(path.with_suffix(".json").exists()) or _store(path, corpus, encoder, chunks, ranks):
-            return _open(path, corpus, encoder.id)
-    keys = np.empty((len(corpus), encoder.dim), np.float32)  # (N, D)
-    for start, rows in chunks(ranks.gather_everywhere):
-        keys[start : start + len(rows)] = rows
-    keys.flags.writeable = False
-    keep_keys(corpus, encoder.id, keys)
-    return keys
+
+    def store(path: Path) -> NDArray[np.float32] | None:
+        return _open(corpus, encoder.id, path) if _store(path, corpus, encoder, chunks, ranks) else None
+
+    def make() -> NDArray[np.float32]:
+        keys = np.empty((len(corpus), encoder.dim), np.float32)  # (N, D)
+        for start, rows in chunks(ranks.all_gather):
+            keys[start : start + len(rows)] = rows
+        keys.flags.writeable = False
+        return keys
+
+    open_keys = partial(_open, corpus, encoder.id)
+    return CACHE.fetch(corpus, encoder.id, open=open_keys, store=store, make=make, ranks=ranks)
 
 
 def keys_path(corpus: Corpus, encoder_id: str) -> Path:
-    """Return the file that holds a stored corpus's keys."""
-    if corpus.path is None:
+    """Return the file of a stored corpus's keys.
+
+    Raises
+    ------
+    ValueError
+        If the corpus is in memory only.
+    """
+    path = CACHE.path(corpus, encoder_id)
+    if path is None:
         raise invalid("corpus", "one with a folder", corpus)
-    return corpus.path / "keys" / f"{encoder_id[:16]}.npy"
+    return path.with_suffix(".npy")
 
 
-def kept_keys(corpus: Corpus, encoder_id: str) -> NDArray[np.float32]:
-    """Return keys (N, D) that are there already, without the encoder that made them.
+def cached_keys(corpus: Corpus, encoder_id: str) -> NDArray[np.float32]:
+    """Return keys (N, D) that were computed before; the encoder itself is not needed.
 
     Raises
     ------
     ValueError
         If there are none, or stored ones are damaged.
     """
-    kept = _IN_MEMORY.get(corpus, {})
-    if encoder_id in kept:
-        return kept[encoder_id]
-    if corpus.path is None or not keys_path(corpus, encoder_id).with_suffix(".json").exists():
+    keys = CACHE.recall(corpus, encoder_id)
+    if keys is not None:
+        return keys
+    path = CACHE.path(corpus, encoder_id)
+    if path is None or not path.exists():
         raise invalid("corpus", f"one with keys of encoder {encoder_id[:16]} (npgen embed makes them)", corpus)
-    return _open(keys_path(corpus, encoder_id), corpus, encoder_id)
+    return _open(corpus, encoder_id, path)
 
 
-def keep_keys(corpus: Corpus, encoder_id: str, keys: NDArray[np.float32]) -> None:
-    """Give a corpus in memory the keys (N, D) that an encoder would make of it."""
-    _IN_MEMORY.setdefault(corpus, {})[encoder_id] = keys
+def cache_keys(corpus: Corpus, encoder_id: str, keys: NDArray[np.float32]) -> None:
+    """Hold the keys (N, D) of a corpus in memory, so that `embed` need not compute them."""
+    CACHE.remember(corpus, encoder_id, keys)
 
 
 def _chunks(
-    corpus: Corpus,
-    encoder: AnyEncoder,
-    threads: int | None,
-    progress: bool,
-    ranks: Ranks,
-    gather: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    corpus: Corpus, encoder: AnyEncoder, threads: int | None, progress: bool, ranks: Ranks, gather: Gather
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Embed chunk after chunk, one a rank at a time; where they begin, and what is gathered of them."""
-    together = ranks.count * CHUNK
+    """Yield (start, rows) in order of the images; each rank embeds one chunk per step."""
+    step = ranks.count * CHUNK
     with tqdm(total=len(corpus), desc="keys", unit="image", disable=not progress, leave=False) as bar:
-        for start in range(0, len(corpus), together):
+        for start in range(0, len(corpus), step):
             own = start + ranks.rank * CHUNK
             yield start, gather(encoder.encode(np.asarray(corpus.images[own : own + CHUNK]), threads=threads))
-            bar.update(min(together, len(corpus) - start))
+            bar.update(min(step, len(corpus) - start))
 
 
-def _store(path: Path, corpus: Corpus, encoder: AnyEncoder, chunks: Callable[..., Any], ranks: Ranks) -> bool:
-    """Write the keys, at rank 0; return whether the folder takes them."""
+def _store(
+    path: Path,
+    corpus: Corpus,
+    encoder: AnyEncoder,
+    chunks: Callable[[Gather], Iterator[tuple[int, NDArray[np.float32]]]],
+    ranks: Ranks,
+) -> bool:
+    """Compute the keys and write them, at rank 0; return False, before anything is computed, if it cannot write."""
     shape = (len(corpus), encoder.dim)
     with contextlib.ExitStack() as stack:
         writer = None
         if ranks.rank == 0:
             try:
                 path.parent.mkdir(exist_ok=True)
-                writer = stack.enter_context(npy.array_writer(path, np.float32, shape))
+                writer = stack.enter_context(npy.array_writer(path.with_suffix(".npy"), np.float32, shape))
             except PermissionError as error:
-                warnings.warn(f"keys are kept in memory only: {error}", stacklevel=3)
-        if not ranks.tell(writer is not None):
+                CACHE.warn_not_stored(error)
+        if not ranks.broadcast(writer is not None):
             return False
         for _, rows in chunks(ranks.gather):
             if writer is not None:
                 writer.write(rows)
     if writer is not None:
-        # The manifest comes last: keys without one are not trusted but made again.
         manifest = {
             "version": VERSION,
             "encoder": encoder.id,
@@ -156,15 +170,11 @@ def _store(path: Path, corpus: Corpus, encoder: AnyEncoder, chunks: Callable[...
             "shape": list(shape),
             "sha256": writer.sha256,
         }
-        write_json(path.with_suffix(".json"), manifest)
-    return bool(ranks.tell(True))  # there for all
+        write_json(path, manifest)
+    return bool(ranks.broadcast(True))  # the other ranks wait until rank 0 has written the manifest
 
 
-def _open(path: Path, corpus: Corpus, encoder_id: str) -> NDArray[np.float32]:
-    manifest = read_json(path.with_suffix(".json"))
-    for name, expected in (("encoder", encoder_id), ("corpus", corpus.hash)):
-        if manifest.get(name) != expected:
-            raise invalid(f"keys {str(path)!r}", f"of {name} {expected[:16]}", manifest.get(name))
-    if path.stat().st_size <= HASHED_BYTES and manifest.get("sha256") != sha256_file(path):
-        raise invalid(f"keys {str(path)!r}", "as they were written (delete them to have them made again)", "altered")
-    return npy.open_array(path, np.float32, (len(corpus), None))
+def _open(corpus: Corpus, encoder_id: str, path: Path) -> NDArray[np.float32]:
+    manifest, file = read_json(path), path.with_suffix(".npy")
+    CACHE.check_manifest(path, manifest, {"encoder": encoder_id, "corpus": corpus.hash})
+    return CACHE.open_rows(path, file, len(corpus), manifest.get("sha256"))

@@ -1,4 +1,4 @@
-"""How well an encoder finds neighbours of a canvas's class, the less of it is known."""
+"""k-NN accuracy of an encoder on partly known images: how often the nearest keys are of the image's class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.encoders.encoder import AnyEncoder
 from npgen.errors import invalid
 
@@ -14,7 +14,7 @@ CHUNK = 1024
 
 
 def known_squares(height: int, width: int) -> tuple[int, ...]:
-    """Choose the known squares that suit images of a size: all of it, three quarters, and down to a quarter.
+    """Return sides of known squares for images of a size: the whole image, three quarters of it, down to a quarter.
 
     Parameters
     ----------
@@ -24,7 +24,12 @@ def known_squares(height: int, width: int) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        Sides, falling: 32, 24, 20, 16, 12, 8 for images of 32×32 and 28, 20, 16, 12, 8 for 28×28.
+        Sides, falling.
+
+    Examples
+    --------
+    >>> known_squares(32, 32), known_squares(28, 28)
+    ((32, 24, 20, 16, 12, 8), (28, 20, 16, 12, 8))
     """
     side = max(height, width)
     step = -(-side // 8)
@@ -40,40 +45,40 @@ def knn_accuracy(
     k: int = 20,
     progress: bool = False,
 ) -> dict[int, float]:
-    """Measure how well a partial canvas finds source images of its class.
+    """Measure how often the nearest source images of a partly known image are of its class.
 
-    Each test image is hidden but for a centred square; its k nearest keys vote on its label, ties going to
-    the label of the greater summed similarity.
+    Of each test image only a centred square is known. Its k nearest keys vote on its label; a tie goes to the label of
+    the greater summed similarity.
 
     Parameters
     ----------
     encoder
         The encoder to measure.
     corpus
-        Labelled sources; all of them are keys, in full.
+        Labelled source images; the keys are those of all of them, unmasked.
     test_images
         Images (n, H, W, C), uint8, none of them in the corpus.
     test_labels
         Labels (n,), integers.
     squares
-        Sides of the known squares, pixels; a side beyond the frame shows the whole image. None takes
+        Sides of the known squares, pixels; of a side beyond the image, the whole image is known. None takes
         `known_squares` of the corpus's images.
     k
-        How many keys vote; at most N.
+        Number of keys that vote; at most N.
     progress
         Show a progress bar.
 
     Returns
     -------
     dict
-        Share of test images labelled right, for each side.
+        Share of test images labelled correctly, by side.
 
     Raises
     ------
     ValueError
         If the corpus has no labels, lengths differ, or k or a side is out of range.
     """
-    check_one_size(corpus, "an encoder")
+    check_corpus(corpus, one_size="an encoder")
     height, width = corpus.images.shape[1:3]
     squares = known_squares(height, width) if squares is None else squares
     if corpus.labels is None:
@@ -96,19 +101,20 @@ def knn_accuracy(
             top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
             known = np.zeros((height, width), np.bool_)
             known[top : top + side, left : left + side] = True
-            right = 0
+            correct = 0
             for start in range(0, len(test_images), chunk):
                 queries = encoder.encode(test_images[start : start + chunk], known)
                 voted = _vote(queries, keys, corpus.labels, k)
-                right += int((voted == test_labels[start : start + chunk]).sum())
+                correct += int((voted == test_labels[start : start + chunk]).sum())
                 bar.update(len(queries))
-            accuracy[side] = right / len(test_images)
+            accuracy[side] = correct / len(test_images)
     return accuracy
 
 
 def _vote(
     queries: NDArray[np.float32], keys: NDArray[np.float32], labels: NDArray[np.int64], k: int
 ) -> NDArray[np.int64]:
+    """Return the label (n,) that the k nearest keys of each query vote for."""
     import torch
     from torch.nn.functional import one_hot
 

@@ -1,4 +1,4 @@
-"""Coarse pixels as a representation: what `encoder="pixels"` means."""
+"""Coarse pixels as a representation: the encoder of `encoder="pixels"`."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
+from npgen.errors import check_threads, check_type, check_whole, invalid
 
 PIXELS = "pixels"
 
 
 class PixelEncoder:
-    """Coarse pixels as a representation: no training, no torch, any corpus.
+    """Coarse pixels as a representation: it needs no training and no torch, and fits any corpus.
 
-    An image is averaged over a grid of J cells. Let s be the cell means of a source image (a key), c the
-    means over the *known* pixels of each cell of a canvas, m the known share of each cell, all brought to
-    [-1/2, 1/2]. The masked distance is ``d² = Σ m (c − s)² = Σ m c² − (2 m c)·s + m·s²``, whose first term is
-    the same for all sources. So with
+    An image is averaged over a grid of J cells. Let s be the cell means of a source image, c the means over the
+    *known* pixels of each cell of a canvas, both scaled to [-1/2, 1/2], and m the known share of each cell. The masked
+    distance is ``d² = Σ m (c − s)² = Σ m c² − (2 m c)·s + m·s²``, whose first term is the same for all sources. So with
 
         key(s)      = [s, s², r] / M,   r = √(M² − Σ s² − Σ s⁴),   M² = 5 J / 16 ≥ Σ s² + Σ s⁴
         query(c, m) = [2 m c, −m, 0] / its length
 
-    the product key·query is a falling linear function of d². All keys have length 1 thanks to r, so the
-    nearest keys by L2 distance, too, are exactly the sources of smallest masked distance.
+    the product key·query is a linear function of d², and falls as d² grows. The component r gives all keys length 1, so
+    that the nearest keys by L2 distance are exactly the sources of the smallest masked distance.
 
-    Keys and queries have different forms: `encode` makes keys when it gets no mask, and queries when it gets
-    one, even one that is true everywhere.
+    Keys and queries differ in form: `encode` makes keys if it is given no mask, and queries if it is given one, even
+    one that is true everywhere.
 
     Parameters
     ----------
@@ -37,6 +36,17 @@ class PixelEncoder:
         Extents of the images.
     grid
         Cells along each side; fewer where an image has fewer pixels.
+
+    Examples
+    --------
+    >>> encoder = npgen.PixelEncoder(28, 28, 1)
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> keys = encoder.encode(corpus.images[:100])
+    >>> known = np.zeros((28, 28), bool)
+    >>> known[10:18, 10:18] = True
+    >>> query = encoder.encode(corpus.images[7:8], known)
+    >>> keys.shape, int((keys @ query[0]).argmax())  # image 7 is its own nearest source
+    ((100, 99), 7)
     """
 
     normalised = True
@@ -65,28 +75,28 @@ class PixelEncoder:
         return self.shape[2]
 
     def __repr__(self) -> str:
-        """Tell encoders apart in messages."""
+        """Show image shape and grid."""
         return f"PixelEncoder(shape={self.shape}, grid={self.grid})"
 
     def encode(
         self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
     ) -> NDArray[np.float32]:
-        """Make keys of source images, or queries of canvases known in part.
+        """Make keys of source images, or queries of partly known canvases.
 
         Parameters
         ----------
         images
             Images (B, H, W, C), uint8. Unknown pixels may hold anything.
         known
-            None for keys; for queries the known mask (B, H, W), or (H, W) for all, bool.
+            None for keys; for queries the known mask (B, H, W), or one (H, W) for all canvases, bool.
         threads
-            Taken for the sake of one interface; one thread works.
+            Accepted as by `Encoder.encode`; a single thread computes.
 
         Returns
         -------
         ndarray
-            Rows (B, D), float32, of length 1; a canvas of which nothing is known gives zeros, as far from
-            every key.
+            Embeddings (B, D), float32, of length 1; a canvas without known pixels gets zeros, which are equally far
+            from every key.
 
         Raises
         ------
@@ -107,19 +117,19 @@ class PixelEncoder:
     def _encode_part(self, images: NDArray[np.uint8], mask: NDArray[np.bool_], keys: bool) -> NDArray[np.float64]:
         down, across = (_overlaps(extent, cells) for extent, cells in zip(self.shape[:2], self.grid, strict=True))
         masks = np.broadcast_to(mask, images.shape[:3])
-        # Sums of whole numbers below 2**53 are exact in float64, in whatever order a library adds them.
+        # Sums of whole numbers below 2**53 are exact in float64, whatever the order of addition.
         areas = down @ masks.astype(np.float64) @ across.T  # (B, grid, grid)
         pixels = np.moveaxis(images, 3, 1) * masks[:, None]  # (B, C, H, W)
         sums = down @ pixels.astype(np.float64) @ across.T  # (B, C, grid, grid)
         share = np.broadcast_to(areas[:, None] / (self.shape[0] * self.shape[1]), sums.shape)
-        # Cells of which nothing is known have weight 0 and any mean.
+        # Cells without known pixels have weight 0, so that their mean does not matter.
         means = np.where(share > 0, sums / np.maximum(areas, 1.0)[:, None] / 255 - 0.5, 0.0)
         c, m = means.reshape(len(images), -1), share.reshape(len(images), -1)
         if keys:
             squares = c * c
             bound = 5 * c.shape[1] / 16
-            rest = bound - (squares + squares * squares).sum(1, keepdims=True)
-            rows: NDArray[np.float64] = np.concatenate([c, squares, np.sqrt(np.maximum(rest, 0.0))], 1)
+            remainder = bound - (squares + squares * squares).sum(1, keepdims=True)
+            rows: NDArray[np.float64] = np.concatenate([c, squares, np.sqrt(np.maximum(remainder, 0.0))], 1)
             rows /= np.sqrt(bound)
             return rows
         rows = np.concatenate([2 * m * c, -m, np.zeros((len(images), 1))], 1)
@@ -131,14 +141,13 @@ class PixelEncoder:
 def check_input(
     images: NDArray[np.uint8], known: NDArray[np.bool_] | None, threads: int | None, channels: int
 ) -> NDArray[np.bool_]:
-    """Return the mask of `encode`'s input once all of it is sound: (H, W) or (B, H, W)."""
+    """Check the arguments of `encode`, and return the known mask: (H, W) or (B, H, W) bool."""
     check_type("images", images, np.ndarray)
     if images.dtype != np.uint8:
         raise TypeError(f"images must be uint8, got {images.dtype}")
     if images.ndim != 4 or images.shape[3] != channels or 0 in images.shape[1:]:
         raise invalid("images", f"of shape (B, H, W, {channels})", images.shape)
-    if threads is not None:
-        check_whole("threads", threads, 1, MOST_THREADS)
+    check_threads(threads)
     if known is None:
         return np.ones(images.shape[1:3], np.bool_)
     check_type("known", known, np.ndarray)
@@ -150,7 +159,7 @@ def check_input(
 
 
 def _overlaps(extent: int, cells: int) -> NDArray[np.float64]:
-    """How much of each pixel lies in each cell, (cells, extent), in units of 1/cells pixel: whole numbers."""
+    """Return how much of each pixel lies in each cell, (cells, extent): whole numbers, in units of 1/cells pixel."""
     pixel = np.arange(extent) * cells
     cell = np.arange(cells)[:, None] * extent
     overlap = np.minimum(pixel + cells, cell + extent) - np.maximum(pixel, cell)

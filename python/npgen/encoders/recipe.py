@@ -1,11 +1,11 @@
-"""The recipe of an encoder: every number that decides what training makes."""
+"""The recipe of an encoder: all settings of its training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from npgen.errors import check_number, invalid
+from npgen.errors import check_number, check_type, check_whole, invalid
 from npgen.nn import Architecture, JsonRecipe, Layer, check_precision
 
 if TYPE_CHECKING:
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe(JsonRecipe):
-    """How to train an encoder. The defaults made the shipped MNIST encoder.
+    """How to train an encoder. The shipped MNIST encoder was trained with the defaults.
 
     Parameters
     ----------
     epochs
-        Passes over the corpus in which views are told apart, of which the share `full` is known in full.
+        Passes over the corpus, with the share `full` of unmasked views.
     masked_epochs
-        Passes after those, in which the learning rate rises and falls once more, and the share `masked_full` is known
-        in full.
+        Passes after those, with the share `masked_full` of unmasked views and a learning rate that rises and falls
+        once more.
     masked_rate
-        As `learning_rate`, in these passes.
+        As `learning_rate`, in masked epochs.
     masked_full
-        As `full`, in these passes.
+        As `full`, in masked epochs.
     batch_size
-        Images per step; each has 2 batch_size - 1 rivals.
+        Images per step; each view is compared with 2 batch_size - 1 others.
     temperature
-        Of NT-Xent.
+        Temperature of NT-Xent.
     learning_rate
         Peak of AdamW's learning rate; it rises linearly for `warmup_epochs`, then falls as a cosine to zero.
     weight_decay
-        Of AdamW.
+        Weight decay of AdamW.
     warmup_epochs
         Length of the rise, in epochs.
     layers, pool, dim
-        As in `npgen.encoder.Architecture`.
+        As in `npgen.nn.Architecture`.
     whitened
-        Whether the map to `dim` numbers is left behind with the rest of the head, and what it gets is whitened in its
-        place (`npgen.whitening`). Of photographs that tells far more, and takes more room.
+        True: the linear map to `dim` numbers is dropped after training, and the features before it are whitened
+        (`npgen.encoders.whitening`). On photographs the embedding is then far more accurate, and wider.
     projection
-        Width of the space that NT-Xent compares in.
+        Width of the projections that NT-Xent compares.
     rotation, shear
         Largest angles of the random affine map, degrees.
     zoom
@@ -51,12 +51,12 @@ class Recipe(JsonRecipe):
     shift
         Largest displacement along each axis, as a share of the image.
     crop
-        Smallest share of the image's area that a view shows, at any place, in a box whose sides differ by up to
+        Smallest share of the image's area that a view shows, in a box at any place whose sides differ by up to
         15 % (√4/3); 1 shows all of it.
     least_motion
-        Share of these motions, of `elastic` and of `blur` that a view gets however little of it is known. A small patch
-        of a glyph says most by where it is, so that it should not move: 0. Patches of a photograph that did not move
-        would be told apart by their texture: 1.
+        Views are moved, bent and blurred in proportion to their known share, but at least by this share of the full
+        amount. 0 suits glyphs, as a small patch of one is recognised by its place. 1 suits photographs, whose patches
+        would otherwise be recognised by their texture.
     elastic
         Largest displacement of a random smooth field, as a share of the image.
     blur
@@ -66,20 +66,20 @@ class Recipe(JsonRecipe):
     colour
         Strength of random brightness, contrast and saturation, 0 to 1.
     hue
-        Largest turn of the colours around the grey axis, as a share of a whole turn.
+        Largest rotation of the colours around the grey axis, as a share of a full turn.
     grey
         Share of RGB views turned grey.
     full
-        Share of views that are known in full, as keys are.
+        Share of views without unknown pixels; keys are made of such images.
     seed_size
         Side of the square that a ring mask grows from, pixels.
     jitter
         Largest displacement of that square from the centre along each axis, as a share of the image.
     precision
-        "bfloat16" or "float32": what convolutions compute in while training. A CPU without bfloat16
-        instructions takes float32.
+        "bfloat16" or "float32": number type of convolutions while training. A CPU without bfloat16 instructions
+        uses float32.
     seed
-        Decides initial weights, views, masks and order.
+        Seed of initial weights, views, masks and order.
 
     Raises
     ------
@@ -137,39 +137,30 @@ class Recipe(JsonRecipe):
             ("seed_size", 1),
             ("seed", 0),
         ):
-            number = getattr(self, name)
-            if type(number) is not int or number < least:
-                raise invalid(name, f"a whole number of at least {least}", number)
+            check_whole(name, getattr(self, name), least)
         self.architecture(1)
-        for field in fields(self):
-            if field.type == "float":
-                check_number(field.name, getattr(self, field.name))
         for name in ("blur", "flip", "colour", "grey", "full", "masked_full", "least_motion"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise invalid(name, "in 0..1", getattr(self, name))
+            check_number(name, getattr(self, name), 0, 1)
         for name in ("weight_decay", "warmup_epochs", "zoom", "shift", "elastic", "hue", "jitter"):
-            check_number(name, getattr(self, name), least=0)
-        if not 0 < self.crop <= 1:
-            raise invalid("crop", "above 0 and at most 1", self.crop)
+            check_number(name, getattr(self, name), 0)
+        check_number("crop", self.crop, most=1, above=0)
         for name in ("temperature", "learning_rate", "masked_rate"):
             check_number(name, getattr(self, name), above=0)
         for name, limit in (("rotation", 180), ("shear", 80)):
-            if not 0 <= getattr(self, name) <= limit:
-                raise invalid(name, f"degrees in 0..{limit}", getattr(self, name))
-        if type(self.whitened) is not bool:
-            raise invalid("whitened", "true or false", self.whitened)
+            check_number(name, getattr(self, name), 0, limit, allowed=f"in 0…{limit} degrees")
+        check_type("whitened", self.whitened, bool)
         check_precision(self.precision)
 
     @classmethod
     def for_corpus(cls, corpus: Corpus, **changes: Any) -> Recipe:
-        """Choose the defaults that suit a corpus: glyphs if it is grey, photographs if it is RGB.
+        """Return defaults that suit a corpus: for glyphs if it is grey, for photographs if it is RGB.
 
         Parameters
         ----------
         corpus
             The corpus to train on.
         **changes
-            Values to set otherwise.
+            Settings to change.
 
         Returns
         -------
@@ -178,13 +169,14 @@ class Recipe(JsonRecipe):
         """
         if corpus.images.shape[3] == 1:
             return cls(**changes)
-        # Mirroring, crops and other light leave a photograph what it is; it is seldom tilted, as glyphs are.
+        # The content of a photograph survives mirroring, crops and changes of colour; unlike glyphs, it is seldom
+        # tilted.
         photographs = cls(
             epochs=40,
             masked_epochs=50,
             masked_rate=3e-3,
             masked_full=0.5,
-            # Detail counts: the first layers see every pixel, and are narrow to pay for it.
+            # Detail matters: the first layers do not stride, and are narrow to make up for the cost.
             layers=(
                 (32, 3, 1),
                 (32, 3, 1),
@@ -218,7 +210,7 @@ class Recipe(JsonRecipe):
 
     @classmethod
     def from_json(cls, values: Any) -> Recipe:
-        """Read a recipe as `JsonRecipe.from_json` does; here all that is wrong is a ValueError."""
+        """Make a recipe as `JsonRecipe.from_json` does; all errors are ValueErrors."""
         values = cls.checked_names(values)
         try:
             layers = values.get("layers", cls.layers)
@@ -226,15 +218,20 @@ class Recipe(JsonRecipe):
         except TypeError as error:
             raise invalid("recipe", "an object of numbers", values) from error
 
+    @property
+    def total_epochs(self) -> int:
+        """Passes over the corpus, masked ones included."""
+        return self.epochs + self.masked_epochs
+
     def lasting(self, epochs: int | None = None, masked_epochs: int | None = None) -> Recipe:
-        """Give the same recipe for another number of epochs.
+        """Return the same recipe for another number of epochs.
 
         Parameters
         ----------
         epochs
-            Passes over the corpus; None leaves them.
+            Passes over the corpus; None keeps them.
         masked_epochs
-            Masked passes after those; None keeps their proportion to the others, rounded.
+            Masked passes after those; None keeps their ratio to the others, rounded.
 
         Returns
         -------
@@ -252,7 +249,7 @@ class Recipe(JsonRecipe):
         return replace(changed, masked_epochs=masked_epochs)
 
     def architecture(self, channels: int) -> Architecture:
-        """Give the architecture of the encoder for images of C channels.
+        """Return the architecture of the encoder for images of C channels.
 
         Parameters
         ----------
@@ -262,7 +259,7 @@ class Recipe(JsonRecipe):
         Returns
         -------
         Architecture
-            What `npgen.encoder.Encoder` will have.
+            The architecture that the `Encoder` will have.
         """
         features = Architecture(channels, self.layers, self.pool, None)
         return replace(features, dim=features.width if self.whitened else self.dim)

@@ -1,15 +1,11 @@
-"""SimCLR training of npgen's encoder: two views of an image must find each other among all others.
+"""SimCLR training of an encoder (Chen et al., 2020): views of the same image get near embeddings, others distant ones.
 
-The flow, once per batch:
+Every step augments a batch to two random views per image (`Augment`), masks them as a canvas is masked while it is
+filled (`ring_masks`), encodes and projects them (`TrainingNetwork`), and minimises their NT-Xent loss (`nt_xent`).
+After training the projection head is dropped, but for its first linear map, which makes the embedding; or the embedding
+is made by whitening (`npgen.encoders.whitening`).
 
-1. Ring masks (`ring_masks`): what a canvas of `npgen.generate` would know of each view.
-2. Two random views of each image (`Augment`): geometry, focus, colour.
-3. Backbone and projection head (`TrainingNetwork`).
-4. NT-Xent (`nt_xent`): draw the two views of an image together, and push all other images away.
-
-At last the head gives way to the embedding: to its first linear map, or to whitening (`npgen.whitening`).
-
-This module imports torch and torchvision: import it only where training is asked for.
+This module imports torch and torchvision: import it only where an encoder is trained.
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.encoders.augment import Augment, ring_masks
 from npgen.encoders.encoder import Encoder, network_input
 from npgen.encoders.neighbours import knn_accuracy
@@ -32,7 +28,6 @@ from npgen.encoders.recipe import Recipe
 from npgen.encoders.whitening import whitened
 from npgen.errors import invalid
 from npgen.nn import layers, training
-from npgen.runtime import resolve_device
 
 
 class TrainingNetwork(nn.Module):
@@ -66,12 +61,12 @@ class TrainingNetwork(nn.Module):
         return projection
 
     def embed(self, x: Tensor) -> Tensor:
-        """Map inputs (B, C + 1, H, W) to embeddings (B, D) of any length, or to what becomes them when whitened."""
+        """Map inputs (B, C + 1, H, W) to embeddings (B, D), not normalised and, if they are to be, not yet whitened."""
         features: Tensor = self.pool(self.layers(x))
         return (features if self.whitened else self.output(features)).flatten(1)
 
     def fold(self, mean: Tensor) -> dict[str, NDArray[np.float16]]:
-        """Fold the normalisations into the convolutions: the tensors of an `Encoder` that does what `embed` does."""
+        """Return the tensors of an `Encoder` that computes what `embed` does, with normalisations folded in."""
         tensors = {"mean": mean, **self.layers.fold()}
         if not self.whitened:
             assert self.output.bias is not None
@@ -80,23 +75,23 @@ class TrainingNetwork(nn.Module):
 
 
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Normalised temperature-scaled cross entropy of Chen et al., 2020.
+    """Compute the normalised temperature-scaled cross entropy of Chen et al., 2020 (equation 1), mean over all views.
 
     Parameters
     ----------
     first, second
-        Projections (B, projection) of the two views; row i of both shows image i.
+        Projections (B, projection) of the two views; row i of both is of image i.
     temperature
         Divides the cosine similarities.
 
     Returns
     -------
     Tensor
-        Scalar: how badly each view's other view stands out among all 2 B - 1 other views, in nats.
+        Scalar, nats: cross entropy of picking a view's partner among the other 2 B - 1 views by similarity.
     """
     views = F.normalize(torch.cat([first, second]).float(), dim=1)  # (2 B, projection)
     similarity = views @ views.T / temperature  # (2 B, 2 B)
-    similarity.fill_diagonal_(-torch.inf)  # a view is no rival of itself
+    similarity.fill_diagonal_(-torch.inf)  # a view is not compared with itself
     count = len(first)
     partner = (torch.arange(2 * count, device=views.device) + count) % (2 * count)
     return F.cross_entropy(similarity, partner)
@@ -112,24 +107,23 @@ def train_encoder(
 ) -> Encoder:
     """Train an encoder on a corpus and save it.
 
-    After every epoch a checkpoint is left beside `out`; it is removed at the end. The same call after Ctrl-C,
-    or after the machine went down, goes on from there. If the corpus has labels, and held-out images with
-    labels, the accuracy of the finished encoder is measured by `knn_accuracy`. A file like `out` but ending
-    in `.json` tells it, with the recipe, the corpus and the time taken.
+    After every epoch a checkpoint is left beside `out`; it is removed at the end. After an interruption, the same call
+    continues from there. If the corpus has labels, and held-out images with labels, `knn_accuracy` measures the
+    finished encoder. A file like `out` but ending in `.json` holds its provenance: accuracy, recipe, corpus and time.
 
     Parameters
     ----------
     corpus
         Images to train on.
     out
-        Safetensors file to write. `<corpus.path>/encoder.safetensors` is where `load_encoder` looks.
+        Safetensors file to write. `load_encoder` looks for `<corpus.path>/encoder.safetensors`.
     recipe
         How to train; None takes `Recipe.for_corpus(corpus)`.
     device
         Torch device; "auto" takes an accelerator if there is one.
     resume
-        Go on from a checkpoint if there is one, and leave a finished encoder of the same recipe and corpus as
-        it is. False starts anew and replaces both.
+        Continue from a checkpoint if there is one, and return a finished encoder of the same recipe and corpus as it
+        is. False starts anew and replaces both.
     progress
         Show a progress bar.
 
@@ -143,40 +137,23 @@ def train_encoder(
     OSError
         If the files cannot be written.
     ValueError
-        If the corpus has fewer than 2 images, or something at `out` came from another recipe or corpus.
+        If the corpus has fewer than 2 images, or what lies at `out` comes from another recipe or corpus.
     """
     out = training.weights_path(out)
-    check_one_size(corpus, "an encoder")
+    check_corpus(corpus, one_size="an encoder")
     if len(corpus.images) < 2:
         raise invalid("corpus", "of at least 2 images", len(corpus.images))
     recipe = Recipe.for_corpus(corpus) if recipe is None else recipe
-
-    def reopen() -> Encoder:
-        done = Encoder.load(out, device=device)
-        metadata = done.metadata
-        training.check_same_training(out, metadata.get("recipe"), metadata.get("corpus_hash"), recipe.to_json(), corpus)
-        return done
-
-    def begin() -> _Training:
-        return _Training(corpus, recipe, resolve_device(device))
-
-    def finish(trained: _Training) -> Encoder:
-        encoder = trained.encoder(device, progress)
-        if corpus.labels is not None and corpus.heldout is not None and corpus.heldout.labels is not None:
-            accuracy = knn_accuracy(encoder, corpus, corpus.heldout.images, corpus.heldout.labels)
-            encoder.metadata["accuracy"] = {str(side): share for side, share in accuracy.items()}
-        encoder.save(out)
-        training.write_story(out, encoder.id, trained, encoder.metadata)
-        return encoder
-
-    return training.train_to_file(out, reopen, begin, finish, resume=resume, progress=progress)
+    return EncoderTraining.to_file(corpus, out, recipe, device, resume=resume, progress=progress)
 
 
-class _Training(training.Training[Recipe]):
-    name, version = "encoder", 4
+class EncoderTraining(training.Training[Recipe, Encoder]):
+    """SimCLR training of an encoder."""
+
+    name, version, network_type = "encoder", 4, Encoder
 
     def __init__(self, corpus: Corpus, recipe: Recipe, device: torch.device) -> None:
-        super().__init__(corpus, recipe, device, recipe.epochs + recipe.masked_epochs)
+        super().__init__(corpus, recipe, device)
         with training.seeded(recipe.seed):
             network = TrainingNetwork(recipe, corpus.images.shape[3])
         self.network = network.to(memory_format=torch.channels_last).to(device)
@@ -186,33 +163,40 @@ class _Training(training.Training[Recipe]):
         self.mean = torch.from_numpy(training.channel_mean(corpus.images)).to(device)
 
     def step(self, images: NDArray[np.uint8], generator: torch.Generator) -> float:
-        """Contrast two views of each image."""
-        return self._contrast(images, Augment(self.recipe, generator))
+        """Contrast two random views of each image (B, H, W, C)."""
+        return self.contrast(images, Augment(self.recipe, generator))
 
-    def _contrast(self, images: NDArray[np.uint8], augment: Augment) -> float:
+    def contrast(self, images: NDArray[np.uint8], augment: Augment) -> float:
+        """Take one step of SimCLR (Chen et al., 2020, algorithm 1), with a known mask on each view."""
         recipe, (height, width) = self.recipe, images.shape[1:3]
         pixels = torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+        # 1. Draw a known mask for each view. The less is known, the less a view is moved.
         full = recipe.full if self.epoch < recipe.epochs else recipe.masked_full
         known = ring_masks(2 * len(images), height, width, recipe, augment.generator, full)  # (2 B, H, W)
         augment.at(known.float().mean((1, 2)).view(2, -1).amin(0).clamp(min=recipe.least_motion))
+        # 2. Augment: two views of each image.
         views = torch.cat([augment(pixels), augment(pixels)])  # (2 B, C, H, W)
-        inputs = network_input(views.permute(0, 2, 3, 1) * 255, known, self.mean)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            projections = self.network(inputs)
+        inputs = network_input(views.permute(0, 2, 3, 1) * 255, known, self.mean)  # (2 B, C + 1, H, W)
+        # 3. Encode and project.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            projections = self.network(inputs)  # (2 B, projection)
+        # 4. Compute NT-Xent between the views.
         first, second = projections.chunk(2)
-        return training.descend(nt_xent(first, second, recipe.temperature), self.optimiser)
+        loss = nt_xent(first, second, recipe.temperature)
+        # 5. Update the weights.
+        return training.gradient_step(loss, self.optimiser)
 
-    def rate(self, step: int) -> float:
+    def learning_rate(self, step: int) -> float:
         """Rise and fall once, and once more in the masked epochs."""
-        recipe, first = self.recipe, self.recipe.epochs * self.steps_per_epoch
-        peak, begin, steps = recipe.learning_rate, 0, first
-        if step >= first:
-            peak, begin, steps = recipe.masked_rate, first, recipe.masked_epochs * self.steps_per_epoch
-        warmup = recipe.warmup_epochs * self.steps_per_epoch
-        return peak * training.risen(step - begin, warmup) * training.fallen(step - begin, steps)
+        recipe, unmasked_steps = self.recipe, self.recipe.epochs * self.steps_per_epoch
+        peak, first, steps = recipe.learning_rate, 0, unmasked_steps
+        if step >= unmasked_steps:
+            peak, first, steps = recipe.masked_rate, unmasked_steps, recipe.masked_epochs * self.steps_per_epoch
+        warmup = training.warmup_factor(step - first, recipe.warmup_epochs * self.steps_per_epoch)
+        return peak * warmup * training.cosine_factor(step - first, steps)
 
-    def encoder(self, device: str, progress: bool) -> Encoder:
-        """Give the trained network in its final form."""
+    def network_trained(self, device: str, progress: bool) -> Encoder:
+        """Return the encoder, whitened if the recipe asks for it, with its accuracy if that can be measured."""
         metadata = {
             "recipe": self.recipe.to_json(),
             "corpus": self.corpus.name,
@@ -224,7 +208,13 @@ class _Training(training.Training[Recipe]):
         if self.recipe.whitened:
             architecture = replace(architecture, dim=None)
         encoder = Encoder(architecture, self.network.fold(self.mean), metadata=metadata, device=device)
-        return whitened(encoder, self.corpus, self.recipe, progress) if self.recipe.whitened else encoder
+        if self.recipe.whitened:
+            encoder = whitened(encoder, self.corpus, self.recipe, progress)
+        heldout = self.corpus.heldout
+        if self.corpus.labels is not None and heldout is not None and heldout.labels is not None:
+            accuracy = knn_accuracy(encoder, self.corpus, heldout.images, heldout.labels)
+            encoder.metadata["accuracy"] = {str(side): share for side, share in accuracy.items()}
+        return encoder
 
     def state(self) -> dict[str, Any]:
         """Return loss, network and optimiser."""
@@ -234,8 +224,8 @@ class _Training(training.Training[Recipe]):
             "optimiser": self.optimiser.state_dict(),
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Take them over."""
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Set loss, network and optimiser."""
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.losses = [float(state["loss"])]

@@ -1,9 +1,10 @@
-"""Whitening: the last map of an encoder, made of what it says of the corpus rather than learnt.
+"""Whitening: the last linear map of an encoder, computed from its features of the corpus instead of learnt.
 
-Contrast leaves a few directions with most of the spread, and says little by them: light, colours, how much is known.
-Whitened, all directions count alike, and images have their neighbours by what they show.
+After contrastive training, most of the variance of the features lies in a few directions that say little about content:
+brightness, colours, how much is known. Whitening gives all directions the same variance, so that neighbours of an image
+are images of similar content.
 
-This module imports torch: import it only where training is asked for.
+This module imports torch: import it only where an encoder is trained.
 """
 
 from __future__ import annotations
@@ -23,26 +24,27 @@ from npgen.nn import training
 if TYPE_CHECKING:
     from npgen.corpus import Corpus
 
-# Images that are looked at, spread evenly over the corpus; moments of so many are steady.
+# At most this many images, spread evenly over the corpus, go into the moments; more hardly change them.
 MOST_IMAGES = 20_000
-# Directions of less than this share of the greatest moment are stretched no further. More stretching helps the nearest
-# 20 of an image, and harms the hundredth.
+# Smaller eigenvalues of M are raised to this share of the greatest. A lower floor improves the nearest 20 neighbours of
+# an image, but worsens the hundredth.
 FLOOR = 0.01
 CHUNK = 1024
 
 
 def whitened(encoder: Encoder, corpus: Corpus, recipe: Recipe, progress: bool = False) -> Encoder:
-    """Let an encoder end in the map y = M^(−1/2) (x − µ), µ the mean of its features x of whole images.
+    """Append the linear map y = M^(−1/2) (x − µ) to an encoder with features x.
 
-    M is their second moment around µ, of images that are masked as at the end of training. Directions in which features
-    of whole images spread are shrunk, and so are those in which they move as pixels are hidden.
+    µ is the mean of the features of unmasked images. M is the second moment around µ of the features of images masked
+    as at the end of training: the map shrinks directions in which features of images differ much, and also those in
+    which features move when pixels are masked.
 
     Parameters
     ----------
     encoder
-        An encoder without a linear map: its embeddings are the features.
+        An encoder without a linear map, whose embeddings are the features.
     corpus
-        What it was trained on.
+        The corpus that it was trained on.
     recipe
         For the masks, and the seed of their random numbers.
     progress
@@ -51,23 +53,23 @@ def whitened(encoder: Encoder, corpus: Corpus, recipe: Recipe, progress: bool = 
     Returns
     -------
     Encoder
-        Of as many features, with the linear map.
+        The encoder with the linear map, of the same width.
     """
     ids = np.linspace(0, len(corpus.images) - 1, min(len(corpus.images), MOST_IMAGES)).round().astype(np.int64)
     height, width = corpus.images.shape[1:3]
-    generator = training.epoch_generator(recipe.seed, recipe.epochs + recipe.masked_epochs)
+    generator = training.epoch_generator(recipe.seed, recipe.total_epochs)
     full = recipe.masked_full if recipe.masked_epochs else recipe.full
     masks = ring_masks(len(ids), height, width, recipe, generator, full).numpy()  # (M, H, W)
-    whole = np.empty((len(ids), encoder.dim), np.float64)
-    masked = np.empty_like(whole)
+    unmasked = np.empty((len(ids), encoder.dim), np.float64)
+    masked = np.empty_like(unmasked)
     with tqdm(total=2 * len(ids), desc="whitening", unit="image", disable=not progress) as bar:
         for start in range(0, len(ids), CHUNK):
             part = slice(start, start + CHUNK)
             images = corpus.images[ids[part]]
-            whole[part] = encoder.features(images)
+            unmasked[part] = encoder.features(images)
             masked[part] = encoder.features(images, masks[part])
             bar.update(2 * len(images))
-    weight, bias = _whitening(whole.mean(0), masked)
+    weight, bias = _whitening(unmasked.mean(0), masked)
     architecture = replace(encoder.architecture, dim=encoder.dim)
     shape = architecture.shapes()["output.weight"]
     tensors = {
@@ -84,7 +86,7 @@ def _whitening(
     """Return weight (D, D) and bias (D,) of the whitening map of features (M, D) around a mean (D,)."""
     moved = features - mean
     values, vectors = np.linalg.eigh(moved.T @ moved / len(moved))
-    # In units of the greatest: no weight is then too large for half precision, whatever the features' scale.
+    # Relative to the greatest: no weight is then too large for float16, whatever the scale of the features.
     share = np.maximum(values / values[-1], FLOOR) if values[-1] > 0 else np.ones_like(values)
     weight: NDArray[np.float64] = (vectors / np.sqrt(share)) @ vectors.T
     return weight, -weight @ mean

@@ -1,13 +1,18 @@
-"""Scores of samples beside real images."""
+"""Scores of samples beside real images.
+
+`evaluate` computes all of them. Read first `metrics` (scores of feature vectors), `novelty` (distances to the corpus,
+verbatim copies), `entropy` and `partwhole` (where pixels come from); then `networks` and `classifier`, whose outputs
+`features` caches; then `evaluate`, which compares samples with real images, and `scores`, its result.
+"""
 
 from npgen.evaluation.entropy import WINDOW, Entropies, entropy, entropy_map
-from npgen.evaluation.evaluate import FEWEST, Evaluation, check_scorable, evaluate
+from npgen.evaluation.evaluate import FEWEST, checked_heldout, evaluate
 from npgen.evaluation.features import Outputs, corpus_outputs, outputs_of
-from npgen.evaluation.metrics import FrechetReference, Moments, estimate, groups_of, inception_score, without_each
+from npgen.evaluation.metrics import FrechetReference, Moments, estimate, groups_of, inception
 from npgen.evaluation.networks import Network, NetworkRequest, load_network, register_network
 from npgen.evaluation.novelty import largest_shares, longest_runs, nearest_sources
 from npgen.evaluation.partwhole import PartWhole, part_whole
-from npgen.evaluation.scores import VERSION, novelty_table
+from npgen.evaluation.scores import VERSION, Evaluation, novelty_table
 
 __all__ = [
     "FEWEST",
@@ -21,14 +26,14 @@ __all__ = [
     "NetworkRequest",
     "Outputs",
     "PartWhole",
-    "check_scorable",
+    "checked_heldout",
     "corpus_outputs",
     "entropy",
     "entropy_map",
     "estimate",
     "evaluate",
     "groups_of",
-    "inception_score",
+    "inception",
     "largest_shares",
     "load_network",
     "longest_runs",
@@ -37,5 +42,4 @@ __all__ = [
     "outputs_of",
     "part_whole",
     "register_network",
-    "without_each",
 ]

@@ -1,4 +1,4 @@
-"""Scores of samples, always with the same scores of real images beside them."""
+"""The evaluation of samples: each score of theirs beside the same score of real images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.errors import check_type, check_whole, invalid
 from npgen.evaluation.entropy import WINDOW, entropy
 from npgen.evaluation.features import Outputs, corpus_outputs, outputs_of
@@ -19,10 +19,10 @@ from npgen.evaluation.metrics import (
     KernelReference,
     Moments,
     NeighbourReference,
+    Score,
     estimate,
     groups_of,
-    inception_score,
-    without_each,
+    inception,
 )
 from npgen.evaluation.networks import Network, NetworkRequest, load_network
 from npgen.evaluation.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
@@ -33,11 +33,11 @@ from npgen.sampling import filled_order
 
 __all__ = ["VERSION", "Evaluation", "Scores", "evaluate"]
 
-# Scores of real images are means over up to so many sets of n images: one set alone is a noisy yardstick.
+# Scores of real images are means over at most this many sets of n images: the scores of one set vary too much.
 DRAWS = 10
-# A covariance needs two images when the jackknife leaves some out.
+# Smallest number of images to score: a covariance needs two images when the jackknife leaves some out.
 FEWEST = 4
-# KID refers to at most so many images: its error for these is one for all rows, and their pairs take time.
+# KID is measured against at most this many images: their error is the same for all rows, and all pairs take time.
 KERNEL_IMAGES = 10_000
 
 
@@ -54,78 +54,94 @@ def evaluate(
 ) -> Evaluation:
     """Score samples, and sets of as many real held-out and real training images.
 
-    Inception Score, Fréchet distance, KID, precision and recall live in the features of a network: by default a small
-    classifier of the corpus, which is trained on first use. It and what it says of the corpus are kept in the corpus
-    folder.
+    Inception Score, Fréchet distance, KID, precision and recall are computed from the features of a network: by default
+    a small classifier of the corpus, trained on first use. The classifier and its outputs for the corpus are stored in
+    the corpus folder.
 
-    One reference serves all three rows: all training images but those drawn for the training sets. So no set meets its
-    own images there, and all have the same n and thus the same bias. The corpus's classifier was trained on the
-    training images and never saw the held-out ones: the training sets score what a copier of whole training images
-    would, the held-out sets add what the classifier fails to generalise. The scores of one set of real images vary a
-    lot, those of the Fréchet distance by a third at n = 1,000, so that the real rows are means over up to 10 disjoint
-    sets. KID refers to up to 10,000 images of the reference, precision and recall to n.
+    All three rows are compared with one reference: all training images except those drawn for the training sets. So no
+    set is compared with its own images, and all sets have the same size n and thus the same bias. The corpus's
+    classifier was trained on the training images and has not seen the held-out ones: the training sets score what
+    copies of whole training images would score, the held-out sets include the classifier's generalisation error. Scores
+    of one set of real images vary (the Fréchet distance by a third at n = 1,000), so the real rows are means over up
+    to 10 disjoint sets. KID is measured against up to 10,000 images of the reference, precision and recall against n.
 
     Parameters
     ----------
     samples
-        At least 4 samples. Of a score machine's, each pixel counts as of the source that weighs most in the last step,
-        and what needs an anchor or an order of filling is left out.
+        At least 4 samples. For samples of a score machine, the source of a pixel is the one of largest weight in the
+        last step; scores that need an anchor or a fill order are None.
     corpus
-        The corpus they were made from; with labels if the network is "corpus".
+        The corpus that they were made from; with labels if the network is "corpus".
     heldout
         Real images that are not in the corpus; None takes `corpus.heldout`.
     network
-        "corpus" for the corpus's classifier, "inception", the name of one that `register_network` made known, or a
-        network itself.
+        "corpus" for the corpus's classifier, "inception", a name registered by `register_network`, or a `Network`.
     weights
         The network's weights: a local file, for "inception" that of torch-fidelity. Nothing is ever downloaded.
     seed
-        Decides which real images are drawn, and the groups of the jackknife.
+        Seed of the draws of real images and of the groups of the jackknife.
     device
         Torch device for the network; "auto" takes an accelerator if there is one.
     quiet
-        Show no progress.
+        Show no progress bar.
 
     Returns
     -------
     Evaluation
-        All scores. If there are fewer held-out images than samples, or fewer than twice as many training
-        images, only the first samples are scored, as many as all rows can have.
+        All scores. With fewer held-out images than samples, or fewer than twice as many training images as samples,
+        only the first samples are scored, so that all sets have the same size.
 
     Raises
     ------
     ValueError
-        If there are fewer than 4 samples or held-out images, the corpus has no labels where the network needs them or
-        is another one than the samples', shapes differ, or the network is unknown or lacks its weights.
+        If there are fewer than 4 samples or held-out images, the corpus has no labels and the network needs them, the
+        samples were made from another corpus, shapes differ, or the network is unknown or its weights are missing.
     FileNotFoundError
-        If there is no such file of weights.
+        If the file of weights does not exist.
     ModuleNotFoundError
         If the network needs a package that is not installed.
+
+    Examples
+    --------
+    Scores in the features of a network of your own, here the images at a quarter of their resolution:
+
+    >>> digits = npgen.load_corpus("mnist-5k").images
+    >>> corpus = npgen.Corpus.from_arrays(digits[:1000], heldout=npgen.Corpus.from_arrays(digits[1000:1100]))
+    >>> samples = npgen.generate(corpus, 20, "local", npgen.Config(window=5), progress=False)
+    >>> thumbnails = npgen.Network(lambda images: (images[:, ::4, ::4].reshape(len(images), -1), None))
+    >>> found = npgen.evaluate(samples, corpus, network=thumbnails, quiet=True)
+    >>> found.samples.n, found.heldout.draws, found.network
+    (20, 5, 'unnamed')
     """
-    heldout = check_scorable(samples, corpus, heldout, seed)
-    name, eyes = _network(network, corpus, weights, device, quiet)
+    check_whole("seed", seed, 0)
+    _check_scorable(samples, corpus)
+    heldout = checked_heldout(corpus, heldout)
+    name, opened = _network(network, corpus, weights, device, quiet)
     n = min(len(samples), len(heldout), len(corpus) // 2)
     given, samples = len(samples), samples[:n]
     images = samples.pixels
-    real = _real(eyes, corpus, heldout, n, seed, quiet)
-    made = outputs_of(eyes, images, quiet=quiet, what="features of samples")
-    scores = real.yardstick.of([made], groups_of(n, seed))
+    # 1. Score real images, and take from them what samples are compared with.
+    real = _real(opened, corpus, heldout, n, seed, quiet)
+    # 2. Score the samples' features against the same reference.
+    made = outputs_of(opened, images, quiet=quiet, what="features of samples")
+    scores = real.reference.scores([made], groups_of(n, seed))
+    # 3. Measure the distance of each sample to its nearest training image.
     _, squared = nearest_sources(images, corpus.images, quiet=quiet)
-    scores |= {"n": n, **_nearest_scores(np.sqrt(squared), real.bar)}
+    scores |= {"n": n, **_nearest_scores(np.sqrt(squared), real.heldout_median)}
     return Evaluation(
         samples=Scores(**scores, **_sample_scores(samples, corpus, squared)),
         heldout=Scores(**real.heldout),
         training=Scores(**real.training),
         given=given,
-        reference_size=real.reference_size,
-        kernel_reference_size=real.kernel_reference_size,
+        reference_size=real.reference.size,
+        kernel_reference_size=real.reference.kernel_size,
         pixels=images[0, :, :, 0].size,
         corpus_name=corpus.name,
         corpus_hash=corpus.hash,
         heldout_name=heldout.name,
         heldout_hash=heldout.hash,
         network=name,
-        network_id=eyes.id,
+        network_id=opened.id,
         network_accuracy=real.accuracy,
         first=samples.first,
         seed=seed,
@@ -135,88 +151,113 @@ def evaluate(
 
 @dataclass(frozen=True, eq=False)
 class _Real:
-    """What real images score, n at a time, and what samples are scored with: the same for every run."""
+    """The scores of real images in sets of n, and what samples are compared with: the same for every run.
+
+    Attributes
+    ----------
+    heldout, training
+        Scores by name of the attribute of `Scores`.
+    reference
+        Features of training images.
+    heldout_median
+        Median L2 distance of held-out images to the nearest training image, grey levels.
+    accuracy
+        Share of the held-out images that the network classifies right, or None if it classifies none.
+    """
 
     heldout: dict[str, Any]
     training: dict[str, Any]
-    yardstick: _NetworkScores
-    reference_size: int
-    kernel_reference_size: int
-    # Median distance of held-out images to the nearest training image.
-    bar: float
+    reference: _Reference
+    heldout_median: float
     accuracy: float | None
 
 
-# By all that decides them; the latest only, as a yardstick holds features.
+# The latest scores of real images by all that decides them; one entry, as a reference holds many features.
 _REAL: dict[tuple[Any, ...], _Real] = {}
 
 
-def _real(eyes: Network, corpus: Corpus, heldout: Corpus, n: int, seed: int, quiet: bool) -> _Real:
-    """Score real images, or recall it: studies evaluate run after run."""
-    key = (eyes.id, corpus.hash, heldout.hash, n, seed)
-    if eyes.id is None or key not in _REAL:
-        found = _score_real(eyes, corpus, heldout, n, seed, quiet)
+def _real(network: Network, corpus: Corpus, heldout: Corpus, n: int, seed: int, quiet: bool) -> _Real:
+    """Score real images, or return the scores of the last call: studies evaluate run after run."""
+    key = (network.id, corpus.hash, heldout.hash, n, seed)
+    if network.id is None or key not in _REAL:
+        found = _score_real(network, corpus, heldout, n, seed, quiet)
         _REAL.clear()
         _REAL[key] = found
     return _REAL[key]
 
 
-def _score_real(eyes: Network, corpus: Corpus, heldout: Corpus, n: int, seed: int, quiet: bool) -> _Real:
+def _score_real(network: Network, corpus: Corpus, heldout: Corpus, n: int, seed: int, quiet: bool) -> _Real:
+    # 1. Draw disjoint sets of n held-out and n training images.
     draws = max(1, min(DRAWS, len(heldout) // n, len(corpus) // (2 * n)))
-    unseen_ids = _draw(len(heldout), (draws, n), seed, 0)
-    seen_ids = _draw(len(corpus), (draws, n), seed, 1)
-    unseen, seen = (corpus_outputs(eyes, images, quiet=quiet) for images in (heldout, corpus))
-    rest = np.ones(len(corpus), np.bool_)
-    rest[seen_ids] = False
-    reference = Moments.of(seen.features, rest)
-    kernel_ids, neighbour_ids = (
-        np.flatnonzero(rest)[_draw(reference.count, (1, size), seed, 3)[0]]
-        for size in (min(KERNEL_IMAGES, reference.count), n)
-    )
-    yardstick = _NetworkScores(
-        FrechetReference(reference.gaussian()),
-        KernelReference(seen.features[kernel_ids]),
-        NeighbourReference(seen.features[neighbour_ids]),
-    )
+    heldout_ids = _draw(len(heldout), (draws, n), seed, 0)  # (draws, n)
+    training_ids = _draw(len(corpus), (draws, n), seed, 1)  # (draws, n)
+    of_heldout, of_training = (corpus_outputs(network, images, quiet=quiet) for images in (heldout, corpus))
+    # 2. All other training images are the reference.
+    others = np.ones(len(corpus), np.bool_)
+    others[training_ids] = False
+    reference = _Reference.of(of_training, others, n, seed)
+    # 3. Score the sets in the network's features.
     groups = groups_of(n, seed)
-    unseen_row = yardstick.of([unseen[ids] for ids in unseen_ids], groups)
-    seen_row = yardstick.of([seen[ids] for ids in seen_ids], groups)
-    queries = np.concatenate([heldout.images[unseen_ids[0]], corpus.images[seen_ids[0]]])
-    excluded = np.concatenate([np.full(n, -1), seen_ids[0]])
+    heldout_scores = reference.scores([of_heldout[ids] for ids in heldout_ids], groups)
+    training_scores = reference.scores([of_training[ids] for ids in training_ids], groups)
+    # 4. Measure distances of the first sets to the nearest training image, a training image's own left out.
+    queries = np.concatenate([heldout.images[heldout_ids[0]], corpus.images[training_ids[0]]])
+    excluded = np.concatenate([np.full(n, -1), training_ids[0]])
     _, squared = nearest_sources(queries, corpus.images, excluded=excluded, quiet=quiet)
     nearest = np.sqrt(squared).reshape(2, n)
-    bar = float(np.median(nearest[0]))
-    for row, distances in zip((unseen_row, seen_row), nearest, strict=True):
-        row |= {"n": n, **_nearest_scores(distances, bar)}
-    accuracy = _accuracy(eyes, unseen, heldout)
-    return _Real(unseen_row, seen_row, yardstick, reference.count, len(kernel_ids), bar, accuracy)
+    heldout_median = float(np.median(nearest[0]))
+    for scores, distances in zip((heldout_scores, training_scores), nearest, strict=True):
+        scores |= {"n": n, **_nearest_scores(distances, heldout_median)}
+    accuracy = _accuracy(network, of_heldout, heldout)
+    return _Real(heldout_scores, training_scores, reference, heldout_median, accuracy)
 
 
-def check_scorable(samples: TracedSamples, corpus: Corpus, heldout: Corpus | None, seed: int) -> Corpus:
-    """Return the held-out images, or raise before anything is trained."""
-    check_whole("seed", seed, 0)
+def _check_scorable(samples: TracedSamples, corpus: Corpus) -> None:
+    """Raise TypeError or ValueError unless samples can be scored in terms of a corpus."""
     check_traced(samples, corpus)
-    check_one_size(corpus, "scores")
-    check_type("heldout", heldout, Corpus, type(None))
-    if len(samples.pixels) < FEWEST:
-        raise invalid("samples", f"at least {FEWEST}", len(samples.pixels))
+    check_corpus(corpus, one_size="scores")
+    if len(samples) < FEWEST:
+        raise invalid("samples", f"at least {FEWEST}", len(samples))
     shape = corpus.images.shape[1:]
     if samples.pixels.shape[1:] != shape:
         raise invalid("samples", f"images of shape {shape}, as the corpus has", samples.pixels.shape[1:])
+
+
+def checked_heldout(corpus: Corpus, heldout: Corpus | None) -> Corpus:
+    """Return the real images that samples of a corpus are scored beside.
+
+    Parameters
+    ----------
+    corpus
+        The corpus, of images of one size.
+    heldout
+        Real images that are not in it; None takes `corpus.heldout`.
+
+    Returns
+    -------
+    Corpus
+        The held-out images.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are no held-out images, or corpus or held-out images are too few, or of other shapes.
+    """
+    check_type("heldout", heldout, Corpus, type(None))
+    shape = corpus.images.shape[1:]
     heldout = corpus.heldout if heldout is None else heldout
     if heldout is None:
         raise ValueError(
             f"corpus must be one with held-out images, got {corpus!r}. Build it with `npgen corpus build … "
             "--holdout 0.1`, or pass real images that are not in it: evaluate(…, heldout=Corpus)"
         )
-    check_one_size(heldout, "scores")
     if heldout.images.shape[1:] != shape:
         raise invalid("heldout", f"images of shape {shape}, as the corpus has", heldout.images.shape[1:])
     if heldout.hash == corpus.hash:
         raise invalid("heldout", "of other images than the corpus", heldout)
     if len(heldout) < FEWEST:
         raise invalid("heldout", f"at least {FEWEST} images", len(heldout))
-    if len(corpus) < 2 * FEWEST:  # as many drawn as referred to
+    if len(corpus) < 2 * FEWEST:  # a drawn set, and as many images for the reference
         raise invalid("corpus", f"of at least {2 * FEWEST} images", len(corpus))
     return heldout
 
@@ -233,41 +274,66 @@ def _network(
 
 
 def _draw(count: int, shape: tuple[int, int], seed: int, stream: int) -> NDArray[np.int64]:
-    """Draw sets of ids, none twice; each set ascending, so that a memory map is read forwards."""
+    """Draw disjoint sets of ids; each set ascending, so that a memory map is read forwards."""
     return np.sort(np.random.default_rng([seed, stream]).choice(count, shape, replace=False), axis=1)
 
 
-class _NetworkScores:
-    """The scores that are made from features, to one reference."""
+@dataclass(frozen=True, eq=False)
+class _Reference:
+    """Features of training images, as each score compares with them.
 
-    def __init__(self, gaussian: FrechetReference, kernel: KernelReference, neighbours: NeighbourReference) -> None:
-        self.gaussian, self.kernel, self.neighbours = gaussian, kernel, neighbours
+    Attributes
+    ----------
+    gaussian
+        For the Fréchet distance, of `size` images.
+    kernel
+        For KID, of `kernel_size` images.
+    neighbours
+        For precision and recall, of n images.
+    """
 
-    def of(self, sets: list[Outputs], groups: NDArray[np.int64]) -> dict[str, Any]:
-        """Score disjoint sets of n images each, whose groups (n,) the jackknife leaves out."""
-        scores: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
+    gaussian: FrechetReference
+    kernel: KernelReference
+    neighbours: NeighbourReference
+    size: int
+    kernel_size: int
+
+    @classmethod
+    def of(cls, outputs: Outputs, chosen: NDArray[np.bool_], n: int, seed: int) -> _Reference:
+        """Make the reference of chosen training images: a mask (N,) over the outputs for all of them."""
+        moments = Moments.of(outputs.features, chosen)
+        size, kernel_size = moments.count, min(KERNEL_IMAGES, moments.count)
+        kernel_ids, neighbour_ids = (
+            np.flatnonzero(chosen)[_draw(size, (1, count), seed, 3)[0]] for count in (kernel_size, n)
+        )
+        return cls(
+            FrechetReference(moments.gaussian()),
+            KernelReference(outputs.features[kernel_ids]),
+            NeighbourReference(outputs.features[neighbour_ids]),
+            size,
+            kernel_size,
+        )
+
+    def scores(self, sets: list[Outputs], groups: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the mean scores of disjoint sets of n images; the jackknife leaves out one of the groups (n,)."""
+        scores: dict[str, list[Score]] = {}
         for outputs in sets:
-            for name, score in self._of_one(outputs, groups).items():
+            for name, score in self._scores_of_set(outputs, groups).items():
                 scores.setdefault(name, []).append(score)
         estimates = {name: estimate(*zip(*pairs, strict=True)) for name, pairs in scores.items()}
         return {"draws": len(sets), "inception_score": None, **estimates}
 
-    def _of_one(self, outputs: Outputs, groups: NDArray[np.int64]) -> dict[str, tuple[float, NDArray[np.float64]]]:
-        features, probabilities = outputs.features, outputs.probabilities
-
-        def frechet(keep: NDArray[np.bool_] | None = None) -> float:
-            return self.gaussian.distance(Moments.of(features, keep).gaussian())
-
+    def _scores_of_set(self, outputs: Outputs, groups: NDArray[np.int64]) -> dict[str, Score]:
+        features = outputs.features
         precision, recall = self.neighbours.precision_recall(features, groups)
         scores = {
-            "frechet": (frechet(), without_each(frechet, groups)),
+            "frechet": self.gaussian.frechet(features, groups),
             "kid": self.kernel.kid(features, groups),
             "precision": precision,
             "recall": recall,
         }
-        if probabilities is not None:
-            left_out = without_each(lambda keep: inception_score(probabilities[keep]), groups)
-            scores["inception_score"] = inception_score(probabilities), left_out
+        if outputs.probabilities is not None:
+            scores["inception_score"] = inception(outputs.probabilities, groups)
         return scores
 
 
@@ -301,7 +367,7 @@ def _sample_scores(samples: TracedSamples, corpus: Corpus, nearest: NDArray[np.i
 
 
 def _copying_scores(samples: Samples, corpus: Corpus, nearest: NDArray[np.int64]) -> dict[str, Any]:
-    """Measure what samples have that are copied pixel by pixel, from an anchor on."""
+    """Return the scores that need an anchor and a fill order."""
     to_anchor = distances_to(samples.images, corpus.images, samples.anchor)
     order = None if samples.codes is None else filled_order(samples).pixels
     runs = longest_runs(samples.trace, samples.config.window, order)

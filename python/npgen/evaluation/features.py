@@ -1,45 +1,41 @@
-"""What a network says of images: of samples each time, of a corpus once, kept beside it.
+"""Outputs of a network for images: for samples computed each time, for a corpus once and then stored beside it.
 
 The outputs for a stored corpus lie in `features/<network id>/` of its folder: `features.npy`, `probabilities.npy` if
-the network gives any, and a manifest that names network and corpus.
+the network returns any, and a manifest that names network and corpus.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen.corpus import HASHED_BYTES, Corpus
+from npgen.corpus import Corpus, CorpusCache
 from npgen.errors import invalid
 from npgen.evaluation.networks import Network
-from npgen.storage import new_folder, npy, read_json, sha256_file, write_json
+from npgen.storage import new_folder, npy, read_json, write_json
 
 VERSION = 1
-# What a network may say, and the names of the files that it is kept in; the second may be missing.
+# Names of a network's outputs, and of their files; the second may be missing.
 OUTPUTS = ("features", "probabilities")
-
-# Outputs for corpora that are in memory only, or whose folder can't be written, by network id.
-_in_memory: WeakKeyDictionary[Corpus, dict[str, Outputs]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What a network says of n images.
+    """Outputs of a network for n images.
 
     Attributes
     ----------
     features
         (n, F) float32.
     probabilities
-        (n, K) float32 class probabilities, or None from a network that gives none.
+        (n, K) float32 class probabilities, or None if the network returns none.
     """
 
     features: NDArray[np.float32]
@@ -50,8 +46,11 @@ class Outputs:
         return Outputs(self.features[ids], probabilities)
 
 
+CACHE: CorpusCache[Outputs] = CorpusCache("features", "features/{key}")
+
+
 def outputs_of(network: Network, images: NDArray[np.uint8], *, quiet: bool = True, what: str = "features") -> Outputs:
-    """Ask a network about images.
+    """Compute a network's outputs for images.
 
     Parameters
     ----------
@@ -62,7 +61,7 @@ def outputs_of(network: Network, images: NDArray[np.uint8], *, quiet: bool = Tru
     quiet
         Show no progress.
     what
-        The progress bar's name.
+        Label of the progress bar.
 
     Returns
     -------
@@ -72,9 +71,9 @@ def outputs_of(network: Network, images: NDArray[np.uint8], *, quiet: bool = Tru
     Raises
     ------
     ValueError
-        If the network's answers are not what `Network` says.
+        If the network returns something else than `Network` describes.
     """
-    parts = list(_answers(network, images, quiet, what))
+    parts = list(_outputs(network, images, quiet, what))
     has_classes = parts[0].probabilities is not None
     return Outputs(
         np.concatenate([part.features for part in parts]),
@@ -85,12 +84,12 @@ def outputs_of(network: Network, images: NDArray[np.uint8], *, quiet: bool = Tru
 
 
 def corpus_outputs(network: Network, corpus: Corpus, *, quiet: bool = True) -> Outputs:
-    """Ask a network about all images of a corpus, or read what it said before.
+    """Return a network's outputs for all images of a corpus, computed and stored now if they were not before.
 
     Parameters
     ----------
     network
-        The network.
+        The network. Without an id its outputs are computed each time.
     corpus
         N images.
     quiet
@@ -104,38 +103,36 @@ def corpus_outputs(network: Network, corpus: Corpus, *, quiet: bool = True) -> O
     Raises
     ------
     ValueError
-        If what was kept is damaged, or the network's answers are not what `Network` says.
+        If stored outputs are damaged, or the network returns something else than `Network` describes.
     OSError
-        If there is no space for them.
+        If the disk is full.
     """
-    what = f"features of {corpus.name}"
-    if network.id is None:
-        return outputs_of(network, corpus.images, quiet=quiet, what=what)
-    kept = _in_memory.setdefault(corpus, {})
-    if network.id in kept:
-        return kept[network.id]
-    if corpus.path is not None:
-        folder = corpus.path / "features" / network.id
-        if folder.exists():
-            return _open(folder, network, corpus)
+
+    def make() -> Outputs:
+        return outputs_of(network, corpus.images, quiet=quiet, what=f"features of {corpus.name}")
+
+    def store(folder: Path) -> Outputs | None:
         try:
-            _store(folder, network, corpus, quiet, what)
-            return _open(folder, network, corpus)
+            with suppress(FileExistsError):  # another process was first
+                _store(folder, network, corpus, quiet)
         except PermissionError as error:
-            warnings.warn(f"features are kept in memory only: {error}", stacklevel=2)
-        except FileExistsError:  # another process was first
-            return _open(folder, network, corpus)
-    kept[network.id] = outputs_of(network, corpus.images, quiet=quiet, what=what)
-    return kept[network.id]
+            CACHE.warn_not_stored(error)
+            return None
+        return open_outputs(folder)
+
+    if network.id is None:
+        return make()
+    open_outputs = partial(_open, network, corpus)
+    return CACHE.fetch(corpus, network.id, open=open_outputs, store=store, make=make)
 
 
-def _answers(network: Network, images: NDArray[np.uint8], quiet: bool, what: str) -> Iterator[Outputs]:
-    """Ask batch by batch, and check every answer."""
+def _outputs(network: Network, images: NDArray[np.uint8], quiet: bool, what: str) -> Iterator[Outputs]:
+    """Yield the checked outputs of batch after batch."""
     widths: tuple[int, int | None] | None = None
     with tqdm(total=len(images), desc=what, unit="image", disable=quiet) as bar:
         for start in range(0, len(images), network.batch_size):
             batch = np.array(images[start : start + network.batch_size])
-            features, probabilities = (_matrix(answer, len(batch)) for answer in network.predict(batch))
+            features, probabilities = (_matrix(output, len(batch)) for output in network.predict(batch))
             if features is None:
                 raise invalid("features", "an array (n, F)", None)
             if probabilities is not None and not (
@@ -150,51 +147,44 @@ def _answers(network: Network, images: NDArray[np.uint8], quiet: bool, what: str
             bar.update(len(batch))
 
 
-def _matrix(answer: NDArray[np.floating] | None, count: int) -> NDArray[np.float32] | None:
-    if answer is None:
+def _matrix(output: NDArray[np.floating] | None, count: int) -> NDArray[np.float32] | None:
+    if output is None:
         return None
-    matrix = np.asarray(answer, np.float32)
+    matrix = np.asarray(output, np.float32)
     if matrix.ndim != 2 or len(matrix) != count or matrix.shape[1] < 1:
-        raise invalid("a network's answer", f"of shape ({count}, F) for {count} images", matrix.shape)
+        raise invalid("a network's output", f"of shape ({count}, F) for {count} images", matrix.shape)
     if not np.isfinite(matrix).all():
-        raise invalid("a network's answer", "finite numbers", "others")
+        raise invalid("a network's output", "finite numbers", "others")
     return matrix
 
 
-def _store(folder: Path, network: Network, corpus: Corpus, quiet: bool, what: str) -> None:
-    with new_folder(folder) as partial, ExitStack() as stack:
+def _store(folder: Path, network: Network, corpus: Corpus, quiet: bool) -> None:
+    with new_folder(folder) as unfinished, ExitStack() as stack:
         writers: dict[str, npy.ArrayWriter] = {}
-        for part in _answers(network, corpus.images, quiet, what):
+        for part in _outputs(network, corpus.images, quiet, f"features of {corpus.name}"):
             for name, rows in vars(part).items():
                 if rows is None:
                     continue
                 if name not in writers:
                     shape = (len(corpus), rows.shape[1])
-                    writers[name] = stack.enter_context(npy.array_writer(partial / f"{name}.npy", np.float32, shape))
+                    writers[name] = stack.enter_context(npy.array_writer(unfinished / f"{name}.npy", np.float32, shape))
                 writers[name].write(rows)
         stack.close()
         arrays = {name: {"shape": writer.shape, "sha256": writer.sha256} for name, writer in writers.items()}
         manifest = {"version": VERSION, "network": network.id, "corpus": corpus.hash, "arrays": arrays}
-        write_json(partial / "manifest.json", manifest)
+        write_json(unfinished / "manifest.json", manifest)
 
 
-def _open(folder: Path, network: Network, corpus: Corpus) -> Outputs:
+def _open(network: Network, corpus: Corpus, folder: Path) -> Outputs:
     manifest = read_json(folder / "manifest.json")
-    for name, expected in (("version", VERSION), ("network", network.id), ("corpus", corpus.hash)):
-        if manifest.get(name) != expected:
-            raise invalid(f"features {str(folder)!r}", f"of {name} {expected} ({_REMEDY})", manifest.get(name))
-    hashes = manifest.get("arrays")
-    if not isinstance(hashes, dict) or not (
-        {"features"} <= set(hashes) <= set(OUTPUTS) and all(isinstance(facts, dict) for facts in hashes.values())
+    CACHE.check_manifest(folder, manifest, {"version": VERSION, "network": network.id, "corpus": corpus.hash})
+    arrays = manifest.get("arrays")
+    if not isinstance(arrays, dict) or not (
+        {"features"} <= set(arrays) <= set(OUTPUTS) and all(isinstance(facts, dict) for facts in arrays.values())
     ):
-        raise invalid(f"features {str(folder)!r}", f"of arrays {' and '.join(OUTPUTS)} ({_REMEDY})", hashes)
-    arrays: dict[str, NDArray[np.float32]] = {}
-    for name in hashes:
-        path = folder / f"{name}.npy"
-        if path.stat().st_size <= HASHED_BYTES and hashes[name].get("sha256") != sha256_file(path):
-            raise invalid(f"features {str(path)!r}", f"as they were written ({_REMEDY})", "altered bytes")
-        arrays[name] = npy.open_array(path, np.float32, (len(corpus), None))
-    return Outputs(arrays["features"], arrays.get("probabilities"))
-
-
-_REMEDY = "delete the folder to have them made again"
+        raise CACHE.damaged(folder, f"of arrays {' and '.join(OUTPUTS)}", arrays)
+    opened = {
+        name: CACHE.open_rows(folder, folder / f"{name}.npy", len(corpus), facts.get("sha256"))
+        for name, facts in arrays.items()
+    }
+    return Outputs(opened["features"], opened.get("probabilities"))

@@ -1,51 +1,61 @@
-"""The networks that images are scored in: a corpus's own classifier, Inception-v3, and whatever a user registers.
+"""Networks for scoring images: a corpus's own classifier, Inception-v3, and those that a user registers.
 
-A network is a function of images, with a name. `evaluate` asks one for the features of the samples and of real images,
-and every score follows from these; nothing else in npgen knows which network it was.
+A network is a function of images, with a name. `evaluate` computes the features of samples and of real images with one,
+and all scores from these features.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.errors import check_name, invalid
-from npgen.runtime import import_whole
+from npgen.errors import check_name, check_whole, invalid
+from npgen.nn import read_foreign_tensors
+from npgen.runtime import import_uninterrupted
+from npgen.storage import sha256_file
 
 if TYPE_CHECKING:
-    import torch
-
     from npgen.corpus import Corpus
 
-# What a network says about n images: features (n, F) and, from a classifier, class probabilities (n, K).
+# Maps n images to their features (n, F) and, if it is a classifier, class probabilities (n, K).
 Predict = Callable[[NDArray[np.uint8]], tuple[NDArray[np.floating], NDArray[np.floating] | None]]
 
 
 @dataclass(frozen=True)
 class Network:
-    """Eyes for `npgen.evaluate`.
+    """A network for `npgen.evaluate`.
 
     Parameters
     ----------
     predict
         Maps a batch of images (n, H, W, C) uint8, grey (C = 1) or RGB (C = 3) as the corpus is, to features (n, F)
-        and class probabilities (n, K), or None in their place; converted to float32. F and K are the same for all
-        batches. An image's features must not depend on the rest of the batch.
+        and class probabilities (n, K), or None in their place; they are converted to float32. F and K are the same for
+        all batches. An image's features must not depend on the rest of the batch.
     id
-        Stands for the network and its weights. What it says of a corpus is kept in the corpus folder under this id, so
-        that it must change when the function does. None keeps nothing.
+        Identifies the network and its weights. Its features of a corpus are stored in the corpus folder under this id,
+        which must change when the function does. None stores nothing.
     labels
-        (K,) the corpus label that each class stands for, where accuracy on held-out images is to be measured.
+        (K,) corpus label of each class, if accuracy on held-out images is to be measured.
     batch_size
         Most images that `predict` is given at a time.
+
+    Raises
+    ------
+    ValueError
+        If `id` cannot be the name of a folder, or `batch_size` is out of range.
+
+    Examples
+    --------
+    >>> network = npgen.Network(lambda images: (images.reshape(len(images), -1) / 255, None), id="pixels")
+    >>> features, probabilities = network.predict(np.zeros((2, 8, 8, 1), np.uint8))
+    >>> features.shape, probabilities
+    ((2, 64), None)
     """
 
     predict: Predict
@@ -54,30 +64,32 @@ class Network:
     batch_size: int = 256
 
     def __post_init__(self) -> None:
-        """Check what becomes the name of a folder, and a loop's step."""
+        """Check id and batch size."""
         if self.id is not None:
-            try:
-                check_name(self.id)
-            except ValueError as error:
-                raise invalid("id", "one path component, or None", self.id) from error
-        if type(self.batch_size) is not int or self.batch_size < 1:
-            raise invalid("batch_size", "a whole number of at least 1", self.batch_size)
+            check_name(self.id, "id")
+        check_whole("batch_size", self.batch_size, 1)
 
 
 @dataclass(frozen=True)
 class NetworkRequest:
-    """What a factory makes a network for.
+    """What a network's factory is called with.
 
     Attributes
     ----------
     corpus
         The corpus of the samples.
     weights
-        File given by the user as the network's weights, or None.
+        File of the network's weights that the user gave, or None.
     device
-        Torch device as given by the user; "auto" takes an accelerator if there is one.
+        Torch device that the user gave; "auto" takes an accelerator if there is one.
     quiet
         Show no progress.
+
+    Examples
+    --------
+    >>> corpus = npgen.Corpus.from_arrays(np.zeros((5, 8, 8, 1), np.uint8))
+    >>> npgen.NetworkRequest(corpus, weights=None, device="cpu", quiet=True).device
+    'cpu'
     """
 
     corpus: Corpus
@@ -90,19 +102,21 @@ NetworkFactory = Callable[[NetworkRequest], Network]
 
 
 def register_network(name: str, factory: NetworkFactory) -> None:
-    """Make a network known to `evaluate(…, network=name)` in this process.
+    """Register a network for `evaluate(…, network=name)` in this process.
 
     Parameters
     ----------
     name
-        Short name; one registered before is replaced.
+        Short name; a network of this name that was registered before is replaced.
     factory
-        Makes the network; it is called once an evaluation.
+        Makes the network; it is called once per evaluation.
 
     Raises
     ------
     ValueError
-        If the name can't be that of a file, or is one of npgen's own.
+        If the name cannot be that of a file, or is one of npgen's own.
+    TypeError
+        If `factory` cannot be called.
 
     Examples
     --------
@@ -126,19 +140,19 @@ def load_network(name: str, request: NetworkRequest) -> Network:
     name
         "corpus", "inception" or a registered one.
     request
-        What for.
+        What the network's factory is called with.
 
     Returns
     -------
     Network
-        Ready to be asked.
+        The network.
 
     Raises
     ------
     ValueError
         If there is none of that name, or it lacks something.
     TypeError
-        If a registered factory makes something else.
+        If a registered factory returns something else.
     """
     known = _BUILT_IN | _registered
     if name not in known:
@@ -150,7 +164,8 @@ def load_network(name: str, request: NetworkRequest) -> Network:
 
 
 def _corpus_classifier(request: NetworkRequest) -> Network:
-    import_whole("torch")
+    """Make a network of the corpus's own classifier."""
+    import_uninterrupted("torch")
     from npgen.evaluation.classifier import BATCH, load_classifier
 
     if request.weights is not None:
@@ -165,12 +180,12 @@ def _corpus_classifier(request: NetworkRequest) -> Network:
 
 
 def _inception(request: NetworkRequest) -> Network:
-    """Inception-v3 as FID is defined in it: torch-fidelity's, with weights from a file.
+    """Make torch-fidelity's Inception-v3, which the FID is defined with, with weights from a file.
 
-    The features are the 2,048 of the last pooling; the probabilities those of the 1,008 classes without bias, which is
-    what the Inception Score is customarily taken from.
+    The features are the 2,048 of the last pooling. The probabilities are those of the 1,008 classes, computed without
+    bias, as is customary for the Inception Score.
     """
-    import_whole("torch")
+    import_uninterrupted("torch")
     import torch
 
     from npgen.runtime import resolve_device
@@ -185,11 +200,9 @@ def _inception(request: NetworkRequest) -> Network:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("network 'inception' needs torch-fidelity: pip install 'npgen[eval]'") from error
-    data = request.weights.read_bytes()
-    state = _state_of(request.weights, data)
-    # torch-fidelity unpickles what it is given: it is given what has been read safely, never the file itself.
+    # torch-fidelity would execute code in a pickle: it gets tensors that were read safely, never the file itself.
     clean = io.BytesIO()
-    torch.save(state, clean)
+    torch.save(read_foreign_tensors(request.weights, "weights"), clean)
     clean.seek(0)
     try:
         extractor = FeatureExtractorInceptionV3(
@@ -208,29 +221,7 @@ def _inception(request: NetworkRequest) -> Network:
             features, logits = extractor(pixels)
         return features.cpu().numpy(), logits.double().softmax(1).float().cpu().numpy()
 
-    return Network(predict, f"inception-{hashlib.sha256(data).hexdigest()[:16]}", batch_size=32)
-
-
-def _state_of(path: Path, data: bytes) -> dict[str, torch.Tensor]:
-    """Read tensors by name from the bytes of a file, running nothing that it may hold."""
-    import pickle
-
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        if path.suffix == ".safetensors":
-            return load(data)
-        with warnings.catch_warnings():  # of pickles that are refused anyway
-            warnings.simplefilter("ignore")
-            state: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"weights must be a file of tensors, got {str(path)!r} ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise invalid("weights", "a file of tensors by name", str(path))
-    return state
+    return Network(predict, f"inception-{sha256_file(request.weights)[:16]}", batch_size=32)
 
 
 _BUILT_IN: dict[str, NetworkFactory] = {"corpus": _corpus_classifier, "inception": _inception}

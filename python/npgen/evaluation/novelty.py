@@ -1,4 +1,4 @@
-"""How far images are from the corpus, and how much of a sample one source image accounts for."""
+"""Novelty: how far images are from the corpus, and how much of a sample is copied from one source image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from npgen.errors import invalid
 from npgen.evaluation.regions import connected_regions
 from npgen.runs import Trace
 
-# Pixel values are taken from −128 to 127. A dot product of so many of them is a whole number of at most 2²⁴,
-# as is every partial sum: float32 holds it exactly, whatever the order of summation.
+# Pixel values are shifted to −128…127. A dot product of 1,024 of them, and every partial sum, is an integer of at most
+# 2²⁴: float32 represents it exactly in every order of summation.
 EXACT_VALUES = 1024
-# Blocks hold at most so many images, and fewer if these are large.
+# Largest number of images in a block, and of values in a block of large images.
 QUERY_ROWS = 1024
 SOURCE_ROWS = 4096
 TRACE_ROWS = 256
@@ -30,9 +30,9 @@ def nearest_sources(
     excluded: NDArray[np.int64] | None = None,
     quiet: bool = True,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Find the nearest source of each image in pixels, exactly.
+    """Find the nearest source of each image in pixel distance, exactly.
 
-    The sources are read once, front to back, in blocks: they may be a memory map larger than memory.
+    The sources are read once, in order and in blocks: they may be a memory map larger than memory.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def nearest_sources(
     sources
         (N, H, W, C) uint8.
     excluded
-        (n,) id of a source that each image is not to be compared with, itself if it is one; −1 for none.
+        (n,) int64, id of a source that each image is not compared with (its own, for a training image); −1 for none.
     quiet
-        Show no progress.
+        Show no progress bar.
 
     Returns
     -------
     ids, squared
-        (n,) int64 each: id of the nearest source, the lowest of several; its squared L2 distance.
+        (n,) int64 each: id of the nearest source (of several, the lowest), and its squared L2 distance in grey levels.
 
     Raises
     ------
@@ -73,9 +73,9 @@ def nearest_sources(
                     own = excluded[rows] - start
                     inside = (own >= 0) & (own < len(block))
                     distances[inside, own[inside]] = np.iinfo(np.int64).max
-                best = distances.argmin(1)  # the first of equals
+                best = distances.argmin(1)  # the first of equal ones
                 found = distances[np.arange(len(rows)), best]
-                closer = found < squared[rows]  # strict: an earlier block's id is lower
+                closer = found < squared[rows]  # strictly: ids of earlier blocks are lower
                 ids[rows[closer]] = start + best[closer]
                 squared[rows[closer]] = found[closer]
             bar.update(len(block))
@@ -106,7 +106,7 @@ def _norms(rows: NDArray[np.float32]) -> NDArray[np.int64]:
 def distances_to(
     images: NDArray[np.uint8], sources: NDArray[np.uint8], ids: NDArray[np.integer[Any]]
 ) -> NDArray[np.int64]:
-    """Measure how far each image is from one given source.
+    """Compute the distance of each image to a given source.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def distances_to(
     sources
         (N, H, W, C) uint8.
     ids
-        (n,) a source for each image.
+        (n,) id of a source per image.
 
     Returns
     -------
@@ -132,37 +132,36 @@ def distances_to(
 
 
 def largest_shares(trace: Trace) -> NDArray[np.float64]:
-    """Measure how much of each sample its main source image accounts for.
+    """Measure the share of each sample that comes from its main source image.
 
     Parameters
     ----------
     trace
-        Of n samples.
+        Trace of n samples.
 
     Returns
     -------
     ndarray
-        (n,) share of all pixels, the seed patch included, that come from one image, 0 to 1.
+        (n,) float64, share of all pixels, the seed patch included, between 0 and 1.
     """
     counts = [np.unique(ids, return_counts=True)[1].max() / ids.size for ids in trace.image_id]
     return np.array(counts, np.float64)
 
 
 def longest_runs(trace: Trace, window: int, order: NDArray[np.int32] | None = None) -> NDArray[np.int64]:
-    """Count the longest verbatim run of each sample.
+    """Measure the longest verbatim run of each sample.
 
-    A run is a stretch of drawn pixels, consecutive in fill order, that were copied from one image at one
-    displacement: what was copied there is a piece of that image as it stands. The seed patch, which is always
-    one, does not count.
+    A verbatim run is a sequence of drawn pixels, consecutive in fill order, that were copied from one image at one
+    displacement: together they are an unchanged piece of that image. The seed patch does not count.
 
     Parameters
     ----------
     trace
-        Of n samples.
+        Trace of n samples.
     window
         Side w of the context window in pixels, which the fill order depends on.
     order
-        (P, 2) drawn pixels of all samples in fill order, (y, x). None: that of pixels around each sample's seed patch.
+        (P, 2) drawn pixels of all samples in fill order, (y, x). None computes the order from each sample's seed patch.
 
     Returns
     -------
@@ -172,7 +171,8 @@ def longest_runs(trace: Trace, window: int, order: NDArray[np.int32] | None = No
     longest = np.zeros(len(trace.image_id), np.int64)
     known = trace.pool_size == 0  # (n, H, W)
     if order is not None:
-        known = np.zeros((len(known), 1, 1), np.bool_)  # one order for all
+        known = np.zeros((len(known), 1, 1), np.bool_)  # all samples have the given order
+    # Samples with the same known pixels have the same order.
     masks, of_mask = np.unique(known.reshape(len(known), -1), axis=0, return_inverse=True)
     for number, mask in enumerate(masks):
         members = np.flatnonzero(of_mask.reshape(-1) == number)
@@ -185,7 +185,7 @@ def longest_runs(trace: Trace, window: int, order: NDArray[np.int32] | None = No
 
 
 def _addresses(trace: Trace, rows: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Image and displacement (rows, H, W, 3) of each pixel: where equal, neighbours were neighbours there."""
+    """Return image and displacement (rows, H, W, 3) of each pixel: equal ones keep their places to each other."""
     height, width = trace.image_id.shape[1:]
     down = trace.y[rows] - np.arange(height, dtype=np.int32)[:, None]
     right = trace.x[rows] - np.arange(width, dtype=np.int32)
@@ -193,28 +193,28 @@ def _addresses(trace: Trace, rows: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def _longest_runs(addresses: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Length of the longest stretch of equal rows in each of (n, M, 3)."""
+    """Return the length (n,) of the longest sequence of equal addresses in each of (n, M, 3)."""
     count, pixels = addresses.shape[:2]
     if pixels == 0:
         return np.zeros(count, np.int64)
     begins = np.ones((count, pixels), np.bool_)
     begins[:, 1:] = (addresses[:, 1:] != addresses[:, :-1]).any(-1)
     at = np.arange(pixels)
-    begun = np.maximum.accumulate(np.where(begins, at, 0), axis=1)  # where the run of each pixel began
-    longest: NDArray[np.int64] = (at - begun).max(1) + 1
+    start = np.maximum.accumulate(np.where(begins, at, 0), axis=1)  # (n, M) of each pixel's run
+    longest: NDArray[np.int64] = (at - start).max(1) + 1
     return longest
 
 
 def largest_regions(trace: Trace) -> NDArray[np.int64]:
-    """Count the pixels of the largest verbatim region of each sample.
+    """Measure the largest verbatim region of each sample.
 
-    A region is a 4-connected set of drawn pixels that were copied from one image at one displacement, in
-    whatever order they were filled.
+    A verbatim region is a 4-connected set of drawn pixels that were copied from one image at one displacement, in any
+    fill order.
 
     Parameters
     ----------
     trace
-        Of n samples.
+        Trace of n samples.
 
     Returns
     -------
@@ -229,6 +229,6 @@ def largest_regions(trace: Trace) -> NDArray[np.int64]:
         drawn = trace.pool_size[rows] > 0
         regions = connected_regions(_addresses(trace, rows), drawn).reshape(-1)
         sizes = np.bincount(regions[drawn.reshape(-1)], minlength=drawn.size)
-        # A region bears the number of its first pixel, which lies in the sample itself.
+        # A region has the number of its first pixel, which lies in its sample.
         largest[rows] = sizes.reshape(len(rows), height * width).max(1)
     return largest

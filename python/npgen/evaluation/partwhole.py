@@ -1,11 +1,11 @@
-"""Part–whole generalisation: whether a sample's parts are of one class each, and of several images.
+"""Part–whole generalisation: whether each region of a sample comes from one class, and from several images.
 
-Section 3.3 of the paper asks two things of each coherent region of a generated image: class purity, "dominated by a
+Section 3.3 of the paper has two criteria for each coherent region of a generated image: class purity, "dominated by a
 single source class", and multi-image support, "patches originate from several distinct training images (no single image
-contributes the majority)". The paper leaves open what a coherent region is. A connected region of the class map itself
-is pure by definition, and single stray pixels tear it. Here a pixel belongs to the class that most pixels of the window
-around it come from, 7×7 as in the paper's entropies; regions are the 4-connected areas of that map, and purity is the
-share of a region's pixels that do come from its class. Window 1 gives the regions of the class map itself.
+contributes the majority)". The paper does not define coherent regions. A connected region of the class map is pure by
+definition, and single pixels of other classes split it. Here, therefore, each pixel gets the most frequent class of the
+window around it (7×7, as for the paper's entropies); regions are the 4-connected areas of that map, and purity is the
+share of a region's pixels whose source is of the region's class. Window 1 gives the regions of the class map itself.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
-from npgen.errors import check_whole, invalid
+from npgen.errors import check_odd, check_whole, invalid
 from npgen.evaluation.entropy import WINDOW
 from npgen.evaluation.regions import connected_regions
 from npgen.output import Column, Row, markdown_table
 from npgen.runs import TracedSamples, check_traced
 
-# Pixels of a block of samples, and with it the memory that the analysis takes.
+# Pixels of a block of samples: bounds the memory of the analysis.
 BLOCK_PIXELS = 1 << 18
-# What the tables call the numbers, and how they are written.
+# Name and number format of each measurement in tables.
 NUMBERS = {
     "regions": ("regions of a sample", ".1f"),
     "class_purity": ("class purity", ".1%"),
@@ -33,7 +33,7 @@ NUMBERS = {
     "multi_image": ("area fed by several images", ".1%"),
     "part_whole": ("area that is part–whole: pure, and no majority source", ".1%"),
 }
-# Quantiles over samples that the run's table has.
+# Quantiles over samples in a run's table.
 QUANTILES = (0.05, 0.5, 0.95)
 
 
@@ -44,20 +44,20 @@ class PartWhole:
     Attributes
     ----------
     region
-        (n, H, W) int64: the region of each pixel, 0 to r − 1.
+        (n, H, W) int64, region of each pixel, 0 to r − 1.
     sample
-        (r,) int64: the sample that each region is of, ascending.
+        (r,) int64, sample of each region, ascending.
     label
-        (r,) int64: the label that dominates it.
+        (r,) int64, label of each region: the most frequent one around each of its pixels.
     pixels
-        (r,) int64: its area.
+        (r,) int64, area.
     purity
-        (r,) float64: share of its pixels whose source is of that label; criterion (i) asks for more than half.
+        (r,) float64, share of the region's pixels whose source has the region's label. Criterion (i): more than half.
     sources
-        (r,) int64: number of source images that feed it.
+        (r,) int64, number of source images of the region's pixels.
     largest_source
-        (r,) float64: share of its pixels that come from its main source image; criterion (ii) asks for two source
-        images or more, and for at most half.
+        (r,) float64, share of the region's pixels that come from its main source image. Criterion (ii): at most half,
+        and at least two source images.
     """
 
     region: NDArray[np.int64]
@@ -70,12 +70,12 @@ class PartWhole:
 
     @property
     def pure(self) -> NDArray[np.bool_]:
-        """(r,) whether criterion (i) holds: more than half of the region is of one class."""
+        """(r,) bool, criterion (i): more than half of the region comes from one class."""
         return self.purity > 0.5
 
     @property
     def supported(self) -> NDArray[np.bool_]:
-        """(r,) whether criterion (ii) holds: several source images, none of which contributes the majority."""
+        """(r,) bool, criterion (ii): several source images, none of which contributes the majority."""
         return (self.sources > 1) & (self.largest_source <= 0.5)
 
     @property
@@ -85,7 +85,7 @@ class PartWhole:
 
     @property
     def class_purity(self) -> NDArray[np.float64]:
-        """(n,) share of each sample's pixels that are of the class of their region."""
+        """(n,) share of each sample's pixels whose source is of the class of their region."""
         return self._over_area(self.purity)
 
     @property
@@ -101,7 +101,7 @@ class PartWhole:
 
     @property
     def multi_image(self) -> NDArray[np.float64]:
-        """(n,) share of each sample's area in regions fed by two source images or more."""
+        """(n,) share of each sample's area in regions of two source images or more."""
         return self._over_area(self.sources > 1)
 
     @property
@@ -110,13 +110,13 @@ class PartWhole:
         return self._over_area(self.pure & self.supported)
 
     def summary(self) -> dict[str, float]:
-        """Return the run's numbers.
+        """Return the measurements of all samples together.
 
         Returns
         -------
         dict
-            Means over samples of `class_purity`, `multi_image`, `part_whole`, `regions` (a sample) and
-            `largest_source` (as `main_source`); `sources_per_region`, the median over all pixels.
+            Means over samples of `class_purity`, `multi_image`, `part_whole`, `regions` (number per sample) and
+            `largest_source` (see `main_source`); `sources_per_region`, the median over all pixels.
         """
         return {
             "regions": float(self.regions_per_sample.mean()),
@@ -128,19 +128,19 @@ class PartWhole:
         }
 
     def rows(self) -> list[Row]:
-        """Return the table of samples.
+        """Return the measurements of each sample.
 
         Returns
         -------
         list of dict
-            A row a sample: `sample`, its place in the run, then the numbers of `summary` for it alone.
+            One row per sample: `sample`, its index in the run, then the measurements of `summary` for this sample.
         """
         columns = {"sample": np.arange(len(self.region)), **self._of_samples()}
         values = {key: column.tolist() for key, column in columns.items()}
         return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
     def markdown(self) -> str:
-        """Lay the run's numbers out as a Markdown table, each with its spread over samples."""
+        """Return the measurements as a Markdown table, each with its quantiles over samples."""
         summary, rows = self.summary(), []
         for key, values in self._of_samples().items():
             low, median, high = np.quantile(values, QUANTILES).tolist()
@@ -154,7 +154,7 @@ class PartWhole:
         return markdown_table([name, *map(cell, ("run", "low", "median", "high"))], rows)
 
     def _of_samples(self) -> dict[str, NDArray[np.int64] | NDArray[np.float64]]:
-        """Return the numbers of each sample, (n,) each, under the names of `summary`."""
+        """Return the measurements (n,) of each sample under the names of `summary`."""
         return {
             "regions": self.regions_per_sample,
             "class_purity": self.class_purity,
@@ -165,7 +165,7 @@ class PartWhole:
         }
 
     def _over_area(self, values: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Mean over each sample's pixels of a number for each region."""
+        """Return the mean (n,) over each sample's pixels of a number (r,) per region."""
         shares = (values * self.pixels).astype(np.float64) / self.region[0].size
         return np.bincount(self.sample, shares, minlength=len(self.region)).astype(np.float64)
 
@@ -175,32 +175,41 @@ class PartWhole:
 
 
 def part_whole(samples: TracedSamples, corpus: Corpus, window: int = WINDOW) -> PartWhole:
-    """Find the coherent regions of samples, and what feeds them.
+    """Find the coherent regions of samples, and the classes and images that each region comes from.
 
     Parameters
     ----------
     samples
         At least one sample.
     corpus
-        The labelled corpus they were made from.
+        The labelled corpus that they were made from.
     window
-        Odd side of the window, in pixels, whose most frequent label a pixel is counted to; it ends at the frame. Among
-        equally frequent ones the pixel's own label counts, else the lowest.
+        Odd side, in pixels, of the window around a pixel whose most frequent label the pixel gets; windows are cut at
+        the border of the image. Of equally frequent labels the pixel's own is taken, else the lowest.
 
     Returns
     -------
     PartWhole
-        All regions, with their numbers for each sample and for the run.
+        All regions, with their measurements for each sample and for the run.
 
     Raises
     ------
     ValueError
-        If it is another corpus, or one without labels, there is no sample, or the window is even or below 1.
+        If the samples were made from another corpus, the corpus has no labels, there is no sample, or the window is
+        even or below 1.
+
+    Examples
+    --------
+    Every source of a `class` sample is of the seed's class, so each sample is one pure region:
+
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.generate(corpus, 2, "class", npgen.Config(window=5), progress=False)
+    >>> found = npgen.part_whole(samples, corpus)
+    >>> found.regions_per_sample.tolist(), found.class_purity.tolist()
+    ([1, 1], [1.0, 1.0])
     """
     check_traced(samples, corpus)
-    check_whole("window", window, most=2**31 - 1)
-    if window < 1 or window % 2 == 0:
-        raise invalid("window", "odd, at least 1", window)
+    check_odd("window", check_whole("window", window, most=2**31 - 1))
     if len(samples) == 0:
         raise invalid("samples", "at least 1", 0)
     if corpus.labels is None:
@@ -227,19 +236,19 @@ def _regions(
     count, area = len(firsts), ids[0].size
     pixels = np.bincount(region, minlength=count)
     matching = np.bincount(region, (classes == dominant).reshape(-1), minlength=count)
-    # One number for each pair of region and source image.
+    # Count the pixels of each pair of region and source image: a pair is one number.
     width = int(ids.max()) + 1
-    pairs, shares = np.unique(region * width + ids.reshape(-1), return_counts=True)
-    fed = pairs // width
+    pairs, counts = np.unique(region * width + ids.reshape(-1), return_counts=True)
+    of_pair = pairs // width  # region
     largest = np.zeros(count, np.int64)
-    np.maximum.at(largest, fed, shares)
+    np.maximum.at(largest, of_pair, counts)
     return PartWhole(
         region=region.reshape(ids.shape) + first_region,
         sample=firsts // area + first_sample,
         label=dominant.reshape(-1)[firsts],
         pixels=pixels,
         purity=matching / pixels,
-        sources=np.bincount(fed, minlength=count),
+        sources=np.bincount(of_pair, minlength=count),
         largest_source=largest / pixels,
     )
 
@@ -250,7 +259,7 @@ def _dominant(classes: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
     winner = classes.copy()
     for label in np.unique(classes):
         own = classes == label
-        votes = 2 * _box_sums(own, radius) + own  # a tie goes to the pixel's own label, else to the lowest
+        votes = 2 * _box_sums(own, radius) + own  # in a tie, the pixel's own label wins, else the lowest
         better = votes > best
         best[better], winner[better] = votes[better], label
     return winner

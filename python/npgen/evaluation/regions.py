@@ -7,19 +7,19 @@ from numpy.typing import NDArray
 
 
 def connected_regions(values: NDArray[np.integer], inside: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-    """Name the 4-connected regions of equal values of each map.
+    """Label the 4-connected regions of equal values of each map.
 
     Parameters
     ----------
     values
-        (n, H, W) integers, or (n, H, W, k) of which all k must be equal.
+        (n, H, W) integers, or (n, H, W, k) vectors of integers.
     inside
-        (n, H, W) pixels that may be in a region; each other one is its own. None takes all.
+        (n, H, W) pixels that are joined to regions; each other pixel is a region of its own. None means all pixels.
 
     Returns
     -------
     ndarray
-        (n, H, W) the number of each region's first pixel, counted through all maps.
+        (n, H, W) int64, for each pixel the number of its region's first pixel, counted through all maps.
     """
     vectors = values[..., None] if values.ndim == 3 else values
     shape = vectors.shape[:3]
@@ -37,13 +37,13 @@ def connected_regions(values: NDArray[np.integer], inside: NDArray[np.bool_] | N
 
 
 def _components(count: int, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Name each node of a graph of edges a[i]–b[i] after the lowest node that it is connected with."""
+    """Return for each node of a graph with edges a[i]–b[i] the lowest node that it is connected with."""
     lowest = np.arange(count)
     while True:
         left, right = lowest[a], lowest[b]
         if np.array_equal(left, right):
             return lowest
-        # Hook the higher of two roots under the lower one, then let every node point to its root again.
+        # Make the lower of two roots the parent of the higher one, then point every node to its root.
         np.minimum.at(lowest, np.maximum(left, right), np.minimum(left, right))
         while not np.array_equal(root := lowest[lowest], lowest):
             lowest = root

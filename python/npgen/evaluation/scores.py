@@ -1,4 +1,4 @@
-"""What an evaluation found: the scores of three sets of images, and the table they end in."""
+"""The result of an evaluation: the scores of samples and real images, and the table of them."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ from npgen.storage import write_json
 
 FORMAT = "npgen-evaluation"
 VERSION = 2
-# An image closer to a training image than this share of the held-out images' median is called a near copy.
+# A near copy is an image closer to a training image than this share of the held-out images' median distance.
 NEAR_COPY = 0.5
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One row of the table: the scores of one kind of images. None where a score makes no sense.
+    """The scores of one kind of images: samples, held-out or training images. None if a score is not defined for them.
 
     Attributes
     ----------
     n
-        Number of images of a set.
+        Number of images in a set.
     draws
-        Number of disjoint sets; the network's scores are means over them, all else is measured on the first.
+        Number of disjoint sets. Scores in the network's features are means over the sets; all others are of the first.
     inception_score
-        exp of the mean KL divergence of the class probabilities from their mean, over all images in one split: at
-        least 1, at most the number of classes. None if the network gives no probabilities.
+        exp of the mean KL divergence of the class probabilities from their mean, over all images in one split: between
+        1 and the number of classes. None if the network gives no probabilities.
     frechet
         Fréchet distance of the Gaussians of the images' and the reference's features.
     kid
-        Squared maximum mean discrepancy of the features and the reference's, in the kernel (x·y / F + 1)³, unbiased:
-        about 0 for real images.
+        Unbiased squared maximum mean discrepancy between the images' and the reference's features, with the kernel
+        (x·y / F + 1)³: about 0 for real images.
     precision, recall
-        Share of the images that lie among those of the reference, and of these that lie among the images.
+        Share of the images inside a neighbourhood of the reference, and of the reference inside one of the images.
     nearest_distance
         Median over images of the L2 distance to the nearest training image, grey levels.
     nearest_ratio
-        The same over that of the held-out images.
+        `nearest_distance` divided by that of the held-out images.
     near_copies
-        Share of images closer than `NEAR_COPY` times the held-out images' median.
+        Share of images whose distance to the nearest training image is below `NEAR_COPY` times the held-out images'
+        median.
     class_entropy, image_id_entropy
         Mean sliding-window entropies of class and image-ID maps, nats.
     anchor_distance
         Median L2 distance to the anchor image, grey levels.
     anchor_nearest
-        Share of images that no training image is nearer to than the anchor.
+        Share of images whose nearest training image is the anchor.
     largest_share
         Median over samples of the largest share of pixels from one source image.
     longest_run
@@ -57,15 +58,15 @@ class Scores:
     largest_region
         Median and maximum over samples of the largest 4-connected verbatim region, pixels.
     regions
-        Mean over samples of the number of coherent regions; see `npgen.part_whole` for these.
+        Mean over samples of the number of coherent regions; see `npgen.part_whole`.
     class_purity
-        Mean over samples of the share of pixels that are of the class that dominates their region.
+        Mean over samples of the share of pixels whose source is of the class of their region.
     sources_per_region
-        Median over pixels of the number of source images that feed the pixel's region.
+        Median over pixels of the number of source images of the pixel's region.
     largest_source
         Mean over samples of the share of pixels that come from the main source image of their region.
     multi_image
-        Mean over samples of the share of the area in regions fed by at least two images.
+        Mean over samples of the share of the area in regions of at least two source images.
     part_whole
         Mean over samples of the share of the area in regions that meet both criteria of part–whole generalisation.
     """
@@ -97,18 +98,18 @@ class Scores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     Attributes
     ----------
     samples, heldout, training
         Scores of the samples, of real held-out images and of real training images.
     given
-        How many samples there were; `samples.n` of them, the first ones, were scored.
+        Number of samples given; the first `samples.n` of them were scored.
     reference_size
-        How many training images the Fréchet distances refer to.
+        Number of training images that the Fréchet distances are measured against.
     kernel_reference_size
-        How many of these KID refers to; precision and recall refer to `samples.n` of them.
+        Number of them that KID is measured against; for precision and recall it is `samples.n`.
     pixels
         Pixels of an image, H·W.
     corpus_name, corpus_hash
@@ -116,13 +117,13 @@ class Evaluation:
     heldout_name, heldout_hash
         The corpus of held-out images.
     network, network_id
-        Name of the network that the scores live in, and what stands for it and its weights, or None.
+        Name of the network whose features are scored, and the id of the network and its weights, or None.
     network_accuracy
-        Share of the corpus's held-out images that it classifies right, or None if it classifies none.
+        Share of the held-out images that the network classifies right, or None if it classifies none.
     model, config, model_seed, first
-        How the samples were made.
+        Model, settings, seed and first index of the samples.
     seed
-        Decides which real images were drawn.
+        Seed of the draws of real images.
     """
 
     samples: Scores
@@ -146,14 +147,14 @@ class Evaluation:
     seed: int
 
     def row(self) -> dict[str, float | None]:
-        """Return the samples' scores as one flat row, of the same keys whatever was evaluated.
+        """Return the samples' scores as one flat row, which has the same keys for all evaluations.
 
         Returns
         -------
         dict
-            All attributes of `Scores`: those with an interval as `name`, `name_low` and `name_high`, medians with a
-            maximum as `name` and `name_max`. Besides, `inception_score_over_heldout` and `frechet_over_training`.
-            None where a score makes no sense.
+            All attributes of `Scores`: scores with an interval as `name`, `name_low` and `name_high`, medians with a
+            maximum as `name` and `name_max`; also `inception_score_over_heldout` and `frechet_over_training`. None if
+            a score is not defined.
         """
         return self._row(self.samples)
 
@@ -205,7 +206,7 @@ class Evaluation:
         write_json(path, self.to_json())
 
     def markdown(self) -> str:
-        """Lay the scores out as a Markdown table, one line a score, with notes on what they mean."""
+        """Return the scores as a Markdown table, one line per score, with notes that explain them."""
         rows = (self.samples, self.heldout, self.training)
         lines = ["| | samples | real held-out | real training |", "|---|--:|--:|--:|"]
         for label, cell in self._lines():
@@ -254,34 +255,34 @@ class Evaluation:
             "delete-a-group jackknife. They cover the choice of images, not that of reference or network.",
             f"Fréchet distance to the {self.reference_size} training images that are not in the last column; it "
             f"falls as n grows. KID to {self.kernel_reference_size} of them, precision and recall to "
-            f"{self.samples.n}. One reference serves all columns.",
-            "Regions: connected pixels whose neighbourhoods are dominated by one class. Part–whole regions are of one "
-            "class for more than half, and no source image has more than half of one.",
-            "Distances in pixels, L2, grey levels, of the first set; a training image is not compared with itself.",
+            f"{self.samples.n}. All columns have the same reference.",
+            "Regions: connected pixels whose neighbourhoods are dominated by one class. Of a part–whole region, more "
+            "than half comes from one class, and no source image contributes more than half.",
+            "L2 distances between pixels, grey levels, of the first set; a training image is not compared with itself.",
             "Verbatim: copied from one image at one displacement. Runs are consecutive in fill order, "
             "regions are connected; the seed patch does not count. Median, maximum.",
         ]
         if self.model.startswith("els "):
             notes.append(
-                "Entropies, regions and shares of a score machine: each pixel counts as of the source that weighs most "
-                "in the last step. Nothing is copied, so that there are no runs."
+                "Entropies, regions and shares of a score machine: a pixel counts as of the source that weighs most in "
+                "the last step. Nothing is copied in fill order, so there are no verbatim runs."
             )
         if self.given > self.samples.n:
             notes.insert(
                 0,
-                f"Only the first {self.samples.n} of {self.given} samples are scored: there are no more "
-                "held-out images, or not twice as many training images.",
+                f"Only the first {self.samples.n} of {self.given} samples are scored: there are fewer held-out images "
+                "than samples, or fewer than twice as many training images.",
             )
         return [f"- {note}" for note in notes]
 
 
 def novelty_table(evaluations: Mapping[str, Evaluation]) -> str:
-    """Lay the figures of several runs out in one Markdown table, real images below them.
+    """Return the scores of several runs as one Markdown table, with those of real images below them.
 
     Parameters
     ----------
     evaluations
-        By what to call them; of as many samples each, of one corpus and in one network.
+        Evaluations by name, of the same number of samples, corpus and network.
 
     Returns
     -------
@@ -291,7 +292,7 @@ def novelty_table(evaluations: Mapping[str, Evaluation]) -> str:
     Raises
     ------
     ValueError
-        If there are none, or real images differ.
+        If there are no evaluations, or their scores of real images differ.
     """
     if not evaluations:
         raise invalid("evaluations", "at least one", 0)

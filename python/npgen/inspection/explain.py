@@ -1,4 +1,4 @@
-"""The white box opened at one pixel: what could be copied to it, as things stood when it was drawn."""
+"""The candidate pool of a pixel, recomputed as it was when the pixel was drawn."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from tqdm.auto import tqdm
 
 import npgen._core as _core
 from npgen.corpus import Corpus
-from npgen.encoders import kept_keys
-from npgen.errors import invalid
+from npgen.encoders import cached_keys
+from npgen.errors import check_whole, check_whole_tuple, invalid
 from npgen.runs import Samples, check_samples
 from npgen.sampling import Library, PixelPlan, PixelRun, Pool, known_rect
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """The pool of one drawn pixel, and the canvas that it was made for.
+    """The pool of one drawn pixel, and the canvas just before the draw.
 
     Attributes
     ----------
     pixel
         (y, x).
     step
-        Its place in the fill order, from 0; after sweeps, in the order of the last one.
+        Index of the pixel in the fill order, from 0; after sweeps, in the order of the last sweep.
     canvas
-        (H, W, C) uint8 just before the draw; 0 where nothing was known.
+        (H, W, C) uint8, the canvas just before the draw; unknown pixels are 0.
     known
-        (H, W) bool: what was known. Never the pixel itself.
+        (H, W) bool, known pixels; the pixel itself is not among them.
     shortlist
-        (K,) int32 ids of the images that were looked at, ascending; None for all.
+        (K,) int32, ids of the shortlisted images, ascending; None means all images of the corpus.
     barred
-        Ids of images that were not: the seed's own, and those with a used up quota. (B,) int32, ascending.
+        (B,) int32, ids of images that were not allowed, ascending: the seed's own, and those with a used up quota.
     pool
         The M candidates, nearest first.
     drawn
-        Place in the pool of the one that was copied.
+        Index in the pool of the candidate that was copied.
     """
 
     pixel: tuple[int, int]
@@ -52,43 +52,73 @@ class Explanation:
 
     @property
     def probability(self) -> NDArray[np.float64]:
-        """(M,) probability of each candidate: uniform (section 2.4 of the paper)."""
+        """(M,) float64, probability of each candidate: uniform (section 2.4 of the paper)."""
         return np.full(len(self.pool), 1 / len(self.pool))
 
 
 def explain(samples: Samples, corpus: Corpus, k: int, pixel: tuple[int, int]) -> Explanation:
     """Return the pool of a pixel as it was when the pixel was drawn.
 
-    The canvas of that moment is rebuilt from the trace, and the shortlist from the run's queries and the corpus's keys:
-    no encoder is needed. For many pixels make one `Explainer`.
+    The canvas just before the draw is rebuilt from the trace, and the shortlist from the run's queries and the corpus's
+    keys: no encoder is needed. To explain many pixels, make one `Explainer`.
 
     Parameters
     ----------
     samples
         n samples.
     corpus
-        The corpus they were made from.
+        The corpus that they were made from.
     k
-        Which of the samples, 0…n − 1.
+        Index of the sample, 0…n − 1.
     pixel
         (y, x), outside the seed patch, which was not drawn.
 
     Returns
     -------
     Explanation
-        The pool, with what was drawn from it.
+        The pool, and the candidate that was drawn from it.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample or pixel, it is another corpus, its keys are missing, or the trace is not what that
-        pool would have given.
+        If sample or pixel are out of range, the samples were made from another corpus, the corpus's keys are missing,
+        or the pool does not hold the pixel's source.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.generate(corpus, 2, "class", npgen.Config(window=5), progress=False)
+    >>> found = npgen.explain(samples, corpus, k=1, pixel=(5, 9))
+    >>> assert len(found.pool) == samples.trace.pool_size[1, 5, 9]
+    >>> assert found.pool.image_id[found.drawn] == samples.trace.image_id[1, 5, 9]
     """
     return Explainer(samples, corpus).explain(k, pixel)
 
 
 class Explainer:
-    """Explains pixel after pixel of the same samples, as `explain` does."""
+    """Explains pixels of the same samples, one after another; see `npgen.explain`.
+
+    Parameters
+    ----------
+    samples
+        n samples of pixels, not of tokens.
+    corpus
+        The corpus that they were made from.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the samples are of tokens or lack their queries, were made from another corpus, or the corpus's keys are
+        missing.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.generate(corpus, 1, "local", npgen.Config(window=5), progress=False)
+    >>> explainer = npgen.Explainer(samples, corpus)
+    >>> [len(explainer.explain(0, (0, x)).pool) for x in range(3)] == samples.trace.pool_size[0, 0, :3].tolist()
+    True
+    """
 
     def __init__(self, samples: Samples, corpus: Corpus) -> None:
         check_samples(samples, corpus)
@@ -100,47 +130,50 @@ class Explainer:
         if self.plan.model.semantics == "embedding":
             if samples.queries is None or samples.encoder_id is None:
                 raise invalid("samples", "with the queries of their run", None)
-            keys = kept_keys(corpus, samples.encoder_id)
+            keys = cached_keys(corpus, samples.encoder_id)
         self.run = PixelRun(self.plan, Library(corpus, keys))
         self._before_last_sweep: tuple[int, Samples] | None = None
-        # All pixels of a stage share it, and finding it takes longer than the rest.
+        # The latest shortlist, by sample and stage: all pixels of a stage share it, and search takes most of the time.
         self._latest: tuple[tuple[int, int], NDArray[np.int32] | None] | None = None
 
     def explain(self, k: int, pixel: tuple[int, int]) -> Explanation:
         """Return the pool of a pixel of sample `k`; see `npgen.explain`."""
         k, (y, x) = self._checked(k, pixel)
+        # 1. Rebuild the canvas before the draw.
         step = int(self._steps[y, x])
         canvas, ids, known = self._canvas(k, step)
+        # 2. Find the shortlist of the pixel's stage, and the images that were not allowed.
         stage = int(np.searchsorted(self._ends, step, side="right"))
         shortlist = self._shortlist(k, stage)
-        barred = self._own(k)
+        barred = self._barred(k)
         barred = barred[barred >= 0]
-        choice = len(self.corpus) - len(barred) if shortlist is None else len(shortlist)
-        if self.plan.model.low_level and self.config.limited(choice):
-            barred = np.union1d(barred, self._spent((y, x), ids, known))
+        candidates = len(self.corpus) - len(barred) if shortlist is None else len(shortlist)
+        if self.plan.model.low_level and self.config.limited(candidates):
+            assert self.config.quota is not None
+            used_up = _core.used_up_images(
+                np.ascontiguousarray(ids), known, (y, x), self.config.quota, self.config.window
+            )
+            barred = np.union1d(barred, used_up)
+        # 3. Recompute the pool, and find the pixel's source in it.
         pool = Pool(
             *self.run.scan.candidate_pool(
                 canvas,
                 known,
-                np.array([[y, x]], np.int32),
+                (y, x),
                 None if shortlist is None else np.setdiff1d(shortlist, barred),
                 barred,
             )
         )
         trace = self.samples.trace
-        here = (pool.image_id == trace.image_id[k, y, x]) & (pool.y == trace.y[k, y, x]) & (pool.x == trace.x[k, y, x])
-        if not here.any():
-            address = tuple(int(part[k, y, x]) for part in (trace.image_id, trace.y, trace.x))
+        address = tuple(int(part[k, y, x]) for part in (trace.image_id, trace.y, trace.x))
+        drawn = (pool.image_id == address[0]) & (pool.y == address[1]) & (pool.x == address[2])
+        if not drawn.any():
             raise invalid(f"trace of pixel ({y}, {x}) of sample {k}", "one of its pool (see npgen verify)", address)
-        return Explanation((y, x), step, canvas, known, shortlist, barred, pool, int(here.argmax()))
+        return Explanation((y, x), step, canvas, known, shortlist, barred, pool, int(drawn.argmax()))
 
     def _checked(self, k: int, pixel: tuple[int, int]) -> tuple[int, tuple[int, int]]:
-        numbers = (k, *pixel) if isinstance(pixel, tuple | list | np.ndarray) and len(pixel) == 2 else (pixel,)
-        if len(numbers) != 3 or not all(isinstance(one, int | np.integer) for one in numbers):
-            raise TypeError(f"sample and pixel must be a whole number and (y, x), got {k!r} and {pixel!r}")
-        if not 0 <= k < len(self.samples):
-            raise invalid("sample", f"in 0…{len(self.samples) - 1}", k)
-        y, x = (int(part) for part in pixel)
+        k = check_whole("sample", k, 0, len(self.samples) - 1)
+        y, x = check_whole_tuple("pixel", pixel, "y, x")
         height, width = self.plan.shape
         if not (0 <= y < height and 0 <= x < width):
             raise invalid("pixel", f"inside the {height}×{width} frame", (y, x))
@@ -150,25 +183,25 @@ class Explainer:
 
     @cached_property
     def _order(self) -> NDArray[np.int32]:
-        """(P, 2) pixels in the order in which they were last drawn."""
+        """(P, 2) int32, pixels in the order of their last draws."""
         sweeps = self.config.sweeps
         pixels = self.plan.order.pixels
         return _core.sweep_order(pixels, self.samples.seed, sweeps) if sweeps else pixels
 
     @cached_property
     def _steps(self) -> NDArray[np.int64]:
-        """(H, W) place of each pixel in that order; −1 in the seed patch."""
+        """(H, W) int64, index of each pixel in that order; −1 in the seed patch."""
         steps = np.full(self.plan.shape, -1)
         steps[tuple(self._order.T)] = np.arange(len(self._order))
         return steps
 
     @cached_property
     def _ends(self) -> list[int]:
-        """Where the stages of that order end."""
+        """Ends of the stages in that order."""
         return self.plan.cuts(self.config.sweeps)[1:]
 
     def _canvas(self, k: int, step: int) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]]:
-        """Canvas (H, W, C), source ids and mask (H, W) before a step."""
+        """Return canvas (H, W, C), source ids (H, W) and known mask (H, W) before a step."""
         final_images, final_ids = self.samples.images[k], self.samples.trace.image_id[k]
         drawn = (self._steps >= 0) & (self._steps < step)
         seed = known_rect(self.plan.shape, self.plan.rect)
@@ -183,7 +216,7 @@ class Explainer:
         return np.where(known[:, :, None], final_images, 0).astype(np.uint8), final_ids, known
 
     def _earlier(self, k: int) -> Samples:
-        """Sample `k` as it was before the last sweep, filled again with the queries of the run."""
+        """Return sample `k` before the last sweep: generated again with the queries of the run."""
         if self._before_last_sweep is None or self._before_last_sweep[0] != k:
             config = replace(self.config, sweeps=self.config.sweeps - 1)
             plan = PixelPlan(self.corpus, self.samples.model, config, self.samples.seed)
@@ -196,22 +229,16 @@ class Explainer:
 
     def _shortlist(self, k: int, stage: int) -> NDArray[np.int32] | None:
         if self._latest is None or self._latest[0] != (k, stage):
-            self._latest = (k, stage), self._found(k, stage)
+            self._latest = (k, stage), self._find_shortlist(k, stage)
         return self._latest[1]
 
-    def _found(self, k: int, stage: int) -> NDArray[np.int32] | None:
-        retrieve = self.run.shortlists(self.samples[k : k + 1], self._own(k))
+    def _find_shortlist(self, k: int, stage: int) -> NDArray[np.int32] | None:
+        retrieve = self.run.shortlists(self.samples[k : k + 1], self._barred(k))
         earlier = sum(len(self.plan.cuts(sweep)) - 1 for sweep in range(self.config.sweeps))
         found = retrieve(earlier + stage, self._steps >= 0)
-        return None if found is None else np.setdiff1d(found[0], self._own(k))
+        return None if found is None else np.setdiff1d(found[0], self._barred(k))
 
-    def _own(self, k: int) -> NDArray[np.int32]:
+    def _barred(self, k: int) -> NDArray[np.int32]:
+        """Return the image (1,) that a sample may not copy from: its seed's, or −1 for none."""
         anchor = self.samples.anchor[k : k + 1]
         return anchor if self.config.exclude_seed_image else np.full_like(anchor, -1)
-
-    def _spent(self, pixel: tuple[int, int], ids: NDArray[np.int32], known: NDArray[np.bool_]) -> NDArray[np.int32]:
-        """Images that have served as much of a pixel's window as they may."""
-        half = self.config.window // 2
-        near = tuple(slice(max(0, at - half), at + half + 1) for at in pixel)
-        served, counts = np.unique(ids[near][known[near]], return_counts=True)
-        return served[counts >= (self.config.quota or np.inf)]

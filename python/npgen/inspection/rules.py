@@ -1,4 +1,4 @@
-"""What must hold for every pixel of a run, whatever its bytes say: that it is a copy, and that its model allows it."""
+"""The rules that every pixel of a run must keep: it is a copy of its source, and the run's model allows that source."""
 
 from __future__ import annotations
 
@@ -8,49 +8,62 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+import npgen._core as _core
 from npgen.config import Config, Model, find_model
 from npgen.corpus import Corpus
 from npgen.errors import invalid
 from npgen.runs import Samples
 from npgen.sampling import Seeds, canvas_shape, fill_order, known_rect
 
-# Where a pixel lies: sample of the block, y, x.
-Where = tuple[int, int, int]
+# Place of a pixel: sample of the block, y, x.
+Place = tuple[int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
-class Breach:
+class Violation:
     """Pixels that break one rule.
 
     Attributes
     ----------
     where
-        (n, H, W) bool.
-    tell
-        Says of one of them, by its sample, y and x, what is wrong.
+        (n, H, W) bool, True for these pixels.
+    reason
+        Returns what is wrong with the pixel at a place, as a phrase.
     """
 
     where: NDArray[np.bool_]
-    tell: Callable[[Where], str]
+    reason: Callable[[Place], str]
 
 
 def inside_corpus(samples: Samples, corpus: Corpus) -> NDArray[np.bool_]:
-    """Tell which addresses (n, H, W) exist in the corpus."""
+    """Return (n, H, W) bool: True for pixels whose addresses exist in the corpus."""
     return corpus.holds(samples.trace.image_id, samples.trace.y, samples.trace.x)
 
 
-def outside_corpus(samples: Samples, corpus: Corpus) -> Breach:
+def outside_corpus(samples: Samples, corpus: Corpus) -> Violation:
     """List the pixels whose addresses don't exist in the corpus."""
-    return Breach(~inside_corpus(samples, corpus), lambda where: "there is no such pixel in the corpus")
+    return Violation(~inside_corpus(samples, corpus), lambda at: "there is no such pixel in the corpus")
 
 
-class Rules:
-    """The rules of a run's pixels.
+class TraceRules:
+    """The rules of a model and its settings, which the trace of a run is checked against.
 
-    A pixel has the value of its source. The seed patch is a piece of the anchor, and was not drawn: pool size and
-    distance are 0. Every other pixel was drawn from one candidate or more, and its source is one that the run's model
-    and settings allow: near enough, not of the barred image, of the anchor's label, not of an image with a used up
-    quota.
+    Every pixel has the value of its source. The seed patch is a patch of the anchor and was not drawn: its pool sizes
+    and distances are 0. Every other pixel was drawn from at least one candidate, and its source keeps the model's
+    constraints: within the locality radius, not of the barred image, of the anchor's label, not of an image whose quota
+    is used up.
+
+    Parameters
+    ----------
+    corpus
+        The corpus of the run.
+    model, config, seed
+        Model, settings and seed of the run.
+
+    Raises
+    ------
+    ValueError
+        If the model needs labels and the corpus has none, or settings and corpus don't fit.
     """
 
     def __init__(self, corpus: Corpus, model: str, config: Config, seed: int) -> None:
@@ -64,8 +77,8 @@ class Rules:
         self.rect = config.seed_rect(*self.shape)
         self.drawn = ~known_rect(self.shape, self.rect)  # (H, W)
 
-    def breaches(self, samples: Samples) -> Iterator[Breach]:
-        """List what is wrong with samples, nothing of which is taken for granted but the shapes."""
+    def violations(self, samples: Samples) -> Iterator[Violation]:
+        """List the violations of each rule. Nothing is assumed of the samples but the shapes of their arrays."""
         outside = outside_corpus(samples, self.corpus)
         inside = ~outside.where
         yield outside
@@ -77,19 +90,19 @@ class Rules:
             yield self._near(samples)
         if self.config.exclude_seed_image:
             own = samples.trace.image_id == samples.anchor[:, None, None]
-            yield Breach(own & self.drawn, lambda where: "its image is barred: the seed patch comes from it")
+            yield Violation(own & self.drawn, lambda at: "its image is barred: the seed patch comes from it")
         if self.model.semantics == "label":
             yield self._same_label(samples, inside)
-        if self._limited() and self.config.sweeps == 0:  # after sweeps, no canvas but the last is known
+        if self._limited() and self.config.sweeps == 0:  # after sweeps, the canvases of earlier ones are not known
             assert self.config.quota is not None
             yield self._quota(samples, self.config.quota)
 
-    def _copies(self, samples: Samples, inside: NDArray[np.bool_]) -> Breach:
+    def _copies(self, samples: Samples, inside: NDArray[np.bool_]) -> Violation:
         ids, y, x = (np.where(inside, part, 0) for part in samples.trace.arrays()[:3])
         differs = (self.corpus.images[ids, y, x] != samples.images).any(axis=-1)  # (n, H, W)
-        return Breach(inside & differs, lambda where: "the values differ")
+        return Violation(inside & differs, lambda at: "the values differ")
 
-    def _seed_patch(self, samples: Samples) -> Breach:
+    def _seed_patch(self, samples: Samples) -> Violation:
         trace, (y, x, height, width) = samples.trace, self.rect
         indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
         corners = self.seeds.corners(indices, samples.anchor)
@@ -103,25 +116,26 @@ class Rules:
         where = np.zeros(trace.image_id.shape, np.bool_)
         where[patch] = wrong
 
-        def tell(at: Where) -> str:
+        def reason(at: Place) -> str:
             k, dy, dx = at[0], at[1] - y, at[2] - x
-            own = samples.anchor[k], corners[k, 0] + dy, corners[k, 1] + dx
-            return "the seed patch has image {}, y {}, x {} there".format(*own)
+            address = samples.anchor[k], corners[k, 0] + dy, corners[k, 1] + dx
+            return "the seed patch has image {}, y {}, x {} there".format(*address)
 
-        return Breach(where, tell)
+        return Violation(where, reason)
 
-    def _pool_sizes(self, samples: Samples) -> Breach:
+    def _pool_sizes(self, samples: Samples) -> Violation:
         sizes = samples.trace.pool_size
         most = self._most_candidates()
         wrong = np.where(self.drawn, (sizes < 1) | (sizes > most), sizes != 0)
 
-        def tell(at: Where) -> str:
+        def reason(at: Place) -> str:
             allowed = f"in 1…{most}" if self.drawn[at[1:]] else "0 in the seed patch"
             return f"its pool size must be {allowed}, got {sizes[at]}"
 
-        return Breach(wrong, tell)
+        return Violation(wrong, reason)
 
     def _most_candidates(self) -> int:
+        """Return the largest pool size that the settings allow."""
         images = len(self.corpus)
         if self.model.semantics == "embedding" and self.config.semantic == "topk":
             images = min(images, self.config.shortlist)
@@ -133,54 +147,52 @@ class Rules:
         reach = [min(side, extent) if self.model.locality else extent for extent in self.source]
         return images * reach[0] * reach[1]
 
-    def _distances(self, samples: Samples) -> Breach:
+    def _distances(self, samples: Samples) -> Violation:
         distances = samples.trace.distance
-        with np.errstate(invalid="ignore"):  # not-a-number may be what the file holds
-            sound = np.isfinite(distances) & (distances >= 0)
-        wrong = ~np.where(self.drawn & self.model.low_level, sound, distances == 0)
+        with np.errstate(invalid="ignore"):  # the file may hold NaN
+            valid = np.isfinite(distances) & (distances >= 0)
+        wrong = ~np.where(self.drawn & self.model.low_level, valid, distances == 0)
 
-        def tell(at: Where) -> str:
+        def reason(at: Place) -> str:
             allowed = "at least 0" if self.drawn[at[1:]] and self.model.low_level else "0"
             return f"its distance must be {allowed}, got {distances[at]}"
 
-        return Breach(wrong, tell)
+        return Violation(wrong, reason)
 
-    def _near(self, samples: Samples) -> Breach:
+    def _near(self, samples: Samples) -> Violation:
         limit = self.config.locality
         y, x = np.indices(self.shape)
-        apart = np.maximum(np.abs(samples.trace.y - y), np.abs(samples.trace.x - x))  # in 64 bits: no overflow
-        return Breach(
-            (apart > limit) & self.drawn, lambda at: f"it must be within {limit} pixels of its source, got {apart[at]}"
+        shift = np.maximum(np.abs(samples.trace.y - y), np.abs(samples.trace.x - x))  # int64: no overflow
+        return Violation(
+            (shift > limit) & self.drawn, lambda at: f"it must be within {limit} pixels of its source, got {shift[at]}"
         )
 
-    def _same_label(self, samples: Samples, inside: NDArray[np.bool_]) -> Breach:
+    def _same_label(self, samples: Samples, inside: NDArray[np.bool_]) -> Violation:
         assert self.corpus.labels is not None
         labels = self.corpus.labels[np.where(inside, samples.trace.image_id, 0)]  # (n, H, W)
         known = (samples.anchor >= 0) & (samples.anchor < len(self.corpus))
         own = self.corpus.labels[np.where(known, samples.anchor, 0)][:, None, None]
         wrong = (labels != own) & inside & known[:, None, None] & self.drawn
-        return Breach(wrong, lambda at: f"its source must be of the seed's label, {own[at[0], 0, 0]}, got {labels[at]}")
+        return Violation(
+            wrong, lambda at: f"its source must be of the seed's label, {own[at[0], 0, 0]}, got {labels[at]}"
+        )
 
     def _limited(self) -> bool:
-        """Whether the quota limits all samples: some may have too few images to choose from for that."""
+        """Whether the quota holds for all samples: it does not for a sample with too few candidate images."""
         others = len(self.corpus) - self.config.exclude_seed_image
-        choice = {"embedding": self.config.shortlist, None: others}
+        candidates = {"embedding": self.config.shortlist, None: others}
         if self.model.semantics == "label":
             assert self.corpus.labels is not None
             _, counts = np.unique(self.corpus.labels, return_counts=True)
-            choice["label"] = int(counts.min()) - self.config.exclude_seed_image
-        return self.model.low_level and self.config.limited(choice[self.model.semantics])
+            candidates["label"] = int(counts.min()) - self.config.exclude_seed_image
+        return self.model.low_level and self.config.limited(candidates[self.model.semantics])
 
-    def _quota(self, samples: Samples, quota: int) -> Breach:
-        ids = samples.trace.image_id
-        served = np.zeros(ids.shape, np.int64)
-        known, half = ~self.drawn, self.config.window // 2
-        for y, x in fill_order(*self.shape, self.rect, self.config.window).pixels.tolist():
-            near = (slice(max(0, y - half), y + half + 1), slice(max(0, x - half), x + half + 1))
-            same = ids[(slice(None), *near)] == ids[:, y, x, None, None]
-            served[:, y, x] = (same & known[near]).sum(axis=(1, 2))
-            known[y, x] = True
-        return Breach(
-            served >= quota,
-            lambda at: f"its image served {served[at]} pixels of its window already; the quota is {quota}",
+    def _quota(self, samples: Samples, quota: int) -> Violation:
+        order = fill_order(*self.shape, self.rect, self.config.window).pixels
+        ids = np.ascontiguousarray(samples.trace.image_id)
+        # Known pixels in each pixel's window that come from the pixel's own source image, (n, H, W).
+        used = _core.served_counts(ids, ~self.drawn, order, self.config.window)
+        return Violation(
+            used >= quota,
+            lambda at: f"its image gave {used[at]} pixels of its window already; the quota is {quota}",
         )

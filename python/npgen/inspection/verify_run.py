@@ -1,10 +1,9 @@
-"""A run folder replayed against its corpus, so that no pixel is other than its address says."""
+"""Verification of a run folder: every pixel must be a copy of its source and keep the rules of the run's model."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus, find_corpus, open_corpus
-from npgen.encoders import kept_keys
 from npgen.errors import invalid
-from npgen.inspection.rules import Breach, Rules, inside_corpus, outside_corpus
+from npgen.inspection.regenerate import Regeneration
+from npgen.inspection.rules import Place, TraceRules, Violation, inside_corpus, outside_corpus
+from npgen.inspection.run_report import Difference, RunReport, numbers_of
 from npgen.runs import (
     TRACE_DTYPES,
     RunFacts,
@@ -26,91 +26,17 @@ from npgen.runs import (
     read_manifest,
     run_name,
 )
-from npgen.sampling import Library, PixelPlan, PixelRun, TokenRun
 from npgen.storage import npy, sha256_file
 from npgen.tokens import Tokens, load_tokens
 
-# Arrays of a shard that say something about pixels; the others are about whole samples.
+# Arrays of a shard that a pixel depends on.
 PIXELS = {"images", "anchor", *TRACE_DTYPES}
-# Differing pixels that a report names.
+# Largest number of differing pixels that a report lists.
 NAMED = 20
-# Pixels of a block of samples, and with it the memory that verification takes.
+# Pixels of a block of samples: bounds the memory of verification.
 BLOCK_PIXELS = 1 << 20
-# Samples that are grown again side by side.
+# Samples that are generated again in one batch.
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A pixel that is not what its address and the run's rules say.
-
-    Attributes
-    ----------
-    sample
-        Place of its sample in the run, 0…n − 1.
-    y, x
-        The pixel.
-    value
-        What the image holds there, C numbers.
-    source
-        The address that the trace has: image id, y, x.
-    source_value
-        What the corpus holds there, C numbers; None where it has no such pixel.
-    reasons
-        What is wrong, one phrase each.
-    """
-
-    sample: int
-    y: int
-    x: int
-    value: tuple[int, ...]
-    source: tuple[int, int, int]
-    source_value: tuple[int, ...] | None
-    reasons: tuple[str, ...]
-
-    def __str__(self) -> str:
-        image, y, x = self.source
-        theirs = "none" if self.source_value is None else _value(self.source_value)
-        return (
-            f"sample {self.sample}, y {self.y}, x {self.x}: value {_value(self.value)}; "
-            f"source image {image}, y {y}, x {x}: value {theirs}; {'; '.join(self.reasons)}"
-        )
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What `verify_run` found.
-
-    Attributes
-    ----------
-    samples, pixels
-        How many were replayed.
-    problems
-        Files that are not as they were written, and what could not be done because of it: one sentence each.
-    differences
-        The first of the pixels that differ.
-    different
-        How many pixels differ.
-    """
-
-    samples: int
-    pixels: int
-    problems: tuple[str, ...]
-    differences: tuple[Difference, ...]
-    different: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything is as it was written, and every pixel as its address says."""
-        return not self.problems and self.different == 0
-
-    def __str__(self) -> str:
-        lines = [*self.problems, *map(str, self.differences)]
-        if self.different > len(self.differences):
-            lines.append(f"… and {self.different - len(self.differences):,} pixels more")
-        equal = "all equal" if self.different == 0 else f"{self.different:,} differ"
-        count = f"{self.samples:,} sample{'' if self.samples == 1 else 's'}"
-        return "\n".join([*lines, f"{count}, {self.pixels:,} pixels replayed, {equal}"])
 
 
 def verify_run(
@@ -120,23 +46,23 @@ def verify_run(
     tokens: Tokens | str | os.PathLike[str] = "auto",
     progress: bool = False,
 ) -> RunReport:
-    """Replay all traces of a run folder against its corpus, and check the rules that every pixel keeps.
+    """Replay all traces of a run folder with its corpus, and check the rules that every pixel must keep.
 
-    Nothing is trusted: files are compared with the hashes in the manifests, and read whatever these say. Where a hash
-    shows that images or traces were altered, the samples are grown again from the run's queries and the corpus's keys,
-    if they are there, which tells every pixel apart that the replay alone can't: one that was moved to an equal source,
-    or a pool size. No encoder is needed. Memory is bounded, however long the run.
+    Files are compared with the hashes in the manifests, and replayed whether or not the hashes agree. If a hash shows
+    that images or traces were altered, the samples are generated again from the run's queries and the corpus's keys, if
+    these are stored. This finds changes that replay alone can't: a pixel whose source was replaced by one of equal
+    value, or another pool size. No encoder is needed. Memory is bounded for runs of any length.
 
-    Samples of tokens are all grown and decoded again, and compared byte for byte.
+    Samples of tokens are always generated and decoded again, and compared byte for byte.
 
     Parameters
     ----------
     path
         The run folder.
     corpus
-        The corpus of the run, its name or its folder; None means the one of the name that the run gives.
+        The corpus of the run, its name or its folder; None means the corpus named in the run's manifest.
     tokens
-        The token store of a run of tokens, as `load_tokens` takes it.
+        The token store of a run of tokens, as for `load_tokens`.
     progress
         Show a progress bar.
 
@@ -148,9 +74,17 @@ def verify_run(
     Raises
     ------
     FileNotFoundError
-        If there is no such run or corpus.
+        If the run or the corpus does not exist.
     ValueError
-        If a manifest can't be read, or it is another corpus or token store.
+        If a manifest can't be read, or corpus or token store are not those of the run.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.generate(corpus, 2, "local", npgen.Config(window=5), progress=False)
+    >>> samples.save("verified")
+    >>> print(npgen.verify_run("verified", corpus))
+    2 samples, 1,568 pixels replayed, all equal
     """
     folder = Path(path)
     facts, shards = read_manifest(folder)
@@ -182,7 +116,7 @@ def _opened(corpus: Corpus | str | os.PathLike[str]) -> Corpus:
 
 
 def _altered(file: Path, sha256: str) -> str | None:
-    """Say how a file is not as it was written; None if it is."""
+    """Describe how a file was altered; None if it was not."""
     found = sha256_file(file)
     if found == sha256:
         return None
@@ -190,12 +124,12 @@ def _altered(file: Path, sha256: str) -> str | None:
 
 
 class _Verification:
-    """A verification in progress: what is checked against, and what was found so far."""
+    """A verification in progress: what is checked, and the results so far."""
 
     def __init__(self, folder: Path, facts: RunFacts, corpus: Corpus, tokens: Tokens | None) -> None:
         self.folder, self.facts, self.corpus, self.tokens = folder, facts, corpus, tokens
-        # Of tokens nothing but the whole sample, grown again, is a rule.
-        self.rules = None if tokens else Rules(corpus, facts.model, facts.config, facts.seed)
+        # Samples of tokens have no rules per pixel: they are generated again.
+        self.rules = None if tokens else TraceRules(corpus, facts.model, facts.config, facts.seed)
         self.shape = self.rules.shape if self.rules else (corpus.images.shape[1], corpus.images.shape[2])
         self.problems: list[str] = []
         self.differences: list[Difference] = []
@@ -203,7 +137,7 @@ class _Verification:
         if corpus.path is not None:
             for key, sha256 in corpus.array_hashes.items():
                 self._note(_altered(corpus.path / f"{key}.npy", sha256))
-        self.sound_corpus = not self.problems
+        self.corpus_unaltered = not self.problems
 
     def report(self) -> RunReport:
         height, width = self.shape
@@ -211,7 +145,7 @@ class _Verification:
         return RunReport(self.samples, pixels, tuple(self.problems), tuple(self.differences), self.different)
 
     def check(self, shard: Shard, bar: tqdm) -> None:  # type: ignore[type-arg]
-        """Check the files of a shard, then its samples, some at a time."""
+        """Check the files of a shard, then its samples in blocks."""
         altered = set()
         try:
             for key, sha256 in shard.sha256.items():
@@ -222,15 +156,15 @@ class _Verification:
             self._note(f"{error}; the {shard.n:,} samples of shard {shard.name} could not be replayed")
             bar.update(shard.n)
             return
-        again = self._regrowth(samples, altered) if self.tokens is not None or altered & PIXELS else None
+        regeneration = self._regeneration(samples, altered) if self.tokens is not None or altered & PIXELS else None
         height, width = self.shape
-        step = BATCH if again else max(1, BLOCK_PIXELS // (height * width))
+        step = BATCH if regeneration else max(1, BLOCK_PIXELS // (height * width))
         for start in range(0, shard.n, step):
             block = samples[start : start + step]
-            breaches = list(self.rules.breaches(block)) if self.rules else [outside_corpus(block, self.corpus)]
-            if again is not None:
-                breaches.append(again.breach(block))
-            self._collect(block, breaches)
+            violations = list(self.rules.violations(block)) if self.rules else [outside_corpus(block, self.corpus)]
+            if regeneration is not None:
+                violations.append(regeneration.violation(block))
+            self._collect(block, violations)
             self.samples += len(block)
             bar.update(len(block))
 
@@ -240,7 +174,7 @@ class _Verification:
         return problem is not None
 
     def _open(self, shard: Shard) -> Samples:
-        """Map the arrays of a shard, whatever their hashes."""
+        """Open the arrays of a shard as memory maps, without a look at their hashes."""
         facts, frame = self.facts, (shard.n, *self.shape)
         channels = self.corpus.images.shape[3]
         shapes: dict[str, tuple[int | None, ...]] = {
@@ -261,87 +195,34 @@ class _Verification:
         trace = Trace(*(arrays.pop(key) for key in TRACE_DTYPES))
         return Samples(facts.part(shard.first, shard.n), trace=trace, **arrays)
 
-    def _regrowth(self, samples: Samples, altered: set[str]) -> _Regrowth | None:
+    def _regeneration(self, samples: Samples, altered: set[str]) -> Regeneration | None:
+        """Prepare to generate samples again; None, and a problem noted, if they can't be."""
         try:
-            if not self.sound_corpus:
+            if not self.corpus_unaltered:
                 raise ValueError("the corpus was altered")
             if "queries" in altered:
                 raise ValueError("its queries were altered")
-            return _Regrowth(samples, self.corpus, self.tokens)
+            return Regeneration(samples, self.corpus, self.tokens)
         except (ValueError, OSError) as error:
-            self._note(f"samples {samples.first - self.facts.first} and on can't be grown again: {error}")
+            self._note(f"samples from {samples.first - self.facts.first} on can't be generated again: {error}")
             return None
 
-    def _collect(self, samples: Samples, breaches: Sequence[Breach]) -> None:
-        wrong = np.logical_or.reduce([breach.where for breach in breaches])  # (n, H, W)
+    def _collect(self, samples: Samples, violations: Sequence[Violation]) -> None:
+        wrong = np.logical_or.reduce([violation.where for violation in violations])  # (n, H, W)
         self.different += int(wrong.sum())
         inside = inside_corpus(samples, self.corpus)
-        for where in _first(wrong, NAMED - len(self.differences)):
-            k, y, x = where
-            image, source_y, source_x = (int(part[where]) for part in samples.trace.arrays()[:3])
-            theirs = _numbers(self.corpus.images[image, source_y, source_x]) if inside[where] else None
-            reasons = tuple(breach.tell(where) for breach in breaches if breach.where[where])
-            place = samples.first - self.facts.first + k
-            address = (image, source_y, source_x)
-            self.differences.append(Difference(place, y, x, _numbers(samples.images[where]), address, theirs, reasons))
+        for at in _first(wrong, NAMED - len(self.differences)):
+            k, y, x = at
+            image, source_y, source_x = (int(part[at]) for part in samples.trace.arrays()[:3])
+            source_value = numbers_of(self.corpus.images[image, source_y, source_x]) if inside[at] else None
+            reasons = tuple(violation.reason(at) for violation in violations if violation.where[at])
+            value, source = numbers_of(samples.images[at]), (image, source_y, source_x)
+            index = samples.first - self.facts.first + k
+            self.differences.append(Difference(index, y, x, value, source, source_value, reasons))
 
 
-class _Regrowth:
-    """Grows samples of a shard again, without their encoder."""
-
-    def __init__(self, samples: Samples, corpus: Corpus, tokens: Tokens | None) -> None:
-        self.run: PixelRun | TokenRun
-        if tokens is not None:
-            self.run = TokenRun(corpus, samples.model, samples.config, samples.seed, None, tokens)
-            return
-        plan = PixelPlan(corpus, samples.model, samples.config, samples.seed)
-        y, x = plan.rect[:2]
-        indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
-        drawn = plan.seeds.images(indices)
-        if not ((drawn == samples.anchor) | (drawn == samples.trace.image_id[:, y, x])).all():
-            raise ValueError("their seeds were drawn otherwise, as from a part of the corpus")
-        keys = None
-        if plan.model.semantics == "embedding":
-            if samples.queries is None or samples.encoder_id is None:
-                raise ValueError("the run has no queries")
-            keys = kept_keys(corpus, samples.encoder_id)
-        self.run = PixelRun(plan, Library(corpus, keys))
-
-    def breach(self, samples: Samples) -> Breach:
-        """Compare samples with what they are when grown again."""
-        again = samples.mapped(lambda array: np.zeros(array.shape, array.dtype))
-        self.run.fill(replace(again, queries=samples.queries), tqdm(disable=True))
-        images, arrays = again.images, (samples.trace.arrays(), again.trace.arrays())
-        pairs = dict(zip(TRACE_DTYPES, zip(*arrays, strict=True), strict=True))
-        where = (images != samples.images).any(axis=-1)
-        for ours, theirs in pairs.values():
-            where = where | (ours != theirs)
-        other = np.zeros_like(where)
-        if samples.codes is not None and again.codes is not None:
-            stride = where.shape[1] // samples.codes.shape[1]
-            other = (samples.codes != again.codes).any(axis=-1).repeat(stride, axis=1).repeat(stride, axis=2)
-
-        def tell(at: tuple[int, int, int]) -> str:
-            said = [f"{key} {theirs[at]}" for key, (ours, theirs) in pairs.items() if ours[at] != theirs[at]]
-            if (images[at] != samples.images[at]).any():
-                said.append(f"value {_value(_numbers(images[at]))}")
-            if other[at]:
-                said.append("another token")
-            return f"grown again it has {', '.join(said)}"
-
-        return Breach(where | other, tell)
-
-
-def _first(mask: NDArray[np.bool_], count: int) -> Iterator[tuple[int, int, int]]:
-    """Go through the first places where a mask (n, H, W) is true."""
+def _first(mask: NDArray[np.bool_], count: int) -> Iterator[Place]:
+    """Yield the first places where a mask (n, H, W) is true, at most `count`."""
     for flat in np.flatnonzero(mask)[: max(0, count)].tolist():
         k, y, x = np.unravel_index(flat, mask.shape)
         yield int(k), int(y), int(x)
-
-
-def _numbers(pixel: NDArray[np.uint8]) -> tuple[int, ...]:
-    return tuple(int(part) for part in pixel)
-
-
-def _value(numbers: tuple[int, ...]) -> str:
-    return str(numbers[0] if len(numbers) == 1 else numbers)

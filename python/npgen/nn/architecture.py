@@ -1,4 +1,4 @@
-"""What shape an encoder's network has."""
+"""Architectures: stacks of convolutions with residual blocks, and the shapes of their tensors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from npgen.errors import check_type, invalid
 if TYPE_CHECKING:
     import torch
 
-# No network has wider layers, larger kernels or a finer grid at its end: a file that says so lies.
+# Limits on numbers that come from files: no real network has wider layers, larger kernels or a finer grid.
 MOST = 1 << 16
 MOST_POOL = 64
-# Width, kernel side, stride and, optionally, how many layers the residual block has that ends here.
+# Width, kernel side, stride; and, for the last layer of a residual block, the number of layers in the block.
 Layer = tuple[int, int, int] | tuple[int, int, int, int]
 
 
@@ -29,10 +29,21 @@ class Stack:
     width
         Channels of the first layer's input.
     layers
-        Width, kernel side (odd) and stride of each convolution, in order; a ReLU follows each. A fourth number
-        r makes the layer end a residual block of r layers: the block's input is added before the ReLU, by way
-        of a 1×1 convolution (the projection) where its shape is another. Width 0 makes a layer max-pooling,
-        which leaves the width as it is. Blocks lie side by side, none inside another.
+        Width, kernel side (odd) and stride of each convolution, in order; a ReLU follows each. A fourth number r
+        marks the last layer of a residual block of r layers: the block's input is added before that layer's ReLU,
+        through a 1×1 convolution (the projection) where shapes differ. A layer of width 0 is max-pooling and leaves
+        the width unchanged. Blocks follow each other and are not nested.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of range, or blocks overlap.
+
+    Examples
+    --------
+    >>> stack = Stack(1, ((8, 3, 1), (16, 3, 2), (16, 3, 1, 2)))
+    >>> stack.widths, stack.blocks, stack.projection(2)
+    ((1, 8, 16, 16), {2: 1}, (8, 2))
     """
 
     width: int
@@ -61,7 +72,7 @@ class Stack:
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
-        """Width of each layer's input, and of the last one's output after them."""
+        """Width of each layer's input, followed by that of the last layer's output."""
         widths = [self.width]
         for width, *_ in self.layers:
             widths.append(width or widths[-1])
@@ -69,11 +80,11 @@ class Stack:
 
     @cached_property
     def blocks(self) -> dict[int, int]:
-        """The first layer of each residual block, by its last."""
+        """Numbers of the first layers of residual blocks, by those of their last layers."""
         return {number: number + 1 - layer[3] for number, layer in enumerate(self.layers) if len(layer) == 4}
 
     def projection(self, last: int) -> tuple[int, int] | None:
-        """Give input width and stride of the projection in the block that a layer ends; None where there is none."""
+        """Return input width and stride of the projection in the block that ends with layer `last`, if it has one."""
         first = self.blocks.get(last, last + 1)
         stride = prod(layer[2] for layer in self.layers[first : last + 1])
         changed = stride != 1 or self.widths[first] != self.widths[last + 1]
@@ -82,7 +93,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A stack of convolutions and what follows it: what shapes an encoder's tensors have.
+    """A stack of convolutions, average pooling, and a linear map to the embedding: an encoder's architecture.
 
     Parameters
     ----------
@@ -94,6 +105,11 @@ class Architecture:
         Side of the grid that the last layer's output is averaged to, before the linear map to the embedding.
     dim
         Width of the embedding, D. None: there is no linear map, the averages are the embedding.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of range.
     """
 
     channels: int
@@ -113,7 +129,7 @@ class Architecture:
 
     @classmethod
     def from_json(cls, values: Any) -> Architecture:
-        """Read what `dataclasses.asdict` gave, from a file's header."""
+        """Make an architecture of what `dataclasses.asdict` returned for it, as read from a file's header."""
         try:
             layers = tuple(tuple(layer) for layer in values["layers"])
             return cls(values["channels"], layers, values["pool"], values["dim"])
@@ -127,7 +143,7 @@ class Architecture:
 
     @property
     def width(self) -> int:
-        """Width of the embedding, D, also where it is the averages."""
+        """Width of the embedding, D, also without a linear map."""
         return self.dim or self.stack.widths[-1] * self.pool**2
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -147,7 +163,7 @@ class Architecture:
 
 
 def fold(weight: torch.Tensor, norm: dict[str, torch.Tensor], eps: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Make one convolution of a convolution and the batch normalisation after it, as it works in evaluation.
+    """Fold a batch normalisation into the convolution before it, for use after training.
 
     Parameters
     ----------
@@ -156,12 +172,12 @@ def fold(weight: torch.Tensor, norm: dict[str, torch.Tensor], eps: float) -> tup
     norm
         The normalisation's weight, bias, running_mean and running_var, (wider,) each.
     eps
-        What the normalisation adds to variances.
+        The small number that the normalisation adds to variances.
 
     Returns
     -------
-    tuple of Tensor
-        Weight, of the same shape, and bias (wider,).
+    weight, bias
+        Of one convolution that computes the same as both: (wider, width, kernel, kernel) and (wider,).
     """
     gain = norm["weight"] / (norm["running_var"] + eps).sqrt()
     return weight * gain[:, None, None, None], norm["bias"] - norm["running_mean"] * gain

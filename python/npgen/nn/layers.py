@@ -1,6 +1,6 @@
-"""A stack of convolutions with batch normalisation and shortcuts, to be trained.
+"""A stack of convolutions with batch normalisation and shortcuts, as torch modules.
 
-This module imports torch: import it only where a network is asked for.
+This module imports torch: import it only where a network is trained or run as a module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from npgen.nn.architecture import Layer, Stack, fold
 
 
 class _Convolution(nn.Module):
-    """Convolution and batch normalisation: one convolution once trained."""
+    """Convolution and batch normalisation, which `fold` turns into one convolution after training."""
 
     def __init__(self, width: int, wider: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -30,14 +30,14 @@ class _Convolution(nn.Module):
 
 
 class TrainingLayer(_Convolution):
-    """Convolution, batch normalisation, the sum with a residual block's input, ReLU.
+    """One layer of a stack: convolution, batch normalisation, sum with the residual block's input if any, ReLU.
 
     Parameters
     ----------
     stack
-        What it is a layer of.
+        The stack.
     number
-        Which one.
+        The layer's number in it, from 0.
     """
 
     def __init__(self, stack: Stack, number: int) -> None:
@@ -46,10 +46,13 @@ class TrainingLayer(_Convolution):
         projection = stack.projection(number)
         self.projection = _Convolution(projection[0], wider, 1, projection[1]) if projection else None
         if number in stack.blocks:
-            nn.init.zeros_(self.norm.weight)  # a block begins as its shortcut, which makes long stacks trainable
+            nn.init.zeros_(self.norm.weight)  # a block starts as the identity: deep stacks train better
 
     def forward(self, x: Tensor, entry: Tensor | None = None) -> Tensor:
-        """Map (B, C, H, W), with the input of the residual block that ends here, to (B, width, H / stride, …)."""
+        """Map x (B, C, H, W) to (B, width, H / stride, W / stride).
+
+        `entry` is the input of the residual block that ends with this layer, None if none does.
+        """
         x = super().forward(x)
         if entry is not None:
             x = x + (entry if self.projection is None else self.projection(entry))
@@ -57,7 +60,7 @@ class TrainingLayer(_Convolution):
 
 
 class TrainingLayers(nn.ModuleList):
-    """Layers one after the other, residual blocks and max-pooling among them.
+    """All layers of a stack, residual blocks and max-pooling among them.
 
     Parameters
     ----------
@@ -74,8 +77,8 @@ class TrainingLayers(nn.ModuleList):
             self.append(TrainingLayer(self.stack, number) if wider else nn.MaxPool2d(kernel, stride, kernel // 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the last layer's output."""
-        entry = x  # of the residual block
+        """Map (B, C, H, W) to the last layer's output (B, width, H / strides, W / strides)."""
+        entry = x  # input of the present residual block
         for number, layer in enumerate(self):
             if number in self.stack.blocks.values():
                 entry = x
@@ -83,7 +86,7 @@ class TrainingLayers(nn.ModuleList):
         return x
 
     def fold(self) -> dict[str, Tensor]:
-        """Fold the normalisations into the convolutions: tensors as `Architecture.shapes` names them."""
+        """Fold the normalisations into the convolutions; return tensors with the names of `Architecture.shapes`."""
         tensors = {}
         for number, layer in enumerate(self):
             if isinstance(layer, TrainingLayer):

@@ -1,4 +1,4 @@
-"""What recipes of trainings share: how they come from files, and what they may say of precision."""
+"""Training recipes: what they share, reading from JSON and the check of the precision."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from npgen.storage import read_json
 
 @dataclass(frozen=True)
 class JsonRecipe:
-    """A dataclass of settings that files hold as a JSON object."""
+    """Base of training recipes: dataclasses of settings that files hold as JSON objects."""
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
-        """Read a recipe from a JSON object, as `to_json` writes it; what is absent takes its default.
+        """Make a recipe of a JSON object, as `to_json` returns it; what is absent takes its default.
 
         Parameters
         ----------
@@ -39,7 +39,7 @@ class JsonRecipe:
 
     @classmethod
     def checked_names(cls, values: Any) -> dict[str, Any]:
-        """Return a JSON object, or complain of names in it that are no settings."""
+        """Return a JSON object once its names are checked: each must be a setting of the recipe."""
         names = [field.name for field in fields(cls)]
         if not isinstance(values, dict) or not set(values) <= set(names):
             got = sorted(set(values) - set(names)) if isinstance(values, dict) else values
@@ -63,12 +63,12 @@ class JsonRecipe:
         return cls.from_json(read_json(Path(path)))
 
     def to_json(self) -> dict[str, Any]:
-        """Give the recipe as a JSON object."""
+        """Return the recipe as a JSON object."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return values
 
 
 def check_precision(got: object) -> None:
-    """Complain unless it is what trainings can compute in."""
+    """Check the number type that a training is to compute in."""
     if got not in ("bfloat16", "float32"):
         raise invalid("precision", '"bfloat16" or "float32"', got)

@@ -1,34 +1,36 @@
-"""Trained networks in files: each is a class of its own, and all are kept, told apart and found alike."""
+"""Trained networks in files: one base class and one file form for all of them.
+
+A file is a safetensors file. It holds the network's tensors by name and, as JSON, its header: `format_version`, the
+`architecture`, and metadata, which are facts about the training. Files of releases up to 0.1.0 in which classifiers and
+diffusion networks had forms of their own are read as well.
+"""
 
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from npgen.corpus import Corpus
 from npgen.errors import check_type, invalid
-from npgen.nn.tensors import check_tensors, on_device, read_tensors, tensors_id, write_tensors
+from npgen.nn.tensors import check_tensors, read_safetensors, tensors_id, write_safetensors
 from npgen.runtime import resolve_device
+from npgen.storage import parse_json
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
-# Corpora by name that shipped networks fit, with the shape of image these were trained on.
-SHIPPED: dict[str, tuple[str, tuple[int, int, int]]] = {
-    "mnist": ("mnist", (28, 28, 1)),
-    "mnist-5k": ("mnist", (28, 28, 1)),
-    "cifar10": ("cifar10", (32, 32, 3)),
-}
+FORMAT_VERSION = 1
 
 
-class Shape(Protocol):
-    """The shapes of a network: a dataclass of numbers."""
+class NetworkArchitecture(Protocol):
+    """An architecture: a dataclass of numbers that decides the shapes of a network's tensors."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -36,35 +38,51 @@ class Shape(Protocol):
         """Name every tensor and give its shape, in the order of their use."""
 
 
-A = TypeVar("A", bound=Shape)
+A = TypeVar("A", bound=NetworkArchitecture)
 
 
 class StoredNetwork(Generic[A]):
-    """A trained network: an architecture and its tensors. What these are, each kind says."""
+    """A trained network: an architecture, its tensors, and metadata. Each kind of network is a subclass.
 
-    kind: ClassVar[str]  # as messages and a corpus folder's file name it
-    shape_type: ClassVar[type[Any]]  # of `architecture`
-    prefix: ClassVar[str] = ""  # of shipped files
-    specs: ClassVar[tuple[str, ...]] = ("auto",)  # names of none that is shipped
-    remedy: ClassVar[str]  # what to do where a corpus has none, at {where}
+    Parameters
+    ----------
+    architecture
+        Decides the shapes of the tensors.
+    tensors
+        One array of the class's `dtype` for each name in `architecture.shapes()`. A network computes from what is
+        stored, so that it and its saved and loaded copy are the same function.
+    metadata
+        JSON-able facts about the training; not part of `id`.
+    device
+        Torch device to run on; "auto" takes an accelerator if there is one.
+
+    Raises
+    ------
+    ValueError
+        If tensors are missing, unexpected, of a wrong shape or type, or not finite.
+    """
+
+    kind: ClassVar[str]  # what messages call such a network
+    architecture_type: ClassVar[type[Any]]
+    dtype: ClassVar[DTypeLike] = np.float16  # of all tensors
 
     def __init__(
         self,
         architecture: A,
-        tensors: dict[str, NDArray[np.float16]],
+        tensors: dict[str, NDArray[Any]],
         *,
         metadata: dict[str, Any] | None = None,
         device: str = "auto",
     ) -> None:
-        check_type("architecture", architecture, self.shape_type)
+        check_type("architecture", architecture, self.architecture_type)
         check_type("tensors", tensors, dict)
         check_type("metadata", metadata, dict, type(None))
-        check_tensors(architecture.shapes(), tensors)
+        shapes = architecture.shapes()
+        check_tensors(shapes, tensors, self.dtype)
         self.architecture = architecture
-        self.tensors = {name: np.ascontiguousarray(tensors[name]) for name in architecture.shapes()}
+        self.tensors = {name: np.ascontiguousarray(tensors[name]) for name in shapes}
         self.metadata = dict(metadata or {})
         self.device = device
-        self._weights: dict[str, torch.Tensor] | None = None
         self._id = tensors_id(asdict(architecture), self.tensors)
 
     @property
@@ -73,7 +91,7 @@ class StoredNetwork(Generic[A]):
         return self._id
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network as safetensors, all of it or nothing.
+        """Write the network as a safetensors file, atomically.
 
         Parameters
         ----------
@@ -85,7 +103,8 @@ class StoredNetwork(Generic[A]):
         OSError
             If the file cannot be written; what was there before stays.
         """
-        write_tensors(path, {**self.metadata, "architecture": asdict(self.architecture)}, self.tensors)
+        header = {**self.metadata, "architecture": asdict(self.architecture), "format_version": FORMAT_VERSION}
+        write_safetensors(path, header, self.tensors)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
@@ -108,65 +127,138 @@ class StoredNetwork(Generic[A]):
         FileNotFoundError
             If there is no such file.
         ValueError
-            If the file is damaged, of no such network of npgen, or of a newer npgen.
+            If the file is damaged, holds another kind of network, or was written by a newer npgen.
         """
-        header, tensors = read_tensors(path, cls.kind)
+        header, tensors = _read(Path(path), cls.kind)
         try:
-            architecture = cls.shape_type.from_json(header.pop("architecture", None))
+            header, tensors = cls.upgraded(header, tensors)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{cls.kind} file {os.fspath(path)!r} is damaged: {error!r}") from error
+        version = header.pop("format_version", None)
+        if version is None:
+            raise invalid(cls.kind, "a safetensors file written by npgen", str(path))
+        if version != FORMAT_VERSION:
+            allowed = f"of format version {FORMAT_VERSION} (a newer npgen may read this file)"
+            raise invalid(f"{cls.kind} {os.fspath(path)!r}", allowed, version)
+        try:
+            architecture = cls.architecture_type.from_json(header.pop("architecture", None))
             return cls(architecture, tensors, metadata=header, device=device)
         except ValueError as error:
             raise ValueError(f"{cls.kind} file {os.fspath(path)!r} is damaged: {error}") from error
 
     @classmethod
-    def find(cls, spec: str | os.PathLike[str], corpus: Corpus, device: str = "auto") -> Self:
-        """Load the network that a name or a path means for a corpus.
+    def upgraded(
+        cls, header: dict[str, Any], tensors: dict[str, NDArray[Any]]
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Convert what an older release wrote to the present file form; anything else is returned as it is.
 
         Parameters
         ----------
-        spec
-            "auto": the one in the corpus's folder, else a shipped one for its name and shape. A name: the shipped one.
-            Else a path.
-        corpus
-            The corpus.
-        device
-            As in `load`.
+        header, tensors
+            What the file holds.
 
         Returns
         -------
-        StoredNetwork
-            Of this class; whether it fits the corpus, its user finds out.
-
-        Raises
-        ------
-        FileNotFoundError
-            If `spec` is a path and there is no such file.
-        ValueError
-            If `spec` is unknown, the file is no good, or the corpus has none.
+        header, tensors
+            In the present form.
         """
-        shipped = sorted({name for name, _ in SHIPPED.values()})
-        path: str | os.PathLike[str] = spec
-        if spec == "auto":
-            path = cls._of_corpus(corpus)
-        elif spec in shipped:
-            path = WEIGHTS / f"{cls.prefix}{spec}.safetensors"
-        elif not os.fspath(spec).endswith(".safetensors"):
-            names = ", ".join(f'"{name}"' for name in (*cls.specs, *shipped))
-            raise invalid(cls.kind, f"one of {names} or the path of a .safetensors file", os.fspath(spec))
-        return cls.load(path, device=device)
+        return header, tensors
 
-    @classmethod
-    def _of_corpus(cls, corpus: Corpus) -> Path:
-        if corpus.path is not None and (own := corpus.path / f"{cls.kind}.safetensors").exists():
-            return own
-        name, shape = SHIPPED.get(corpus.name, ("", None))
-        if shape != corpus.images.shape[1:]:
-            remedy = cls.remedy.format(where="PATH" if corpus.path is None else corpus.path)
-            raise ValueError(f"{cls.kind} must be given, as corpus {corpus.name!r} has none: {remedy}, got 'auto'")
-        return WEIGHTS / f"{cls.prefix}{name}.safetensors"
 
-    def _prepare(self) -> tuple[torch.device, dict[str, torch.Tensor]]:
-        """Return device and weights to run with."""
-        device = resolve_device(self.device)
-        if self._weights is None or self._weights["mean"].device.type != device.type:
-            self._weights = on_device(self.tensors, device)
-        return device, self._weights
+class ModuleNetwork(StoredNetwork[A]):
+    """A trained network that runs as a torch module; its tensors are the module's state."""
+
+    dtype = np.float32
+    _module: nn.Module | None = None
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Make a module of this architecture."""
+
+    def module(self, device: str | None = None) -> tuple[nn.Module, torch.device]:
+        """Return the module in evaluation mode, and the device that it is on.
+
+        Parameters
+        ----------
+        device
+            Torch device to move the module to; None takes the network's own.
+
+        Returns
+        -------
+        module, device
+            The module holds the network's tensors.
+        """
+        import torch
+
+        target = resolve_device(self.device if device is None else device)
+        if self._module is None:
+            module = _without_memory(self.build)
+            # Copies have the same strides whether trained or loaded; torch chooses algorithms by strides.
+            state = {name: torch.from_numpy(tensor.copy()) for name, tensor in self.tensors.items()}
+            module.load_state_dict(state, assign=True)
+            self._module = module.eval()
+        return self._module.to(target), target
+
+
+def module_shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    """Name every tensor of a torch module and give its shape.
+
+    Parameters
+    ----------
+    build
+        Function without arguments that makes the module.
+
+    Returns
+    -------
+    dict
+        In the order of the module's state; counts of batches are left out, as in `module_tensors`.
+    """
+    return {name: tuple(part.shape) for name, part in _without_memory(build).state_dict().items() if _is_weight(part)}
+
+
+def module_tensors(module: nn.Module) -> dict[str, NDArray[Any]]:
+    """Copy the state of a torch module to C-ordered arrays.
+
+    Parameters
+    ----------
+    module
+        The module; it is moved to the CPU.
+
+    Returns
+    -------
+    dict
+        Arrays by name. Counts of batches, which batch normalisation keeps and a trained network never reads, are left
+        out.
+    """
+    state = module.cpu().state_dict()
+    return {name: part.contiguous().numpy() for name, part in state.items() if _is_weight(part)}
+
+
+def _is_weight(part: torch.Tensor) -> bool:
+    return part.is_floating_point()
+
+
+def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:
+    """Make a module whose tensors have shapes only: no numbers are drawn for initial weights."""
+    import torch
+
+    with torch.device("meta"):
+        return build()
+
+
+def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read header and tensors of a file, of whatever form."""
+    from safetensors import SafetensorError
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{kind} must be an existing file, got {str(path)!r}")
+    try:
+        text, tensors = read_safetensors(path)
+    except SafetensorError as error:
+        raise ValueError(f"{kind} must be a whole safetensors file, got {str(path)!r} ({error})") from error
+    try:
+        header = parse_json(text)
+        check_type("header", header, dict)
+    except (ValueError, TypeError) as error:
+        raise invalid(kind, "a safetensors file written by npgen", str(path)) from error
+    return header, tensors

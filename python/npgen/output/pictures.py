@@ -1,11 +1,12 @@
-"""Images side by side, colours, and PNG files."""
+"""Pictures of arrays: images in grids and rows, colours of maps, and PNG files with their provenance."""
 
 from __future__ import annotations
 
 import colorsys
 import io
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,24 +15,31 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from npgen.output.provenance import KEY, provenance_text
+from npgen.storage import write_bytes
 
-# Ten colours that stay apart for colour-blind eyes (Paul Tol's "muted" scheme, its grey for the tenth).
+# What a picture was made from: of one run, or of several.
+Provenance = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+# Ten colours that colour-blind people can distinguish (Paul Tol's "muted" scheme, its grey for the tenth).
 CLASS_COLOURS = (
     "#332288", "#88CCEE", "#44AA99", "#117733", "#999933", "#DDCC77", "#CC6677", "#882255", "#AA4499", "#BBBBBB",
 )  # fmt: skip
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
+# Pixels between the images of a grid.
 GAP = 2
+# Largest number of images in a labelled row.
+SHOWN = 12
 
 
 def grid(images: NDArray[np.uint8], columns: int | None = None, scale: int = 1) -> Image.Image:
-    """Lay images out in rows.
+    """Show images in a grid.
 
     Parameters
     ----------
     images
         (n, H, W, C) uint8, C 1 or 3.
     columns
-        Images in a row; None means about a square.
+        Images per row; None makes the picture about square.
     scale
         Side of an image pixel in the picture, in pixels.
 
@@ -47,9 +55,67 @@ def grid(images: NDArray[np.uint8], columns: int | None = None, scale: int = 1) 
     sheet = np.full((rows * pitch_y + GAP, columns * pitch_x + GAP, 3), 128, np.uint8)
     for k, image in enumerate(images):
         y, x = GAP + k // columns * pitch_y, GAP + k % columns * pitch_x
-        large = image.repeat(scale, 0).repeat(scale, 1)  # (H·scale, W·scale, C)
-        sheet[y : y + height * scale, x : x + width * scale] = np.broadcast_to(large, (*large.shape[:2], 3))
+        sheet[y : y + height * scale, x : x + width * scale] = enlarged(image, scale)
     return Image.fromarray(sheet)
+
+
+def enlarged(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """Return an image (H, W, C), C 1 or 3, with square pixels of a side `scale`: (H·scale, W·scale, 3)."""
+    large = image.repeat(scale, 0).repeat(scale, 1)  # (H·scale, W·scale, C)
+    return np.broadcast_to(large, (*large.shape[:2], 3))
+
+
+def stacked(pictures: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """Put pictures below each other on white, flush left, `gap` pixels apart."""
+    sheet = Image.new(
+        "RGB", (max(one.width for one in pictures), _extent([one.height for one in pictures], gap)), "white"
+    )
+    y = 0
+    for picture in pictures:
+        sheet.paste(picture, (0, y))
+        y += picture.height + gap
+    return sheet
+
+
+def side_by_side(pictures: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """Put pictures beside each other on white, flush with the top, `gap` pixels apart."""
+    sheet = Image.new(
+        "RGB", (_extent([one.width for one in pictures], gap), max(one.height for one in pictures)), "white"
+    )
+    x = 0
+    for picture in pictures:
+        sheet.paste(picture, (x, 0))
+        x += picture.width + gap
+    return sheet
+
+
+def _extent(lengths: list[int], gap: int) -> int:
+    return sum(lengths) + gap * (len(lengths) - 1)
+
+
+def labelled_rows(rows: Mapping[str, NDArray[np.uint8]], scale: int = 2) -> Image.Image:
+    """Show one row of images per name, below the name.
+
+    Parameters
+    ----------
+    rows
+        Images (n, H, W, C) by name; the first `SHOWN` are shown.
+    scale
+        Side of an image pixel in the picture.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+    """
+    font = ImageFont.load_default(size=12)
+    parts = []
+    for name, images in rows.items():
+        row = grid(images[:SHOWN], SHOWN, scale)
+        head = Image.new("RGB", (row.width, 18), "white")
+        ImageDraw.Draw(head).text((GAP, 2), name, fill="black", font=font)
+        parts += [head, row]
+    return stacked(parts)
 
 
 def image_colours(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
@@ -78,50 +144,43 @@ def class_colours(count: int) -> NDArray[np.uint8]:
     return image_colours(np.arange(count))
 
 
-def png_bytes(picture: Image.Image, provenance: Mapping[str, Any]) -> bytes:
+def png_bytes(picture: Image.Image, provenance: Provenance, dpi: int | None = None) -> bytes:
     """Return a picture as `save_png` writes it."""
     info = PngInfo()
     info.add_text(KEY, provenance_text(provenance))
     data = io.BytesIO()
-    picture.save(data, format="PNG", pnginfo=info, optimize=True)
+    resolution = {} if dpi is None else {"dpi": (dpi, dpi)}
+    picture.save(data, format="PNG", pnginfo=info, optimize=True, **resolution)
     return data.getvalue()
 
 
+def save_png(
+    picture: Image.Image, path: str | os.PathLike[str], provenance: Provenance, dpi: int | None = None
+) -> None:
+    """Write a picture as a PNG file, atomically, with its provenance in the `npgen` text chunk.
+
+    Parameters
+    ----------
+    picture
+        The picture.
+    path
+        The file, written or replaced.
+    provenance
+        What the picture was made from, JSON-able: `provenance()` of the samples that it shows, or a list for several.
+    dpi
+        Resolution to note in the file, in dots per inch.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written.
+    """
+    write_bytes(path, png_bytes(picture, provenance, dpi))
+
+
 def _spread_colour(index: int) -> tuple[int, int, int]:
-    """Turn an index into a colour: hues a golden ratio apart, in three lightnesses."""
+    """Return a colour for an index: hues are a golden ratio apart, with three lightnesses in turn."""
     hue = index * GOLDEN_RATIO % 1
     lightness = (0.42, 0.6, 0.75)[index % 3]
     red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.65)
     return round(255 * red), round(255 * green), round(255 * blue)
-
-
-# Samples in a row of the picture.
-SHOWN = 12
-
-
-def labelled_rows(rows: dict[str, NDArray[np.uint8]], scale: int = 2) -> Image.Image:
-    """Lay images out, a row under each name.
-
-    Parameters
-    ----------
-    rows
-        Images (n, H, W, C) by what they are; the first few of each are shown.
-    scale
-        Side of an image pixel in the picture.
-
-    Returns
-    -------
-    PIL.Image.Image
-        RGB.
-    """
-    strips = [grid(images[:SHOWN], SHOWN, scale) for images in rows.values()]
-    font = ImageFont.load_default(size=12)
-    head = 18
-    sheet = Image.new("RGB", (strips[0].width, sum(strip.height + head for strip in strips)), "white")
-    draw = ImageDraw.Draw(sheet)
-    y = 0
-    for name, strip in zip(rows, strips, strict=True):
-        draw.text((GAP, y + 2), name, fill="black", font=font)
-        sheet.paste(strip, (0, y + head))
-        y += strip.height + head
-    return sheet

@@ -48,8 +48,8 @@ def save_figure(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
     write_bytes(path, data.getvalue())
 
 
-def spread(rows: Sequence[Row], key: str) -> list[list[float]] | None:
-    """Return how far the intervals of a measurement reach below and above it, (2, rows); None if it has none."""
+def interval_bars(rows: Sequence[Row], key: str) -> list[list[float]] | None:
+    """Return the lengths (2, rows) of a measurement's error bars, below and above; None if a row has no interval."""
     if any(row.get(f"{key}_low") is None or row.get(f"{key}_high") is None for row in rows):
         return None
     return [[row[key] - row[f"{key}_low"] for row in rows], [row[f"{key}_high"] - row[key] for row in rows]]

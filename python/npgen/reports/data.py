@@ -1,4 +1,4 @@
-"""What a report shows: samples, statistics, sources and pools, as one JSON-able value."""
+"""The data of a report: samples, statistics, sources and pools, as one JSON-able value."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from numpy.typing import NDArray
 
 from npgen.config import find_model
 from npgen.corpus import Corpus
-from npgen.errors import check_number, invalid
+from npgen.errors import check_number, check_whole, invalid
 from npgen.evaluation import WINDOW, entropy, largest_shares, longest_runs
 from npgen.output import class_colours
 from npgen.reports.packing import Sheets, pack_images, packed
-from npgen.reports.pools import KeptPools, open_pools
-from npgen.runs import Samples, check_samples, image_id_map
+from npgen.reports.pools import StoredPools, compute_pools
+from npgen.runs import Samples, check_samples, coloured_by_image
 from npgen.sampling import drawn_order, filled_order
 from npgen.storage import npy
 
 MEGABYTE = 10**6
-# Samples whose pools are kept unless others are asked for, and images a pixel may look at for that: it takes time.
+# By default, pools of the first `POOLS` samples are stored, if a pixel's pool comes from at most `POOL_IMAGES` images:
+# more take too long.
 POOLS = 4
 POOL_IMAGES = 2000
-# Bytes that the place of a source on its sheet takes, and all that isn't counted one by one.
+# Bytes of the rectangle of a source on its sheet, and of all smaller parts together.
 RECT = 24
 SLACK = 10_000
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to show.
+    """Options of a report.
 
     Attributes
     ----------
     count
-        Number of samples, at most as many as there are.
+        Number of samples that are shown, at most all.
     pools
-        Samples whose pools are kept, ascending; None leaves the choice to the report.
+        Indices of the samples whose pools are stored, ascending; None lets the report choose.
     megabytes
         Largest size of the file, in 10⁶ bytes.
     """
@@ -51,19 +52,14 @@ class Options:
 
     @classmethod
     def checked(cls, samples: Samples, count: int, pools: Sequence[int] | None, megabytes: float) -> Options:
-        """Raise TypeError or ValueError unless all is in range."""
-        if not _is_whole(count):
-            raise TypeError(f"count must be a whole number, got {count!r}")
-        if count < 1:
-            raise invalid("count", "at least 1", count)
+        """Return checked options; raise TypeError or ValueError if one is out of range."""
+        check_whole("count", count, 1)
         if len(samples) == 0:
             raise invalid("samples", "at least 1", 0)
-        check_number("megabytes", megabytes)
-        if not (math.isfinite(megabytes) and megabytes > 0):
-            raise invalid("megabytes", "a positive number", megabytes)
-        count = min(int(count), len(samples))
+        check_number("megabytes", megabytes, above=0)
+        count = min(count, len(samples))
         for k in pools or ():
-            if not _is_whole(k):
+            if not isinstance(k, int | np.integer) or isinstance(k, bool):
                 raise TypeError(f"pools must be indices of samples, got {k!r}")
             if not 0 <= k < count:
                 raise invalid("pools", f"indices of the samples shown, 0…{count - 1}", k)
@@ -71,29 +67,30 @@ class Options:
 
 
 def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int, progress: bool) -> dict[str, Any]:
-    """Gather all that the page needs, in at most `room` bytes of JSON.
+    """Collect all data of the page, in at most `room` bytes of JSON.
 
     Parameters
     ----------
     samples, corpus
         As for `npgen.report`.
     options
-        What of them.
+        Options of the report.
     room
-        Bytes there are for it.
+        Largest size in bytes.
     progress
-        Show a progress bar while pools are opened.
+        Show a progress bar while pools are computed.
 
     Returns
     -------
     dict
-        JSON-able. `notes` says what was left out.
+        JSON-able; `notes` lists what was left out.
 
     Raises
     ------
     ValueError
-        If it is another corpus, or there is too little room for the traces.
+        If the samples were made from another corpus, or the traces alone take more room.
     """
+    # 1. Check the samples, and collect all data but the source images.
     shown = samples[: options.count]
     _check_trace(shown, corpus)
     notes = []
@@ -101,8 +98,8 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
         notes.append(f"The first {len(shown):,} of {len(samples):,} samples are shown.")
     if corpus.labels is None:
         notes.append("The corpus has no labels, so there is no class map.")
-    whole = drawn_order(shown)
-    order, stages = whole.pixels, whole.stages
+    drawn = drawn_order(shown)
+    order, stages = drawn.pixels, drawn.stages
     pools, note = _chosen_pools(shown, corpus, options.pools, order, progress)
     notes += note
     sources = _Sources(shown, corpus, pools)
@@ -115,6 +112,7 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
         "sources": sources.facts(),
         "pools": {str(k): pool.packed(sources.index) for k, pool in pools.items()},
     }
+    # 2. Fill the room that is left with source images.
     length = len(json.dumps(payload)) + RECT * len(sources.ids) + SLACK
     if length > room:
         needed = math.ceil(10 * (options.megabytes + (length - room) / MEGABYTE)) / 10
@@ -133,7 +131,7 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
 
 
 def _check_trace(samples: Samples, corpus: Corpus) -> None:
-    """Raise ValueError unless every pixel is where its trace says: all that is shown rests on it."""
+    """Raise ValueError unless every pixel is a copy of its source: the page shows them as copies."""
     check_samples(samples, corpus)
     if samples.codes is None and not np.array_equal(samples.replay(corpus), samples.images):
         raise invalid("samples", "what corpus and trace give back (see npgen verify)", samples)
@@ -160,10 +158,10 @@ def _run_facts(samples: Samples, corpus: Corpus) -> dict[str, Any]:
 
 
 def _columns(samples: Samples, corpus: Corpus) -> list[dict[str, Any]]:
-    """One number a sample in each column of the table."""
+    """Return the columns of the table of statistics, one number per sample."""
     trace = samples.trace
     drawn = trace.pool_size > 0  # (n, H, W)
-    many = np.maximum(drawn.sum((1, 2)), 1)
+    count = np.maximum(drawn.sum((1, 2)), 1)  # (n,) drawn pixels
     entropies = entropy(samples, corpus, min(WINDOW, *samples.images.shape[1:3]))
     order = None if samples.codes is None else filled_order(samples).pixels
     columns: list[tuple[str, str, str, int, NDArray[Any] | None]] = [
@@ -173,8 +171,8 @@ def _columns(samples: Samples, corpus: Corpus) -> list[dict[str, Any]]:
         ("sources", "source images", "", 0, np.array([len(np.unique(ids)) for ids in trace.image_id])),
         ("largest_share", "largest share", "%", 1, 100 * largest_shares(trace)),
         ("longest_run", "longest verbatim run", "px", 0, longest_runs(trace, samples.config.window, order)),
-        ("distance", "mean distance", "", 0, (trace.distance * drawn).sum((1, 2), dtype=np.float64) / many),
-        ("pool", "mean pool size", "", 1, (trace.pool_size * drawn).sum((1, 2)) / many),
+        ("distance", "mean distance", "", 0, (trace.distance * drawn).sum((1, 2), dtype=np.float64) / count),
+        ("pool", "mean pool size", "", 1, (trace.pool_size * drawn).sum((1, 2)) / count),
     ]
     return [
         {"key": key, "name": name, "unit": unit, "digits": digits, "values": values.tolist()}
@@ -198,23 +196,24 @@ def _trace(samples: Samples, sources: _Sources) -> dict[str, dict[str, str]]:
 
 def _chosen_pools(
     samples: Samples, corpus: Corpus, asked: tuple[int, ...] | None, order: NDArray[np.int32], progress: bool
-) -> tuple[dict[int, KeptPools], list[str]]:
-    """Open the pools that were asked for, or, if it is quick and possible, those of the first samples."""
+) -> tuple[dict[int, StoredPools], list[str]]:
+    """Compute the pools of the samples asked for; by default those of the first ones, if that is possible and fast."""
     if asked is not None:
-        return open_pools(samples, corpus, asked, order, progress), []
+        return compute_pools(samples, corpus, asked, order, progress), []
     if samples.codes is not None:
-        return {}, ["Pools are of pixels: of tokens there are none."]
-    looked_at = _images_looked_at(samples, corpus)
-    if looked_at > POOL_IMAGES:
-        reason = f"every pixel looks at about {looked_at:,} images, which takes long"
-        return {}, [f"No pools are kept: {reason}. Name the samples whose pools you want (--pools)."]
+        return {}, ["Tokens have no candidate pools."]
+    images = _candidate_images(samples, corpus)
+    if images > POOL_IMAGES:
+        reason = f"the pool of every pixel comes from about {images:,} images, which takes long"
+        return {}, [f"No pools are stored: {reason}. Name the samples whose pools you want (--pools)."]
     try:
-        return open_pools(samples, corpus, range(min(POOLS, len(samples))), order, progress), []
+        return compute_pools(samples, corpus, range(min(POOLS, len(samples))), order, progress), []
     except (ValueError, OSError) as error:
-        return {}, [f"No pools are kept: {error}."]
+        return {}, [f"No pools are stored: {error}."]
 
 
-def _images_looked_at(samples: Samples, corpus: Corpus) -> int:
+def _candidate_images(samples: Samples, corpus: Corpus) -> int:
+    """Return the approximate number of images that a pixel's candidates come from."""
     semantics = find_model(samples.model).semantics
     if semantics == "embedding":
         return samples.config.shortlist
@@ -224,19 +223,19 @@ def _images_looked_at(samples: Samples, corpus: Corpus) -> int:
 
 
 def _left_out(sheets: Sheets, sources: _Sources, megabytes: float) -> list[str]:
-    """Say which sources are not there as a whole, and how much of the samples comes from those."""
+    """Return notes on source images that are cut or left out, with the share of pixels that come from them."""
     whole = (sheets.rects[:, 2:] == sources.frames).all(1)
     absent = sheets.rects[:, 2] == 0
     notes = []
     for part, what in (
-        (~whole & ~absent, "only the surroundings of their pixels are there"),
-        (absent, "nothing is there but ids and places"),
+        (~whole & ~absent, "only the surroundings of their pixels are stored"),
+        (absent, "only ids and coordinates are stored"),
     ):
         if part.any():
             share = sources.uses[part].sum() / sources.uses.sum()
             notes.append(
                 f"To keep the file within {megabytes:g} MB, of {int(part.sum()):,} of the {len(part):,} source images, "
-                f"which {share:.1%} of all pixels come from, {what}."
+                f"from which {share:.1%} of all pixels come, {what}."
             )
     return notes
 
@@ -247,16 +246,16 @@ class _Sources:
     Attributes
     ----------
     ids
-        (S,) int32 in the corpus.
+        (S,) int32, ids in the corpus.
     uses
-        (S,) int64 pixels of the samples that come from each; 0 for those that are in pools only.
+        (S,) int64, number of pixels of the samples from each image; 0 for images that occur in pools only.
     windows
-        (S, 4) int64: y, x, height, width of the part of each image that windows were compared with.
+        (S, 4) int64, y, x, height and width of the part of each image that holds all compared windows.
     frames
         (S, 2) int64, height and width of each image.
     """
 
-    def __init__(self, samples: Samples, corpus: Corpus, pools: dict[int, KeptPools]) -> None:
+    def __init__(self, samples: Samples, corpus: Corpus, pools: dict[int, StoredPools]) -> None:
         trace, self.labels = samples.trace, corpus.labels
         members = [pool.addresses for pool in pools.values()]
         used = np.stack([trace.image_id, trace.y, trace.x], axis=-1).reshape(-1, 3)
@@ -275,26 +274,22 @@ class _Sources:
         self.frames = frames.astype(np.int64)
         self.windows = self._bounds(np.concatenate([used, *members]), samples.config.window // 2)
         self._colours = np.zeros((len(every), 3), np.uint8)
-        self._colours[self.index(ids)] = image_id_map(samples).reshape(-1, 3)[first]
+        self._colours[self.index(ids)] = coloured_by_image(samples).reshape(-1, 3)[first]
 
     def index(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-        """Turn ids of the corpus into places on this list."""
+        """Return the positions in this list of ids of the corpus."""
         return self._places[np.searchsorted(self._sorted, ids)]
 
     def facts(self) -> dict[str, Any]:
-        """Pack ids, labels, the colours of the image-ID map, and sizes if they differ."""
+        """Return ids, labels, colours of the image-ID map, and sizes if they differ, packed."""
         labels = None if self.labels is None else packed(self.labels[self.ids])
         size = None if self._of_one_size else packed(self.frames)
         return {"id": packed(self.ids), "label": labels, "colour": packed(self._colours), "size": size}
 
     def _bounds(self, used: NDArray[np.int32], half: int) -> NDArray[np.int64]:
-        """Bound all windows of each image, inside its frame."""
+        """Return the bounding box (S, 4) of all windows of each image, inside its frame."""
         place = self.index(used[:, 0])
         low, high = self.frames.copy(), np.zeros((len(self.ids), 2), np.int64)
         np.minimum.at(low, place, np.maximum(used[:, 1:] - half, 0))
         np.maximum.at(high, place, np.minimum(used[:, 1:] + half + 1, self.frames[place]))
         return np.concatenate([low, np.maximum(high - low, 0)], axis=1)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""One HTML file that shows where every pixel of a run came from, and needs nothing but a browser."""
+"""The HTML file of a report: rendered from data, template, style and scripts; it loads nothing else."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from npgen.reports.data import MEGABYTE, Options, build_payload
 from npgen.runs import Samples
 from npgen.storage import write_bytes
 
-# In the order in which they use each other; together they are one script.
+# Scripts in the order of their use of each other; joined, they are one script.
 SCRIPTS = ("data.js", "maps.js", "inspector.js", "viewer.js", "gallery.js", "main.js")
 
 
 @dataclass(frozen=True)
 class ReportFile:
-    """What `report` wrote.
+    """The file written by `report`.
 
     Attributes
     ----------
     path
         The file.
     size
-        Its length in bytes.
+        Its size in bytes.
     notes
-        What it leaves out and why, a sentence each, as shown at its top.
+        What is left out and why, one sentence each; also shown at the top of the page.
     """
 
     path: Path
@@ -50,44 +50,53 @@ def report(
     megabytes: float = 10.0,
     progress: bool = True,
 ) -> ReportFile:
-    """Write one self-contained HTML file in which every pixel can be followed to its source.
+    """Write one self-contained HTML file in which every pixel can be traced to its source.
 
-    Made for looking: the paper's source tracing (section 3.2, Figures 5, 6, 10 and 12) at every pixel. The file makes
-    no request and can be opened from anywhere. The same arguments give the same bytes.
+    It is the paper's source tracing (section 3.2, Figures 5, 6, 10 and 12), interactive and at every pixel. The file
+    loads nothing else, so that it can be opened from anywhere. The same arguments give the same bytes.
 
     Parameters
     ----------
     samples
         n samples.
     corpus
-        The corpus they were made from, with or without labels.
+        The corpus that they were made from, with or without labels.
     out
         The file; an older one is replaced.
     count
-        The first so many samples are shown.
+        Number of samples that are shown, the first ones.
     pools
-        Indices, below `count`, of the samples whose candidate pools are kept, recomputed exactly by `npgen.explain`.
-        None means the first four, where every pixel has a shortlist (a pool over all images takes long).
+        Indices, below `count`, of the samples whose candidate pools are stored, recomputed by `npgen.explain`. None
+        means the first four, if every pixel has a shortlist (a pool over all images takes long).
     megabytes
-        Size of the file at most, in 10⁶ bytes. If the source images don't fit as a whole, the least used ones are cut
-        to the windows that were compared, then left out; the report says so.
+        Largest size of the file, in 10⁶ bytes. If not all source images fit, the least used ones are cut to the
+        windows that were compared, or left out, with a note in the report.
     progress
-        Show a progress bar while pools are opened.
+        Show a progress bar while pools are computed.
 
     Returns
     -------
     ReportFile
-        Path, size, and what was left out.
+        Path, size, and notes on what was left out.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, it is another corpus, a trace doesn't fit it, or even the traces alone take more
-        room than there is.
+        If an argument is out of range, the samples were made from another corpus, a pixel is no copy of its source, or
+        the traces alone are larger than `megabytes`.
     ModuleNotFoundError
         If Jinja2 is not installed.
     OSError
         If the file can't be written.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.generate(corpus, 2, "local", npgen.Config(window=5), progress=False)
+    >>> written = npgen.report(samples, corpus, "report.html", progress=False)
+    >>> print(*written.notes)
+    No pools are stored: the pool of every pixel comes from about 5,000 images, which takes long. Name the samples whose
+    pools you want (--pools).
     """
     parts = _parts()
     options = Options.checked(samples, count, pools, megabytes)
@@ -102,7 +111,7 @@ def report(
 
 
 def _parts() -> dict[str, str]:
-    """Read template, style and script of the page."""
+    """Return template, style and script of the page, by name."""
     folder = files("npgen.reports")
     scripts = [(folder / "js" / name).read_text(encoding="utf-8") for name in SCRIPTS]
     return {
@@ -120,7 +129,7 @@ def _render(samples: Samples, corpus: Corpus, parts: dict[str, str], payload: di
         raise ModuleNotFoundError('report needs the extra `figures`: pip install "npgen[figures]"') from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(parts["template"]).render(
-        # Style and script are ours and hold no data; the policy lets exactly these two run.
+        # Style and script are part of the package and hold no data; the policy allows only these two.
         style=Markup(parts["style"]),
         script=Markup(parts["script"]),
         style_hash=_policy_hash(parts["style"]),
@@ -134,5 +143,5 @@ def _render(samples: Samples, corpus: Corpus, parts: dict[str, str], payload: di
 
 
 def _policy_hash(text: str) -> str:
-    """Name an inline script or style as a Content-Security-Policy does."""
+    """Return the hash of an inline script or style, as in a Content-Security-Policy."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

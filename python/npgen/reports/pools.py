@@ -1,4 +1,4 @@
-"""The pools of whole samples, as far as a report keeps them."""
+"""Candidate pools of all pixels of a sample, shortened for a report."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from npgen.inspection import Explainer, Explanation
 from npgen.reports.packing import packed
 from npgen.runs import Samples
 
-# Candidates kept of each pool: the nearest, and always the one that was drawn.
-KEPT = 8
+# Number of candidates stored of each pool: the nearest ones, and always the one that was drawn.
+STORED = 8
 
 
 @dataclass(frozen=True, eq=False)
-class KeptPools:
-    """The kept candidates of all P drawn pixels of a sample, one pixel after another.
+class StoredPools:
+    """The stored candidates of all P drawn pixels of a sample, in fill order: M candidates.
 
     Attributes
     ----------
     ends
-        (P,) where each pixel's candidates end.
+        (P,) end of each pixel's candidates.
     addresses
         (M, 3) int32: image, y, x.
     rank
-        (M,) place in the pool.
+        (M,) index in the pool.
     distance, probability
-        (M,) of each candidate.
+        (M,) distance and probability of each candidate.
     drawn
-        (P,) place in the pool of the candidate that was copied.
+        (P,) index in the pool of the candidate that was copied.
     value_probability
-        (P,) probability of the value that was drawn: of all candidates that hold it.
+        (P,) probability of the drawn value: the sum over all candidates of this value.
     """
 
     ends: NDArray[np.int64]
@@ -48,15 +48,15 @@ class KeptPools:
     value_probability: NDArray[np.float64]
 
     def packed(self, index: Callable[[NDArray[np.integer[Any]]], NDArray[np.int64]]) -> dict[str, dict[str, str]]:
-        """Pack all of it; `index` turns ids of the corpus into places on the page's list of sources."""
+        """Return all arrays packed; `index` returns positions in the page's list of sources for ids of the corpus."""
         arrays = {name: array for name, array in vars(self).items() if name != "addresses"}
         arrays |= {"source": index(self.addresses[:, 0]), "y": self.addresses[:, 1], "x": self.addresses[:, 2]}
         return {name: packed(array) for name, array in arrays.items()}
 
 
-def open_pools(
+def compute_pools(
     samples: Samples, corpus: Corpus, chosen: Iterable[int], order: NDArray[np.int32], progress: bool
-) -> dict[int, KeptPools]:
+) -> dict[int, StoredPools]:
     """Recompute the pool of every drawn pixel of some samples.
 
     Parameters
@@ -64,21 +64,21 @@ def open_pools(
     samples, corpus
         As for `npgen.explain`.
     chosen
-        Indices of samples.
+        Indices of the samples.
     order
-        (P, 2) their drawn pixels in order.
+        (P, 2) drawn pixels of all samples, (y, x), in order.
     progress
         Show a progress bar.
 
     Returns
     -------
     dict
-        What is kept, by sample.
+        The stored candidates by index of the sample.
 
     Raises
     ------
     ValueError, OSError
-        If a pool can't be had again, or a trace doesn't fit its pool.
+        If a pool can't be recomputed, or does not hold the pixel's source.
     """
     chosen = list(chosen)
     if not chosen or len(order) == 0:
@@ -89,16 +89,17 @@ def open_pools(
         for k in chosen:
             pixels = []
             for y, x in order.tolist():
-                pixels.append(_kept(explainer.explain(k, (y, x)), corpus))
+                pixels.append(_shortened(explainer.explain(k, (y, x)), corpus))
                 bar.update()
             found[k] = _joined(pixels)
     return found
 
 
-def _kept(explanation: Explanation, corpus: Corpus) -> tuple[NDArray[Any], ...]:
+def _shortened(explanation: Explanation, corpus: Corpus) -> tuple[NDArray[Any], ...]:
+    """Return the arrays of `StoredPools`, in the order of `_joined`, of one pixel."""
     pool, drawn = explanation.pool, explanation.drawn
-    rank = np.arange(min(KEPT, len(pool)))
-    if drawn >= KEPT:
+    rank = np.arange(min(STORED, len(pool)))
+    if drawn >= STORED:
         rank[-1] = drawn
     values = corpus.images[pool.image_id, pool.y, pool.x]  # (M, C)
     same = (values == values[drawn]).all(1)
@@ -114,9 +115,9 @@ def _kept(explanation: Explanation, corpus: Corpus) -> tuple[NDArray[Any], ...]:
     )
 
 
-def _joined(pixels: list[tuple[NDArray[Any], ...]]) -> KeptPools:
+def _joined(pixels: list[tuple[NDArray[Any], ...]]) -> StoredPools:
     rank, addresses, distance, probability, drawn, value_probability = (
         np.concatenate(part) for part in zip(*pixels, strict=True)
     )
     ends = np.cumsum([len(pixel[0]) for pixel in pixels])
-    return KeptPools(ends, addresses, rank, distance, probability, drawn, value_probability)
+    return StoredPools(ends, addresses, rank, distance, probability, drawn, value_probability)

@@ -7,7 +7,7 @@ maps as PNG files).
 
 from npgen.runs.facts import FORMAT, VERSION, RunFacts, differences, run_name
 from npgen.runs.folder import RunFolder, merge, part_of
-from npgen.runs.pictures import class_names, image_id_map, labels_of, save_pictures
+from npgen.runs.pictures import class_names, coloured_by_image, required_labels, save_pictures
 from npgen.runs.reading import load_samples
 from npgen.runs.samples import (
     Samples,
@@ -35,15 +35,15 @@ __all__ = [
     "check_samples",
     "check_traced",
     "class_names",
+    "coloured_by_image",
     "differences",
     "distances_to_show",
-    "image_id_map",
-    "labels_of",
     "load_samples",
     "merge",
     "part_of",
     "read_arrays",
     "read_manifest",
+    "required_labels",
     "run_name",
     "save_pictures",
     "shards_of",

@@ -1,12 +1,9 @@
-"""Pictures of samples and of their sources, as PNG files that carry their own provenance."""
+"""Pictures of samples and their source maps, as PNG files with their provenance."""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.output import GAP, class_colours, grid, image_colours, png_bytes
+from npgen.output import GAP, class_colours, grid, image_colours, save_png, side_by_side, stacked
 from npgen.runs.samples import Samples
-from npgen.storage import write_bytes
 
 
-def image_id_map(samples: Samples) -> NDArray[np.uint8]:
+def coloured_by_image(samples: Samples) -> NDArray[np.uint8]:
     """Colour each pixel by the image it was copied from.
 
     Parameters
@@ -30,12 +26,12 @@ def image_id_map(samples: Samples) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray
-        (n, H, W, 3) uint8. An image has one colour everywhere; neighbouring ids have colours far apart.
+        (n, H, W, 3) uint8. An image has the same colour in all maps; neighbouring ids have very different colours.
     """
     return image_colours(samples.trace.image_id)
 
 
-def class_map(samples: Samples, corpus: Corpus) -> NDArray[np.uint8]:
+def coloured_by_class(samples: Samples, corpus: Corpus) -> NDArray[np.uint8]:
     """Colour each pixel by the class of the image it was copied from.
 
     Parameters
@@ -43,7 +39,7 @@ def class_map(samples: Samples, corpus: Corpus) -> NDArray[np.uint8]:
     samples
         n samples.
     corpus
-        The corpus they were made from, with labels.
+        The corpus that they were made from, with labels.
 
     Returns
     -------
@@ -53,14 +49,14 @@ def class_map(samples: Samples, corpus: Corpus) -> NDArray[np.uint8]:
     Raises
     ------
     ValueError
-        If the corpus is another, or has no labels.
+        If the samples were made from another corpus, or it has no labels.
     """
     samples.check_corpus(corpus)
-    labels = labels_of(corpus)
+    labels = required_labels(corpus)
     return class_colours(int(labels.max()) + 1)[labels[samples.trace.image_id]]
 
 
-def labels_of(corpus: Corpus) -> NDArray[np.int64]:
+def required_labels(corpus: Corpus) -> NDArray[np.int64]:
     """Return the labels (N,) of a corpus; raise ValueError if it has none."""
     if corpus.labels is None:
         raise invalid("corpus", "one with labels", corpus)
@@ -68,13 +64,13 @@ def labels_of(corpus: Corpus) -> NDArray[np.int64]:
 
 
 def class_names(corpus: Corpus) -> tuple[str, ...]:
-    """Name the classes of a labelled corpus, by label: as the corpus does, else by number."""
-    return corpus.classes or tuple(map(str, range(int(labels_of(corpus).max()) + 1)))
+    """Return the names of a labelled corpus's classes, by label; numbers if it has no names."""
+    return corpus.classes or tuple(map(str, range(int(required_labels(corpus).max()) + 1)))
 
 
 def legend(corpus: Corpus, width: int) -> Image.Image:
-    """Name the colours of class maps, in a strip `width` pixels wide."""
-    count = int(labels_of(corpus).max()) + 1
+    """Return a picture `width` pixels wide that explains the colours of class maps."""
+    count = int(required_labels(corpus).max()) + 1
     font = ImageFont.load_default(size=12)
     entries, x, y = [], GAP, GAP
     for colour, name in zip(class_colours(count), class_names(corpus), strict=False):
@@ -99,7 +95,7 @@ def overview(samples: Samples, corpus: Corpus, columns: int | None = None, scale
     samples
         n samples.
     corpus
-        The corpus they were made from.
+        The corpus that they were made from.
     columns, scale
         As in `grid`.
 
@@ -108,34 +104,11 @@ def overview(samples: Samples, corpus: Corpus, columns: int | None = None, scale
     PIL.Image.Image
         RGB.
     """
-    panels = [grid(samples.images, columns, scale), grid(image_id_map(samples), columns, scale)]
+    panels = [grid(samples.images, columns, scale), grid(coloured_by_image(samples), columns, scale)]
     if corpus.labels is not None:
-        panels.append(grid(class_map(samples, corpus), columns, scale))
-    gap = 8
-    width = sum(panel.width for panel in panels) + gap * (len(panels) - 1)
-    key = legend(corpus, width) if corpus.labels is not None else Image.new("RGB", (width, 0))
-    sheet = Image.new("RGB", (width, panels[0].height + key.height), "white")
-    x = 0
-    for panel in panels:
-        sheet.paste(panel, (x, 0))
-        x += panel.width + gap
-    sheet.paste(key, (0, panels[0].height))
-    return sheet
-
-
-def save_png(picture: Image.Image, path: str | os.PathLike[str], provenance: Mapping[str, Any]) -> None:
-    """Write a picture as a PNG file, whole or not at all, with its provenance in the `npgen` text chunk.
-
-    Parameters
-    ----------
-    picture
-        The picture.
-    path
-        The file.
-    provenance
-        What made the picture, JSON-able: `Samples.provenance()` of the samples it shows.
-    """
-    write_bytes(path, png_bytes(picture, provenance))
+        panels.append(grid(coloured_by_class(samples, corpus), columns, scale))
+    maps = side_by_side(panels, gap=8)
+    return maps if corpus.labels is None else stacked([maps, legend(corpus, maps.width)])
 
 
 def save_pictures(
@@ -148,23 +121,23 @@ def save_pictures(
     samples
         n samples.
     corpus
-        The corpus they were made from.
+        The corpus that they were made from.
     folder
-        Where the files go.
+        Folder of the files.
     columns, scale
         As in `grid`.
 
     Returns
     -------
     list of Path
-        The files; the last is the overview.
+        The files; the last one is the overview.
     """
     pictures = {
         "samples": grid(samples.images, columns, scale),
-        "image-id-map": grid(image_id_map(samples), columns, scale),
+        "image-id-map": grid(coloured_by_image(samples), columns, scale),
     }
     if corpus.labels is not None:
-        pictures["class-map"] = grid(class_map(samples, corpus), columns, scale)
+        pictures["class-map"] = grid(coloured_by_class(samples, corpus), columns, scale)
     pictures["overview"] = overview(samples, corpus, columns, scale)
     for name, picture in pictures.items():
         save_png(picture, folder / f"{name}.png", samples.provenance())

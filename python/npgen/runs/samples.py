@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.config import Config
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_corpus
 from npgen.errors import check_type, invalid
 from npgen.runs.facts import RunFacts
 from npgen.runs.shards import write_shards
@@ -307,7 +307,7 @@ class Samples:
 
     def check_corpus(self, corpus: Corpus) -> None:
         """Raise ValueError unless the samples were made from this corpus, and every address in them exists."""
-        check_type("corpus", corpus, Corpus)
+        check_corpus(corpus)
         if corpus.hash != self.corpus_hash:
             expected = f"the one the samples were made from ({self.corpus_name!r}, {self.corpus_hash[:16]})"
             raise invalid("corpus", expected, f"{corpus.name}, {corpus.hash[:16]}")

@@ -1,4 +1,4 @@
-"""Devices that networks run on, by name."""
+"""Names of the devices that networks run on."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import os
 from typing import TYPE_CHECKING
 
 from npgen.errors import invalid
-from npgen.runtime.imports import import_whole
+from npgen.runtime.imports import import_uninterrupted
 
 if TYPE_CHECKING:
     import torch
 
 
 def resolve_device(device: str) -> torch.device:
-    """Turn a device's name into a torch device.
+    """Return the torch device of a name.
 
     Parameters
     ----------
     device
-        "auto" (an accelerator if there is one, else the CPU) or a name that torch knows, such as "cuda:1".
+        "auto" for an accelerator if there is one, else the CPU; or a name that torch knows, such as "cuda:1".
 
     Returns
     -------
     torch.device
-        The device.
+        On this machine. Of several CUDA devices, "auto" takes the one whose index is this process's `LOCAL_RANK`.
 
     Raises
     ------
     ValueError
         If torch does not know the name, or this machine has no such device.
     """
-    import_whole("torch")
+    import_uninterrupted("torch")
     import torch
 
     if device == "auto":
         if torch.cuda.is_available():
-            # Processes that torchrun started on one machine take one accelerator each.
+            # torchrun numbers the processes of one machine in LOCAL_RANK: each takes its own accelerator.
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:

@@ -1,4 +1,4 @@
-"""Modules that can be imported once only: Ctrl-C must not leave half of one."""
+"""Imports that Ctrl-C cannot leave half done."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
 
-_begun: dict[str, Future[ModuleType]] = {}
+# Imports that have been started, by module name.
+_started: dict[str, Future[ModuleType]] = {}
 
 
-def import_whole(name: str) -> None:
-    """Import a module in a thread, which Ctrl-C does not reach.
+def import_uninterrupted(name: str) -> None:
+    """Import a module in a thread of its own, where KeyboardInterrupt is never raised.
 
-    An import of torch takes a second or more. Once interrupted, torch refuses to be imported again: a notebook would
-    have to be started anew. Here the caller gets its KeyboardInterrupt at once, and the next call a whole module.
+    Importing torch takes a second or more, and after an interrupted import torch cannot be imported again in the same
+    process, such as a notebook's kernel. Here Ctrl-C interrupts only the caller, which waits; the import itself is
+    completed in the thread.
 
     Parameters
     ----------
@@ -26,14 +28,14 @@ def import_whole(name: str) -> None:
     ModuleNotFoundError
         If there is no such module.
     """
-    if name not in _begun:
-        if name in sys.modules:  # by somebody else's import
+    if name not in _started:
+        if name in sys.modules:  # an ordinary import statement was first
             return
         thread = ThreadPoolExecutor(1, f"npgen-import-{name}")
-        _begun[name] = thread.submit(importlib.import_module, name)
+        _started[name] = thread.submit(importlib.import_module, name)
         thread.shutdown(wait=False)
     try:
-        _begun[name].result()
+        _started[name].result()
     except Exception:
-        del _begun[name]
+        del _started[name]
         raise

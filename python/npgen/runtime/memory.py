@@ -1,8 +1,4 @@
-"""Memory that is handed back, and memory that is kept.
-
-Pages of memory maps that were read are handed back when a budget is passed (`MemoryBudget`). What a training frees, it
-keeps for its next step (`freed_memory_kept`).
-"""
+"""Memory of the process: a limit on what memory maps keep resident, and reuse of freed memory in training."""
 
 from __future__ import annotations
 
@@ -20,32 +16,34 @@ from numpy.typing import NDArray
 
 from npgen.errors import check_whole, invalid
 
-# How often the budget is looked at, in seconds: a fast disk cache fills some 100 MB in that time.
+# Seconds between two checks of the budget: enough for a fast disk cache to fill about 100 MB.
 INTERVAL = 0.02
-# Pages are handed back at this share of the budget, so that what comes in between two looks still fits.
+# Pages are released at this share of the budget, so that what is read before the next check still fits.
 TRIGGER = 0.8
 STATM = Path("/proc/self/statm")
-# Parameters of glibc's mallopt, and what they are if nobody sets them.
+# Parameters of glibc's mallopt and their defaults.
 M_TRIM_THRESHOLD, TRIM_THRESHOLD = -1, 128 * 1024
 M_MMAP_MAX, MMAP_MAX = -4, 65536
-MOST_KEPT = 2**31 - 1
+# Bytes of freed memory that `retain_freed_memory` retains at most.
+MOST_RETAINED = 2**31 - 1
 
 
 class MemoryBudget:
-    """Watches resident memory while work goes on, and hands back pages of memory-mapped arrays in time.
+    """A limit on resident memory: a thread releases pages of memory-mapped arrays before it is reached.
 
-    The arrays stay valid: pages come back from their file when they are read again. Arrays that are not memory maps
-    are left alone. Where the system does not tell what is resident, pages are handed back at every look.
+    Use it as a context manager. The arrays stay valid: a released page is read from its file again when it is accessed.
+    Arrays that are not memory maps are not affected. On systems that do not report resident memory, pages are released
+    at every check.
 
     Parameters
     ----------
     budget
-        Bytes of resident memory; None means no limit, and nothing is done.
+        Bytes of resident memory; None sets no limit and starts no thread.
 
     Raises
     ------
     TypeError
-        If the budget is no whole number.
+        If the budget is not a whole number.
     ValueError
         If it is not positive.
     """
@@ -61,7 +59,7 @@ class MemoryBudget:
         self._thread = threading.Thread(target=self._watch, name="npgen-memory", daemon=True)
 
     def watch(self, array: NDArray[Any]) -> None:
-        """Count an array among those whose pages may be handed back."""
+        """Add an array to those whose pages may be released; does nothing for one that is not a memory map."""
         base: Any = array
         while base is not None and not isinstance(base, mmap.mmap):
             base = getattr(base, "base", None)
@@ -90,7 +88,7 @@ class MemoryBudget:
 
 
 def resident_bytes() -> int | None:
-    """Return this process's resident memory in bytes, or None where the system does not tell."""
+    """Return this process's resident memory in bytes, or None on systems that do not report it."""
     try:
         return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, AttributeError):
@@ -98,18 +96,18 @@ def resident_bytes() -> int | None:
 
 
 @contextlib.contextmanager
-def freed_memory_kept() -> Iterator[None]:
-    """Have the C library keep what is freed meanwhile, up to 2 GiB, for what is allocated next.
+def retain_freed_memory() -> Iterator[None]:
+    """Let glibc reuse freed memory, up to 2 GiB, instead of returning it to the system, inside a `with` block.
 
-    A training allocates and frees the same tens of megabytes in every step. By default glibc gets each of them from the
-    system and gives it back, and a third of a step on a CPU goes into zeroing pages. Other libraries are left alone.
+    Training allocates and frees the same tens of megabytes in every step. By default glibc returns large blocks to the
+    system at once, and a third of a step on a CPU goes into zeroing new pages. Does nothing with other C libraries.
     """
     library = ctypes.CDLL(None) if os.name == "posix" else None
     if library is None or not hasattr(library, "gnu_get_libc_version"):
         yield
         return
     library.mallopt(M_MMAP_MAX, 0)
-    library.mallopt(M_TRIM_THRESHOLD, MOST_KEPT)
+    library.mallopt(M_TRIM_THRESHOLD, MOST_RETAINED)
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""The processes of a run: one alone, or the ranks that torchrun started, on one machine or on many.
+"""The processes of a run, called ranks: one process, or those that torchrun started on one or several machines.
 
-Everything that ranks say to each other goes through `Ranks.exchange`, in which every rank has a parcel for every rank.
-A process alone hands its parcel to itself, so nothing that builds on it needs to know which of the two it is.
+All communication is built on `Ranks.all_to_all`; the operations are named as in MPI. They are collective: every rank
+must call them, in the same order. With a single process they return its own data, so callers need no second path.
 """
 
 from __future__ import annotations
@@ -16,94 +16,97 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.errors import invalid
-from npgen.runtime.imports import import_whole
+from npgen.runtime.imports import import_uninterrupted
 
 if TYPE_CHECKING:
     import torch
 
 SPLITS = ("samples", "corpus")
-# A rank that scans a large corpus may be silent for hours; one that died is noticed at once, by its connections.
-PATIENCE = timedelta(days=1)
+# A rank may scan a large corpus for hours before it communicates. A rank that ended is noticed at once, as its
+# connections close.
+TIMEOUT = timedelta(days=1)
 
 
 class Ranks:
-    """One process, alone.
+    """The ranks of a run with a single process; `TorchRanks` is that of several.
 
     Attributes
     ----------
-    rank, count
-        Which of how many processes this is.
+    rank
+        Index of this process, 0 to `count` − 1.
+    count
+        Number of processes.
     """
 
     rank = 0
     count = 1
 
-    def exchange(self, parcels: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Hand every rank its parcel, and get one from each.
+    def all_to_all(self, blocks: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Send one array to each rank and receive one from each.
 
         Parameters
         ----------
-        parcels
-            One array a rank, in their order, of any length; all ranks' are of one dtype, and of one shape but for their
-            length.
+        blocks
+            One array (n, ...) per receiving rank, in rank order. Lengths n may differ; dtype and trailing shape are the
+            same for all blocks of all ranks.
 
         Returns
         -------
         list of ndarray
-            What the ranks had for this one, in their order.
+            The blocks for this rank, in order of the sending ranks.
 
         Raises
         ------
         ConnectionError
-            If a rank is gone.
+            If a rank has ended.
         """
-        return list(parcels)
+        return list(blocks)
 
     def threads(self, threads: int | None) -> int | None:
-        """How many CPU threads this process takes, None meaning one a core."""
+        """Return how many CPU threads this process uses, None meaning one per core."""
         return threads
 
-    def share(self, total: int) -> tuple[int, int]:
-        """Where this rank's part of `total` things begins, and where it ends."""
+    def own_range(self, total: int) -> tuple[int, int]:
+        """Return this rank's part of `total` items as (start, end)."""
         bounds = self.bounds(total)
         return int(bounds[self.rank]), int(bounds[self.rank + 1])
 
     def bounds(self, total: int) -> NDArray[np.int64]:
-        """Where each rank's part of `total` things begins, and the last one's end: (count + 1,)."""
+        """Divide `total` items evenly; return where each part starts, and the end: (count + 1,)."""
         return np.arange(self.count + 1, dtype=np.int64) * total // self.count
 
     def gather(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Put the ranks' arrays (n, ...) together at rank 0; the others get an empty one."""
-        nothing = array[:0]
-        return np.concatenate(self.exchange([nothing if to else array for to in range(self.count)]))
+        """Concatenate the ranks' arrays (n, ...) at rank 0, in rank order; the other ranks get an empty array."""
+        empty = array[:0]
+        return np.concatenate(self.all_to_all([empty if to else array for to in range(self.count)]))
 
-    def gather_everywhere(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Put the ranks' arrays (n, ...) together at every rank."""
-        return np.concatenate(self.exchange([array] * self.count))
+    def all_gather(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Concatenate the ranks' arrays (n, ...) at every rank, in rank order."""
+        return np.concatenate(self.all_to_all([array] * self.count))
 
     def any(self, flag: bool) -> bool:
-        """Whether it is so at any rank."""
-        return bool(self.gather_everywhere(np.array([flag])).any())
+        """Return True at every rank if any rank's flag is True."""
+        return bool(self.all_gather(np.array([flag])).any())
 
-    def tell(self, number: int) -> int:
-        """Tell all ranks rank 0's number."""
-        return int(self.gather_everywhere(np.array([number], np.int64))[0])
+    def broadcast(self, number: int) -> int:
+        """Return rank 0's number at every rank."""
+        return int(self.all_gather(np.array([number], np.int64))[0])
 
-    def agree(self, name: str, value: str) -> None:
-        """Raise ValueError unless all ranks say the same."""
-        said = bytes(self.gather_everywhere(np.frombuffer(value.encode() + b"\0", np.uint8))).split(b"\0")
-        for rank, other in enumerate(said[:-1]):
-            if other != said[0]:
-                raise invalid(f"{name} of rank {rank}", f"rank 0's, {said[0].decode()}", other.decode())
+    def check_equal(self, name: str, value: str) -> None:
+        """Raise ValueError, with `name` in its message, unless `value` is the same at all ranks."""
+        values = bytes(self.all_gather(np.frombuffer(value.encode() + b"\0", np.uint8))).split(b"\0")
+        for rank, other in enumerate(values[:-1]):
+            if other != values[0]:
+                raise invalid(f"{name} of rank {rank}", f"rank 0's, {values[0].decode()}", other.decode())
 
 
 class TorchRanks(Ranks):
-    """One of the processes of a torch.distributed group.
+    """The ranks of a torch.distributed process group.
 
     Parameters
     ----------
     group
-        A group whose backend takes what is in host memory, as gloo does; None for the default one.
+        A process group with a backend for host memory, such as gloo; None for the default group.
     """
 
     def __init__(self, group: Any = None) -> None:
@@ -112,70 +115,72 @@ class TorchRanks(Ranks):
         self.group = group
         self.rank, self.count = dist.get_rank(group), dist.get_world_size(group)
 
-    def exchange(self, parcels: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        """Hand every rank its parcel, and get one from each; see `Ranks.exchange`."""
-        if len(parcels) != self.count:
-            raise invalid("parcels", f"{self.count}, one a rank", len(parcels))
-        tail = parcels[0].shape[1:]
-        lengths = self._swap([np.array([len(parcel)], np.int64) for parcel in parcels], [(1,)] * self.count)
-        return self._swap(parcels, [(int(length[0]), *tail) for length in lengths])
+    def all_to_all(self, blocks: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Send one array to each rank and receive one from each; see `Ranks.all_to_all`."""
+        if len(blocks) != self.count:
+            raise invalid("blocks", f"{self.count}, one per rank", len(blocks))
+        trailing = blocks[0].shape[1:]
+        lengths = self._transfer([np.array([len(block)], np.int64) for block in blocks], [(1,)] * self.count)
+        return self._transfer(blocks, [(int(length[0]), *trailing) for length in lengths])
 
-    def _swap(self, parcels: Sequence[NDArray[Any]], shapes: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:
-        """Send parcels and receive others, of known shapes; what is for this rank itself stays behind."""
+    def _transfer(self, blocks: Sequence[NDArray[Any]], shapes: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:
+        """Send blocks and receive blocks of known shapes; this rank's block for itself is returned as it is."""
         import torch.distributed as dist
 
-        received, pending = list(parcels), []
-        for peer, parcel in enumerate(parcels):
+        received, pending = list(blocks), []
+        for peer, block in enumerate(blocks):
             if peer == self.rank:
                 continue
-            received[peer] = np.empty(shapes[peer], parcel.dtype)
-            with self._missing(peer):
-                at = dist.get_global_rank(self.group, peer) if self.group is not None else peer
-                for transfer, array in ((dist.isend, parcel), (dist.irecv, received[peer])):
+            received[peer] = np.empty(shapes[peer], block.dtype)
+            with self._connection(peer):
+                global_rank = dist.get_global_rank(self.group, peer) if self.group is not None else peer
+                for transfer, array in ((dist.isend, block), (dist.irecv, received[peer])):
                     if array.size:
-                        pending.append((peer, transfer(_bytes_of(array), at, self.group)))
+                        pending.append((peer, transfer(_bytes_of(array), global_rank, self.group)))
         for peer, work in pending:
-            with self._missing(peer):
+            with self._connection(peer):
                 assert work is not None  # this rank is in the group
                 work.wait()
         return received
 
     @contextlib.contextmanager
-    def _missing(self, peer: int) -> Iterator[None]:
+    def _connection(self, peer: int) -> Iterator[None]:
+        """Turn torch's error for a lost connection into ConnectionError."""
         try:
             yield
         except RuntimeError as error:
             raise ConnectionError(f"rank {peer} of {self.count} is gone: {error}") from error
 
     def threads(self, threads: int | None) -> int | None:
-        """Share the machine's cores among the processes that torchrun started on it."""
-        beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        return threads if threads is not None else max(1, (os.cpu_count() or 1) // beside)
+        """Return `threads`; None means that the ranks of this machine divide its cores."""
+        local_ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return threads if threads is not None else max(1, (os.cpu_count() or 1) // local_ranks)
 
 
 def _bytes_of(array: NDArray[Any]) -> torch.Tensor:
+    """Return the bytes of an array as a tensor, without copying a writeable array."""
     import torch
 
-    whole = np.ascontiguousarray(array)
-    # Torch takes no read-only memory, though it would only read it.
-    flat = (whole if whole.flags.writeable else whole.copy()).reshape(-1).view(np.uint8)
-    return torch.from_numpy(flat)
+    contiguous = np.ascontiguousarray(array)
+    # torch accepts no read-only memory, not even to send it.
+    writeable = contiguous if contiguous.flags.writeable else contiguous.copy()
+    return torch.from_numpy(writeable.reshape(-1).view(np.uint8))
 
 
 @contextlib.contextmanager
 def open_ranks(split: str | None) -> Iterator[Ranks]:
-    """Find the other processes of the run.
+    """Join the other processes of the run, until the block ends.
 
     Parameters
     ----------
     split
-        What ranks divide among them, "samples" or "corpus"; None for a process alone.
+        What the ranks divide between them, "samples" or "corpus"; None for this process alone.
 
     Yields
     ------
     Ranks
-        This process among its like: those of torch.distributed if the caller has set it up, those that torchrun started
-        if it did, else this one alone.
+        Those of torch.distributed if the caller has initialised it; else those that torchrun started; else this process
+        alone.
 
     Raises
     ------
@@ -190,17 +195,17 @@ def open_ranks(split: str | None) -> Iterator[Ranks]:
     if "WORLD_SIZE" not in os.environ and not _is_set_up():
         yield Ranks()
         return
-    import_whole("torch.distributed")
+    import_uninterrupted("torch.distributed")
     import torch.distributed as dist
 
     if dist.is_initialized():
-        group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
+        group: Any = dist.new_group(backend="gloo", timeout=TIMEOUT)
         try:
             yield TorchRanks(group)
         finally:
             dist.destroy_process_group(group)
         return
-    dist.init_process_group("gloo", timeout=PATIENCE)
+    dist.init_process_group("gloo", timeout=TIMEOUT)
     try:
         yield TorchRanks()
     finally:

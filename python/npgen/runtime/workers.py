@@ -1,4 +1,8 @@
-"""Threads that run torch, each on a single thread of its own: they share out work, and no sum is split between them."""
+"""Threads for torch's computations, each limited to a single core.
+
+Work is divided into batches, one per thread. No sum is divided between threads, so results do not depend on how many
+threads there are.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,36 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from npgen.runtime.imports import import_whole
+from npgen.runtime.imports import import_uninterrupted
 
-# By process and size: a forked child has none of its parent's threads.
+# Pools by process id and number of threads. The process id counts because a forked child has no threads of its parent.
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
-_starting = threading.Lock()
+_lock = threading.Lock()
 
 
 def torch_workers(count: int | None) -> ThreadPoolExecutor:
-    """Return `count` such threads, or torch's own number of them: the same ones whenever this process asks.
+    """Return a pool of threads in which torch computes on one core each.
 
-    They are kept, as torch takes a millisecond to change its number of threads.
+    Parameters
+    ----------
+    count
+        Number of threads; None means torch's own number.
+
+    Returns
+    -------
+    ThreadPoolExecutor
+        The same pool for the same count in all calls of this process: torch takes about a millisecond to change a
+        thread's setting. Do not shut it down.
     """
-    import_whole("torch")
+    import_uninterrupted("torch")
     import torch
 
     if count is None:
-        with _starting:  # a thread that asks for the first time takes the number that was set last
+        with _lock:  # the setting is per thread; a new thread takes the last one set by any thread, `_start` included
             count = torch.get_num_threads()
     key = os.getpid(), count
     if key not in _pools:
-        with _starting:  # torch's number of threads is changed for that long
+        with _lock:  # meanwhile `_start` changes the setting that new threads take
             if key not in _pools:
                 _pools[key] = _start(count)
     return _pools[key]
@@ -36,26 +49,26 @@ def _start(count: int) -> ThreadPoolExecutor:
     import torch
 
     before = torch.get_num_threads()
-    everyone = threading.Barrier(count)
+    all_started = threading.Barrier(count)
 
-    def use_one() -> None:
-        torch.get_num_threads()  # a thread that never asked would take the number that is set last, by whomever
+    def use_one_core() -> None:
+        torch.get_num_threads()  # fixes this thread's own setting; before that it follows the last one set anywhere
         torch.set_num_threads(1)
 
-    pool = ThreadPoolExecutor(count, "npgen-encoder", use_one)
+    pool = ThreadPoolExecutor(count, "npgen-torch", use_one_core)
     try:
-        for _ in pool.map(lambda _: everyone.wait(), range(count)):
+        for _ in pool.map(lambda _: all_started.wait(), range(count)):
             pass
     finally:
-        torch.set_num_threads(before)  # the number is each thread's own, but new threads take the last one set
+        torch.set_num_threads(before)  # for threads that are started later
     return pool
 
 
 def _renew_lock() -> None:
-    global _starting
-    _starting = threading.Lock()
+    global _lock
+    _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    # The thread that held the lock is not in the child.
+    # A lock that another thread held during the fork would stay locked in the child.
     os.register_at_fork(after_in_child=_renew_lock)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import npgen._core as _core
 from npgen.config import Config
-from npgen.corpus import Corpus, range_of
+from npgen.corpus import Corpus, check_corpus, describe_sizes
 from npgen.errors import check_type, invalid
 from npgen.sampling.order import _whole_numbers
 
@@ -75,7 +75,7 @@ def candidate_pool(
     TypeError, ValueError
         If types, shapes, ids or the pixel don't fit.
     """
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus)
     check_type("config", config, Config, type(None))
     config = config or Config()
     frame = canvas_shape(corpus, config)
@@ -84,7 +84,7 @@ def candidate_pool(
         *make_filler(corpus.images, config, radius, None, frame, sizes=corpus.sizes).candidate_pool(
             _typed("canvas", canvas, np.uint8, 3),
             _typed("known", known, np.bool_, 2),
-            np.array([_whole_numbers("pixel", "y, x", pixel)], np.int32),  # (1, 2)
+            _pixel(pixel),
             None if shortlist is None else _image_ids(shortlist),
             np.empty(0, np.int32),  # none barred
         )
@@ -94,7 +94,9 @@ def candidate_pool(
 def canvas_shape(corpus: Corpus, config: Config) -> tuple[int, int]:
     """Return height and width of canvases, or raise ValueError unless they are told and hold window and seed patch."""
     if config.size is None and corpus.sizes is not None:
-        raise invalid("size", f"(height, width) where images are of several sizes, {range_of(corpus.sizes)}", None)
+        raise invalid(
+            "size", f"(height, width) where images are of several sizes, {describe_sizes(corpus.sizes)}", None
+        )
     height, width = corpus.images.shape[1:3] if config.size is None else config.size
     config.check_shape(height, width)
     return height, width
@@ -120,11 +122,9 @@ def make_filler(
     `elsewhere` is how many more images the corpus has, which other processes look at; `sizes` (N, 2) are those of
     images that don't fill H×W.
     """
-    choice = len(images) + elsewhere - config.exclude_seed_image
-    return _core.Filler(
-        images,
+    candidates = len(images) + elsewhere - config.exclude_seed_image
+    settings = _core.PixelSettings(
         frame=frame or images.shape[1:3],
-        compare=low_level,
         window=config.window,
         sigma=config.gaussian_sigma,
         radius=radius,
@@ -132,12 +132,19 @@ def make_filler(
         k_min=config.k_min,
         # Where nothing is compared, no position of an image is better than another.
         best_only=config.candidates == "best" and low_level,
-        quota=config.quota if not elsewhere or config.limited(choice) else None,
-        literal=config.tolerance == "corpus",
+        # A process that holds a part of the images can't tell whether a canvas's barred image is among the others, so
+        # whether the quota limits a draw is decided here for all of them.
+        quota=config.quota if not elsewhere or config.limited(candidates) else None,
+        corpus_tolerance=config.tolerance == "corpus",
+        low_level=low_level,
         threads=threads or 0,
-        elsewhere=elsewhere,
-        sizes=sizes,
     )
+    return _core.Filler(images, settings, sizes=sizes, elsewhere=elsewhere)
+
+
+def _pixel(pixel: Any) -> tuple[int, int]:
+    y, x = _whole_numbers("pixel", "y, x", pixel)
+    return y, x
 
 
 def _typed(name: str, array: NDArray[Any], dtype: type[Any], ndim: int) -> NDArray[Any]:

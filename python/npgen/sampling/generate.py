@@ -13,9 +13,9 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from npgen.config import Config, Order, find_model
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, check_corpus
 from npgen.encoders import AnyEncoder, embed, load_encoder
-from npgen.errors import MOST_THREADS, check_type, check_whole, invalid
+from npgen.errors import check_seed, check_threads, check_type, check_whole, invalid
 from npgen.runs import RunFacts, RunFolder, Samples, load_samples
 from npgen.runtime import MemoryBudget, Ranks, open_ranks
 from npgen.sampling.library import Library, SharedLibrary
@@ -121,7 +121,7 @@ def generate(
     with open_ranks(split) as ranks, MemoryBudget(memory) as budget:
         process = _Process(ranks, budget, split, device, ranks.threads(threads), progress and ranks.rank == 0)
         # 2. Open what the run reads: images and keys, or tokens.
-        ranks.agree("corpus", corpus.hash)
+        ranks.check_equal("corpus", corpus.hash)
         budget.watch(corpus.images)
         run: CanvasRun
         if plan is not None:
@@ -130,7 +130,7 @@ def generate(
             assert tokens is not None
             run = _open_tokens(corpus, name, config, int(seed), tokens, process)
         facts = run.facts(int(first), int(n))
-        ranks.agree("run", json.dumps(facts.to_json()))
+        ranks.check_equal("run", json.dumps(facts.to_json()))
         # 3. Fill the canvases batch after batch, and write them shard after shard.
         samples = _fill_and_write(run, facts, process, int(batch_size), out)
     return samples if out is None or ranks.rank else load_samples(out)
@@ -173,13 +173,11 @@ def _with_changes(config: Config | None, gamma: int | None, order: Order | None)
 
 
 def _check_arguments(corpus: Corpus, n: int, seed: int, first: int, batch_size: int, threads: int | None) -> None:
-    check_type("corpus", corpus, Corpus)
+    check_corpus(corpus)
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
         check_whole(name, value, least)
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise invalid("seed", "a whole number in 0…2⁶⁴ − 1", seed)
-    if threads is not None:
-        check_whole("threads", threads, 1, MOST_THREADS)
+    check_seed(seed)
+    check_threads(threads)
 
 
 def _open_pixels(plan: PixelPlan, encoder: str | os.PathLike[str] | AnyEncoder, process: _Process) -> PixelRun:
@@ -194,7 +192,7 @@ def _open_pixels(plan: PixelPlan, encoder: str | os.PathLike[str] | AnyEncoder, 
     phi = keys = None
     if plan.model.semantics == "embedding":
         phi = load_encoder(encoder, corpus, process.device)
-        ranks.agree("encoder", phi.id)
+        ranks.check_equal("encoder", phi.id)
         keys = embed(corpus, phi, threads=threads, progress=process.progress, ranks=ranks)
         process.budget.watch(keys)
     if process.split == "corpus":
@@ -212,7 +210,7 @@ def _open_tokens(
 ) -> TokenRun:
     """Open the corpus's tokens."""
     store = load_tokens(tokens, corpus, device=process.device, threads=process.threads, progress=process.progress)
-    process.ranks.agree("tokens", store.id)
+    process.ranks.check_equal("tokens", store.id)
     if store.autoencoder is None:
         raise invalid("tokens", "of an autoencoder, which makes images of them", store)
     process.budget.watch(store.planes)
@@ -230,7 +228,7 @@ def _fill_and_write(
         folder = None
         if out is not None and ranks.rank == 0:
             folder = stack.enter_context(RunFolder.open(out, facts.to_json()))
-        done = ranks.tell(folder.done if folder else 0)
+        done = ranks.broadcast(folder.done if folder else 0)
         cuts = [0, n] if out is None else [*range(done, n, facts.shard_size), n]
         shares = [_share(facts, process, end - start) for start, end in pairwise(cuts)]
         bar = tqdm(
@@ -274,7 +272,7 @@ def _fill(
 
 def _share(facts: RunFacts, process: _Process, n: int) -> tuple[int, int]:
     """Return which of n samples this rank fills: the first one, and the end."""
-    return (0, n) if _scans_together(facts, process) else process.ranks.share(n)
+    return (0, n) if _scans_together(facts, process) else process.ranks.own_range(n)
 
 
 def _scans_together(facts: RunFacts, process: _Process) -> bool:

@@ -105,7 +105,7 @@ class SharedLibrary(Library):
         self.from_file = True
         self.ranks = ranks
         self.bounds = ranks.bounds(len(corpus))
-        self.start, self.end = ranks.share(len(corpus))
+        self.start, self.end = ranks.own_range(len(corpus))
         own = slice(self.start, self.end)
         self.scanned = corpus.images[own]
         self.sizes = None if corpus.sizes is None else corpus.sizes[own]
@@ -118,8 +118,8 @@ class SharedLibrary(Library):
         """Read images (M, H, W, C) by their ids (M,); those of other ranks are sent by these."""
         wanted, places = np.unique(ids, return_inverse=True)
         new = np.setdiff1d(wanted, self.held, assume_unique=True)  # ascending, so owner after owner
-        asked = self.ranks.exchange(np.split(new, np.searchsorted(new, self.bounds[1:-1])))
-        sent = self.ranks.exchange([npy.read_rows(self.corpus.images, theirs) for theirs in asked])
+        asked = self.ranks.all_to_all(np.split(new, np.searchsorted(new, self.bounds[1:-1])))
+        sent = self.ranks.all_to_all([npy.read_rows(self.corpus.images, theirs) for theirs in asked])
         images = np.empty((len(wanted), *self.held_images.shape[1:]), np.uint8)
         old = np.isin(wanted, self.held, assume_unique=True)
         images[old] = self.held_images[np.searchsorted(self.held, wanted[old])]
@@ -134,7 +134,7 @@ class SharedLibrary(Library):
 
         Every rank searches its part for the queries of all ranks; each rank merges what was found for its own.
         """
-        askers = self.ranks.exchange([queries] * self.ranks.count)
+        askers = self.ranks.all_to_all([queries] * self.ranks.count)
         together = np.concatenate(askers)  # (all B, D)
         # One more than `count`: a barred image, not known here, must not push out another one.
         length, own = min(count + 1, int(np.diff(self.bounds).max())), self.end - self.start
@@ -144,7 +144,7 @@ class SharedLibrary(Library):
         local, products[:, :own] = _core.shortlist(keys, together, min(length, own), nobody, self.threads or 0)
         ids[:, :own] = local + np.int32(self.start)
         cuts = np.cumsum([len(asker) for asker in askers])[:-1]
-        found = [self.ranks.exchange(np.split(array, cuts)) for array in (ids, products)]
+        found = [self.ranks.all_to_all(np.split(array, cuts)) for array in (ids, products)]
         return _nearest_of(np.concatenate(found[0], 1), np.concatenate(found[1], 1), count, barred)
 
     def any(self, flag: bool) -> bool:

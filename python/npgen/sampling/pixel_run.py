@@ -61,7 +61,7 @@ class PixelRun:
         self.scan = self._filler(library.scanned, library.sizes, library.elsewhere)
         self.filler: _core.Filler | SharedFiller = self.scan
         if library.ranks is not None:
-            self.filler = SharedFiller(self.scan, library.scanned, library.start, library.ranks, plan.config)
+            self.filler = SharedFiller(self.scan, library.scanned, library.start, library.ranks)
         # A tolerance relative to the corpus needs all images, not a copy of the shortlisted ones.
         self._copies = library.from_file and plan.config.tolerance == "candidates"
 

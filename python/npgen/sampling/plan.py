@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import npgen._core as _core
 from npgen.config import Config, find_model
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.errors import invalid
 from npgen.sampling.filler import canvas_shape
 from npgen.sampling.order import fill_order
@@ -70,10 +70,10 @@ class PixelPlan:
 
     def _checked(self) -> tuple[int, int]:
         """Check the settings that the canvases' size depends on, and return the size of the source images."""
-        self.config.check_space(tokens=False)
+        self.config.check_ignored_settings(tokens=False)
         source: tuple[int, int] = (self.corpus.images.shape[1], self.corpus.images.shape[2])
         if self.model.locality:
-            check_one_size(self.corpus, "a model with locality (all but 'texture')")
+            check_corpus(self.corpus, one_size="a model with locality (all but 'texture')")
             if self.config.size not in (None, source):
                 allowed = f"{source} or None, the corpus's own, for a model with locality"
                 raise invalid("size", allowed, self.config.size)

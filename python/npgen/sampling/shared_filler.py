@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import npgen._core as _core
-from npgen.config import Config
 from npgen.runtime import Ranks
 from npgen.sampling.shortlists import Shortlists
 
@@ -33,15 +32,10 @@ class SharedFiller:
         Id of the first of them.
     ranks
         Who fills together.
-    config
-        Settings: the pool's rule.
     """
 
-    def __init__(
-        self, filler: _core.Filler, images: NDArray[np.uint8], start: int, ranks: Ranks, config: Config
-    ) -> None:
+    def __init__(self, filler: _core.Filler, images: NDArray[np.uint8], start: int, ranks: Ranks) -> None:
         self.filler, self.images, self.start, self.ranks = filler, images, start, ranks
-        self.epsilon, self.k_min = config.epsilon, config.k_min
 
     def fill(
         self,
@@ -64,18 +58,17 @@ class SharedFiller:
             pools = self.filler.pools(
                 canvases,
                 (here, source_y, source_x, distance, pool_size),
-                pixel=np.array([[y, x]], np.int32),
+                pixel=(y, x),
                 known=known,
-                sweep=sweep,
                 barred=self._local(barred),
             )
-            runs, before, taken = self._merged(self.ranks.gather_everywhere(self._runs(pools)))
+            runs, before, taken = self._merged(self.ranks.all_gather(self._runs(pools)))
             sizes = np.bincount(runs["canvas"], taken, len(canvases)).astype(np.int64)
             drawn = _core.draw_members(seed, sweep, samples, y * canvases.shape[2] + x, sizes)  # (B,)
             inside = drawn[runs["canvas"]] - before
             chosen = runs[(inside >= 0) & (inside < taken)]  # (B,), one a canvas, in their order
             chosen["place"] += inside[(inside >= 0) & (inside < taken)]
-            told = self.ranks.gather_everywhere(self._members(pools, chosen[chosen["rank"] == self.ranks.rank]))
+            told = self.ranks.all_gather(self._members(pools, chosen[chosen["rank"] == self.ranks.rank]))
             b = told[:, 0]
             image_id[b, y, x], source_y[b, y, x], source_x[b, y, x] = told[:, 1:4].T
             canvases[b, y, x] = told[:, 4:]
@@ -90,21 +83,17 @@ class SharedFiller:
         return np.where(own, ids - self.start, -1).astype(np.int32)
 
     def _runs(self, pools: _core.Pools) -> NDArray[Any]:
-        distances, counts, ends = pools.runs()
-        lengths = np.diff(ends, prepend=0)
+        canvases, distances, counts, places = pools.runs()
         runs = np.empty(len(distances), RUN)
-        runs["canvas"], runs["rank"] = np.repeat(np.arange(len(ends)), lengths), self.ranks.rank
-        runs["distance"], runs["count"] = distances, counts
-        runs["place"] = _before(counts, runs["canvas"])
+        runs["canvas"], runs["rank"] = canvases, self.ranks.rank
+        runs["distance"], runs["count"], runs["place"] = distances, counts, places
         return runs
 
     def _merged(self, runs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
         """Sort all ranks' runs as the whole pools have them; with the members before each, and those that it takes."""
-        runs = runs[np.lexsort((runs["rank"], runs["distance"], runs["canvas"]))]
-        before = _before(runs["count"], runs["canvas"])
-        first = np.searchsorted(runs["canvas"], runs["canvas"])  # each canvas's nearest
-        near = runs["distance"] <= (1 + self.epsilon) * runs["distance"][first]
-        return runs, before, np.where(near, runs["count"], np.clip(self.k_min - before, 0, runs["count"]))
+        columns = (np.ascontiguousarray(runs[name]) for name in ("canvas", "distance", "count"))
+        order, before, taken = self.filler.merge_runs(*columns)
+        return runs[order], before, taken
 
     def _members(self, pools: _core.Pools, chosen: NDArray[Any]) -> NDArray[np.int32]:
         """Look up what this rank was asked for: canvas, image, y, x and value, (M, 4 + C)."""
@@ -112,9 +101,3 @@ class SharedFiller:
         values = self.images[tuple(members.T)]  # (M, C)
         members[:, 0] += np.int32(self.start)
         return np.concatenate([chosen["canvas"][:, None].astype(np.int32), members, values], 1, dtype=np.int32)
-
-
-def _before(counts: NDArray[np.int64], canvases: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many members the earlier runs of the same canvas have; canvases are in order."""
-    total = np.cumsum(counts) - counts
-    return total - total[np.searchsorted(canvases, canvases)]

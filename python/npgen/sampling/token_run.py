@@ -49,7 +49,7 @@ class TokenRun:
         self.model_name, self.model = model, find_model(model)
         if self.model.semantics == "embedding":
             raise invalid("model", "'local', 'texture' or 'class' with tokens, which have no embeddings", model)
-        config.check_space(tokens=True)
+        config.check_ignored_settings(tokens=True)
         self.corpus, self.config, self.tokens = corpus, config, tokens
         self.seed, self.threads = seed, threads
         self.shape: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
@@ -144,9 +144,6 @@ class TokenRun:
                 sweep=sweep,
                 samples=indices,
                 barred=barred if self.bars else np.full_like(barred, -1),
-                epsilon=self.config.epsilon,
-                k_min=self.config.k_min,
-                flip=self.config.flip if self.config.draw == "histogram" else None,
             )
             known[:] = True
         if ids is not None:
@@ -170,9 +167,16 @@ class TokenRun:
 def _make_filler(
     planes: NDArray[np.uint8], bits: int, config: Config, radius: int, threads: int | None
 ) -> _core.TokenFiller:
-    return _core.TokenFiller(
-        planes, bits=bits, gamma=config.gamma, disc=config.metric == "l2", radius=radius, threads=threads or 0
+    settings = _core.TokenSettings(
+        gamma=config.gamma,
+        disc=config.metric == "l2",
+        radius=radius,
+        epsilon=config.epsilon,
+        k_min=config.k_min,
+        flip=config.flip if config.draw == "histogram" else None,
+        threads=threads or 0,
     )
+    return _core.TokenFiller(planes, bits, settings)
 
 
 def pixel_trace(cells: Trace, stride: int) -> Trace:
@@ -240,7 +244,7 @@ def token_distributions(
     check_type("tokens", tokens, Tokens)
     check_type("config", config, Config, type(None))
     config = config or Config()
-    config.check_space(tokens=True)
+    config.check_ignored_settings(tokens=True)
     check_type("codes", codes, np.ndarray)
     if codes.dtype != np.uint8 or codes.ndim != 4:
         raise TypeError(f"codes must be a 4-dimensional array of uint8, got {codes.dtype} of shape {codes.shape}")
@@ -254,4 +258,4 @@ def token_distributions(
     known[tuple(order[: place[0]].T)] = True
     nobody = np.full(len(codes), -1, np.int32) if barred is None else np.asarray(barred, np.int32)
     filler = _make_filler(tokens.planes, tokens.bits, config, 0, threads)
-    return filler.distributions(np.ascontiguousarray(codes), known, order[place], config.flip, nobody)
+    return filler.distributions(np.ascontiguousarray(codes), known, (int(cell[0]), int(cell[1])), config.flip, nobody)

@@ -1,4 +1,4 @@
-"""The paper's ablation: all models on the same seeds, in one table and one picture (Tables 1 and 2, Figure 2)."""
+"""The paper's ablation: all models with the same seeds, in one table and one picture (Tables 1 and 2, Figure 2)."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm.auto import tqdm
 
 from npgen.config import MODELS, Config, find_model
 from npgen.corpus import Corpus
-from npgen.errors import check_type, invalid
-from npgen.output import KEY, Column, Row, csv_table, markdown_table, number, provenance_text, quality_columns
+from npgen.errors import check_type, check_whole, invalid
+from npgen.output import Column, Row, enlarged, number, quality_columns, save_png, side_by_side, stacked
 from npgen.runs import Samples
-from npgen.storage import read_json, replacing, sha256_file, write_bytes, write_json
-from npgen.studies.workbench import Setting, Workbench, claim_folder, quality_notes, whole
+from npgen.storage import read_json, sha256_file, write_json
+from npgen.studies.results import StudyResult
+from npgen.studies.workbench import Setting, Workbench, quality_notes
 
-FORMAT = "npgen-ablation"
-VERSION = 1
-# Rows of the panel: samples of each model.
+# Rows of the panel: number of samples of each model.
 PANEL_ROWS = 10
-# Width in pixels that the panel's images are enlarged to, at least.
+# Smallest width in pixels that the panel's images are enlarged to; gaps between them, and height of the heads.
 PANEL_SIDE = 168
+PANEL_GAP = PANEL_SIDE // 28
+PANEL_HEAD = round(PANEL_SIDE / 2.2)
 
 
 @dataclass(frozen=True)
 class Paper:
-    """What the paper (arXiv 2510.22196) calls a model, and its numbers on CIFAR-10: Tables 1 and 2."""
+    """Name of a model in the paper (arXiv 2510.22196), and its scores on CIFAR-10: Tables 1 and 2."""
 
     name: str
     inception_score: float | None = None
@@ -52,26 +53,31 @@ PAPER = {
 
 
 @dataclass(frozen=True)
-class Ablation:
-    """What `ablate` found.
+class Ablation(StudyResult):
+    """The result of `ablate`.
 
     Attributes
     ----------
     rows
-        A row a model, then real held-out and real training images at each number of samples; JSON-able values by name.
+        One row per model, then real held-out and real training images for each number of samples: JSON-able values by
+        name.
     notes
-        What the table needs said below it.
+        Sentences below the table that explain it.
     facts
-        Corpus, settings, seed: what decides the rows.
+        All facts that decide the rows: corpus, settings, seed.
     """
+
+    FORMAT: ClassVar[str] = "npgen-ablation"
+    VERSION: ClassVar[int] = 1
+    CSV: ClassVar[str] = "table.csv"
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     facts: dict[str, Any]
 
-    def markdown(self) -> str:
-        """Lay the rows out as a Markdown table with its notes."""
-        columns = [
+    def columns(self) -> list[Column]:
+        """Return the columns of the Markdown table."""
+        return [
             Column("", lambda row: row["name"]),
             Column("paper's name", lambda row: row["paper_name"]),
             number("images", "n", "d"),
@@ -87,11 +93,15 @@ class Ablation:
             number("fallbacks", "fallbacks", ".1%"),
             number("s / sample", "seconds_per_sample", ".3g"),
         ]
-        return "\n".join([markdown_table(columns, self.rows, 2), "", *(f"- {note}" for note in self.notes)])
+
+    def labels(self) -> int:
+        """Return the number of leftmost columns that hold text: npgen's name and the paper's."""
+        return 2
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
-        return {"format": FORMAT, "version": VERSION, **self.facts, "rows": list(self.rows), "notes": list(self.notes)}
+        parts = {"rows": list(self.rows), "notes": list(self.notes)}
+        return {"format": self.FORMAT, "version": self.VERSION, **self.facts, **parts}
 
 
 def ablate(
@@ -112,37 +122,38 @@ def ablate(
     threads: int | None = None,
     quiet: bool = False,
 ) -> Ablation:
-    """Run all models on the same seeds and compare them: Tables 1 and 2, and Figure 2 of the paper.
+    """Run all models with the same seeds and compare them: Tables 1 and 2, and Figure 2 of the paper.
 
-    Each model's samples are kept as a run folder, `runs/<model>`, and their scores beside it. What is there already is
-    not made again, so that an interrupted study goes on where it stopped. `table.md`, `table.csv`, `results.json` and
-    the picture `panel.png` are written at the end; all but the timings are a function of the arguments.
+    Each model's samples are stored as a run folder, `runs/<model>`, and their scores beside it. Stored samples and
+    scores are not made again, so that the same call resumes an interrupted study. `table.md`, `table.csv`,
+    `results.json` and the picture `panel.png` are written at the end; all but the timings are a function of the
+    arguments.
 
     Parameters
     ----------
     corpus
         N source images. Scores need labels and held-out images; without them the table has entropies and timings only,
-        and says so.
+        and a note about it.
     out
         Folder to make, or that of an earlier call with the same settings.
     n
-        Samples of each model, at least 4; 2 if nothing is scored.
+        Number of samples per model, at least 4; at least 2 if nothing is scored.
     models
-        Names; None means all, less "class" if the corpus has no labels.
+        Names of models; None means all, without "class" if the corpus has no labels.
     config
         Settings of all models; None means the defaults.
     seed
         Seed of all draws. Sample k has the same seed patch in all models.
     counts
-        Samples of single models, where n would take too long: at most n. None means 100 of "texture".
+        Smaller numbers of samples for single models, by name. None means 100 of "texture", which is slow.
     heldout
         Real images to score beside the samples; None takes the corpus's own.
     network, weights
-        What the scores live in, as for `npgen.evaluate`.
+        The network whose features are scored, and its weights, as for `npgen.evaluate`.
     encoder, batch_size, device, threads
         As for `npgen.generate`.
     quiet
-        Show no progress.
+        Show no progress bar.
 
     Returns
     -------
@@ -152,8 +163,19 @@ def ablate(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, or `out` holds something else: before anything is run.
+        If an argument is out of range, or `out` holds another study: before anything is run.
+    FileExistsError
+        If `out` holds other files.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> config = npgen.Config(window=5)
+    >>> table = npgen.ablate(corpus, "ablation", 2, ["local", "class"], config, quiet=True)
+    >>> [(row["name"], row["class_entropy"] == 0) for row in table.rows]
+    [('`local`', False), ('`class`', True)]
     """
+    # 1. Plan: one setting per model, all checked before the first run.
     bench = Workbench(corpus, seed, encoder, heldout, network, weights, batch_size, device, threads)
     names = _chosen(models, corpus)
     config = config or Config()
@@ -161,15 +183,17 @@ def ablate(
     check_type("counts", counts, Mapping)
     for name, count in counts.items():
         find_model(name)
-        whole(f"counts[{name!r}]", count, 2)
-    settings = [Setting(name, config, min(whole("n", n, 2), counts.get(name, n)), len(corpus)) for name in names]
+        check_whole(f"counts[{name!r}]", count, 2)
+    check_whole("n", n, 2)
+    settings = [Setting(name, config, int(min(n, counts.get(name, n))), len(corpus)) for name in names]
     folder = Path(out)
     for setting in settings:
         bench.check(setting)
         if (folder / "runs" / setting.model).exists():
             bench.check_kept(setting, folder / "runs" / setting.model)
-    claim_folder(folder, FORMAT, VERSION)
+    Ablation.claim(folder)
 
+    # 2. Run and measure.
     found: list[dict[str, Any]] = []
     shown: list[Samples] = []
     with tqdm(settings, unit="model", disable=quiet) as bar:
@@ -179,14 +203,14 @@ def ablate(
             measured = _measured(bench, samples, folder / "runs" / setting.model)
             found.append({"setting": setting, "seconds": seconds, **measured})
             shown.append(samples[: min(PANEL_ROWS, setting.n)])
+
+    # 3. Write tables and picture.
     facts = {**bench.identity, "corpus_name": corpus.name, "config": config.to_json(), "n": n, "models": names}
     ablation = Ablation(
         tuple(_rows(found, _is_cifar10(corpus))), tuple(_notes(bench, names, found[0]["network"])), facts
     )
-    write_bytes(folder / "table.md", f"{ablation.markdown()}\n".encode())
-    write_bytes(folder / "table.csv", csv_table(ablation.rows))
-    _save_panel(_panel(shown, corpus), folder / "panel.png", shown)
-    write_json(folder / "results.json", ablation.to_json())
+    save_png(_panel(shown, corpus), folder / "panel.png", [samples.provenance() for samples in shown], dpi=300)
+    ablation.save(folder)
     return ablation
 
 
@@ -203,14 +227,14 @@ def _chosen(models: Sequence[str] | None, corpus: Corpus) -> list[str]:
 
 
 def _measured(bench: Workbench, samples: Samples, run: Path) -> dict[str, Any]:
-    """Measure a kept run, or read what was measured of the very same one before."""
+    """Measure a stored run, or read the measurements of an earlier call of the same run."""
     file = run.with_name(f"{run.name}.json")
     key = {"run": sha256_file(run / "manifest.json"), **bench.identity}
     if file.exists():
-        kept = read_json(file)
-        if kept.get("key") == key:
+        stored = read_json(file)
+        if stored.get("key") == key:
             try:
-                return {name: kept[name] for name in ("samples", "heldout", "training", "network")}
+                return {name: stored[name] for name in ("samples", "heldout", "training", "network")}
             except KeyError as error:
                 raise ValueError(f"{file} must be as it was written (delete it), got one without {error}") from error
     measured = bench.measure(samples)
@@ -257,38 +281,32 @@ def _is_cifar10(corpus: Corpus) -> bool:
 
 
 def _panel(shown: list[Samples], corpus: Corpus) -> Image.Image:
-    """Draw a column for the seed patches' images and one for each model, a row for each seed (Figure 2)."""
+    """Draw Figure 2: one column for the seeds' source images and one per model, one row per seed."""
     rows = min(len(samples) for samples in shown)
-    anchors = shown[0].anchor[:rows]
-    columns = [("source", "seed framed", np.asarray(corpus.images[anchors]))]
-    for samples in shown:
-        paper = PAPER.get(samples.model, Paper(""))
-        columns.append((samples.model, paper.name, samples.images[:rows]))
     height, width = corpus.images.shape[1:3]
     scale = max(1, math.ceil(PANEL_SIDE / width))
-    gap = PANEL_SIDE // 28
-    pitch_y, pitch_x = height * scale + gap, width * scale + gap
-    heads = [ImageFont.load_default(size=PANEL_SIDE / divisor) for divisor in (5.2, 6.4)]
-    head = round(PANEL_SIDE / 2.2)
-    sheet = Image.new("RGB", (len(columns) * pitch_x + 2 * gap, head + rows * pitch_y), "white")
-    draw = ImageDraw.Draw(sheet)
-    y0, x0, side_y, side_x = (scale * extent for extent in shown[0].config.seed_rect(height, width))
-    for k, (name, subtitle, images) in enumerate(columns):
-        x = k * pitch_x + (2 * gap if k else 0)  # the sources stand a little apart
-        for text, font, y in ((name, heads[0], 0.3), (subtitle, heads[1], 0.75)):
-            draw.text((x + width * scale / 2, y * head), text, "black", font, anchor="mm")
-        for row, image in enumerate(images):
-            large = image.repeat(scale, 0).repeat(scale, 1)  # (H·scale, W·scale, C)
-            y = head + row * pitch_y
-            sheet.paste(Image.fromarray(np.broadcast_to(large, (*large.shape[:2], 3)).copy()), (x, y))
-            if k == 0:
-                frame = (x + x0 - 1, y + y0 - 1, x + x0 + side_x, y + y0 + side_y)
-                draw.rectangle(frame, outline="#E69F00", width=max(2, scale // 2))
-    return sheet
+    sources = _column("source", "seed framed", np.asarray(corpus.images[shown[0].anchor[:rows]]), scale)
+    y, x, seed_height, seed_width = (scale * extent for extent in shown[0].config.seed_rect(height, width))
+    draw = ImageDraw.Draw(sources)
+    for row in range(rows):
+        top = PANEL_HEAD + row * (height * scale + PANEL_GAP) + y
+        frame = (x - 1, top - 1, x + seed_width, top + seed_height)
+        draw.rectangle(frame, outline="#E69F00", width=max(2, scale // 2))
+    columns = [
+        _column(samples.model, PAPER.get(samples.model, Paper("")).name, samples.images[:rows], scale)
+        for samples in shown
+    ]
+    return side_by_side([sources, side_by_side(columns)], gap=2 * PANEL_GAP)
 
 
-def _save_panel(picture: Image.Image, path: Path, shown: list[Samples]) -> None:
-    info = PngInfo()
-    info.add_text(KEY, provenance_text([samples.provenance() for samples in shown]))
-    with replacing(path) as file:
-        picture.save(file, format="PNG", pnginfo=info, optimize=True, dpi=(300, 300))
+def _column(name: str, subtitle: str, images: NDArray[np.uint8], scale: int) -> Image.Image:
+    """Draw images (n, H, W, C) below each other, with a name and a subtitle above, and a gap at the right and below."""
+    pictures = [Image.fromarray(enlarged(image, scale).copy()) for image in images]
+    width = pictures[0].width
+    head = Image.new("RGB", (width + PANEL_GAP, PANEL_HEAD), "white")
+    column = ImageOps.expand(stacked([head, stacked(pictures, PANEL_GAP)]), (0, 0, 0, PANEL_GAP), "white")
+    draw = ImageDraw.Draw(column)
+    for text, size, y in ((name, 5.2, 0.3), (subtitle, 6.4, 0.75)):
+        font = ImageFont.load_default(size=PANEL_SIDE / size)
+        draw.text((width / 2, y * PANEL_HEAD), text, "black", font, anchor="mm")
+    return column

@@ -1,31 +1,36 @@
-"""How well the score machines foretell what a trained network makes of the same noise."""
+"""Comparison of the score machines with a trained diffusion network: how well they predict its samples."""
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from npgen.corpus import Corpus
-from npgen.els import MACHINES, ScoreSamples, check_network, check_run, draw_noise, score_generate, windows_of
+from npgen.els import (
+    MACHINES,
+    ScoreSamples,
+    as_uint8,
+    check_network,
+    check_settings,
+    draw_noise,
+    score_generate,
+    windows_of,
+)
 from npgen.errors import check_type, check_whole, invalid
-from npgen.output import KEY, Column, Row, csv_table, labelled_rows, markdown_table, number, provenance_text
-from npgen.storage import npy, read_json, replacing, sha256_file, write_bytes, write_json
-from npgen.studies.workbench import claim_folder
+from npgen.output import Column, Row, labelled_rows, number, save_png
+from npgen.storage import npy, read_json, replacing, sha256_file, write_json
+from npgen.studies.results import StudyResult
 
 if TYPE_CHECKING:
     from npgen.els import diffusion
 
-FORMAT, VERSION = "npgen-els-comparison", 1
-# Median Pearson r over seeds that Kamb and Ganguli publish, by released windows (arXiv 2412.20292, Table 1).
+# Median Pearson r over seeds as published by Kamb and Ganguli, by released windows (arXiv 2412.20292, Table 1).
 PUBLISHED = {
     "cifar10-resnet": 0.95,
     "cifar10-unet": 0.90,
@@ -36,19 +41,23 @@ PUBLISHED = {
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
-    """What `els_compare` found.
+class Comparison(StudyResult):
+    """The result of `els_compare`.
 
     Attributes
     ----------
     rows
-        A row a machine, JSON-able: `machine`; `r` and `r2`, medians over the seeds; their quartiles `…_low` and
-        `…_high`; `r_least`; and of every seed `r_of` and `r2_of`.
+        One row per machine, JSON-able: `machine`; `r` and `r2`, medians over the seeds; their quartiles `…_low` and
+        `…_high`; their minima `…_least`; and the values for each seed, `r_of` and `r2_of`.
     notes
-        What the table needs said below it.
+        Sentences below the table that explain it.
     facts
-        Corpus, network, settings: what decides the rows.
+        All facts that decide the rows: corpus, network, settings.
     """
+
+    FORMAT: ClassVar[str] = "npgen-els-comparison"
+    VERSION: ClassVar[int] = 1
+    CSV: ClassVar[str] = "table.csv"
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
@@ -56,26 +65,30 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """The machine of the highest median r."""
+        """Name of the machine with the highest median r."""
         return str(max(self.rows, key=lambda row: row["r"])["machine"])
 
-    def markdown(self) -> str:
-        """Lay the rows out as a Markdown table with its notes."""
-        columns = [
+    def columns(self) -> list[Column]:
+        """Return the columns of the Markdown table."""
+        return [
             Column("machine", lambda row: f"`{row['machine']}`"),
             number("Pearson r", "r", ".3f"),
             number("least r", "r_least", ".3f"),
             number("r² = 1 − SS_res/SS_tot", "r2", ".3f"),
         ]
-        return "\n".join([markdown_table(columns, self.rows), "", *(f"- {note}" for note in self.notes)])
+
+    def csv_rows(self) -> list[Row]:
+        """Return the rows of the CSV file: without the values for each seed."""
+        return [{name: value for name, value in row.items() if not isinstance(value, list)} for row in self.rows]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
-        return {"format": FORMAT, "version": VERSION, **self.facts, "rows": list(self.rows), "notes": list(self.notes)}
+        parts = {"rows": list(self.rows), "notes": list(self.notes)}
+        return {"format": self.FORMAT, "version": self.VERSION, **self.facts, **parts}
 
 
 def pearson(found: NDArray[np.floating[Any]], expected: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Correlate images with others, one by one.
+    """Compute Pearson's r of each pair of images.
 
     Parameters
     ----------
@@ -85,7 +98,7 @@ def pearson(found: NDArray[np.floating[Any]], expected: NDArray[np.floating[Any]
     Returns
     -------
     ndarray
-        (n,) Pearson's r over all numbers of an image.
+        (n,) float64, r over all numbers of an image.
     """
     a, b = (images.reshape(len(images), -1).astype(np.float64) for images in (found, expected))
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
@@ -94,19 +107,19 @@ def pearson(found: NDArray[np.floating[Any]], expected: NDArray[np.floating[Any]
 
 
 def determination(found: NDArray[np.floating[Any]], expected: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Tell how much of images others explain, one by one: r² = 1 − SS_res / SS_tot.
+    """Compute the coefficient of determination of each pair of images: r² = 1 − SS_res / SS_tot.
 
     Parameters
     ----------
     found
-        (n, …) images that foretell.
+        (n, …) images that predict.
     expected
-        (n, …) images that are foretold: SS_tot is their scatter around each one's mean.
+        (n, …) images that are predicted: SS_tot is the sum of squares around the mean of each.
 
     Returns
     -------
     ndarray
-        (n,) at most 1; below 0 where an image's mean would foretell it better.
+        (n,) float64, at most 1; below 0 if the mean of an image would be a better prediction.
     """
     a, b = (images.reshape(len(images), -1).astype(np.float64) for images in (found, expected))
     residual = ((a - b) ** 2).sum(1)
@@ -135,28 +148,28 @@ def els_compare(
 ) -> Comparison:
     """Train a diffusion network on a corpus, and compare its samples with those of the machines from the same noise.
 
-    The network is kept as `network.safetensors`, its samples as `network.npy`, and each machine's as a run folder,
-    `machines/<machine>`. What is there already is not made again: the same call goes on with what was interrupted.
+    The network is stored as `network.safetensors`, its samples as `network.npy`, and the samples of each machine as a
+    run folder, `machines/<machine>`. Stored parts are not made again: the same call resumes an interrupted comparison.
     `table.md`, `table.csv`, `results.json` and the pictures `grid.png` and `mosaic.png` are written at the end.
 
     Parameters
     ----------
     corpus
-        N images: what the network learns from, and what the machines compare with.
+        N images: training images of the network, and source images of the machines.
     out
         Folder to make, or that of an earlier call with the same settings.
     n
         Number of seeds, at least 2.
     machines
-        Names.
+        Names of machines, each once.
     windows, steps
         As for `score_generate`.
     network
-        File of a network that `train_diffusion` made on this corpus; None trains one.
+        File of a network that `train_diffusion` trained on this corpus; None trains one.
     recipe
-        How to train it; None takes the defaults.
+        Recipe of the network to train; None takes the defaults.
     network_steps
-        Steps of the network's DDIM, from the machines' first time to 0.
+        Number of the network's DDIM steps, from the machines' first time to 0.
     seed
         Seed of the noise.
     tolerance, sampling, batch_size, threads
@@ -174,12 +187,15 @@ def els_compare(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, the network is of another corpus, or `out` holds something else.
+        If an argument is out of range, the network was trained on another corpus, or `out` holds another study.
+    FileExistsError
+        If `out` holds other files.
     FileNotFoundError
-        If there is no such network.
+        If the file of the network does not exist.
     """
     from npgen.els import diffusion, diffusion_training
 
+    # 1. Check all arguments before anything is trained.
     check_type("corpus", corpus, Corpus)
     check_whole("n", n, 2, 2**31)
     check_whole("network_steps", network_steps, 1, 10_000)
@@ -187,14 +203,15 @@ def els_compare(
         raise invalid("machines", "one or more, each once", list(machines))
     sides = windows_of(windows, steps)
     for machine in machines:
-        check_run(corpus, machine, sides, tolerance, sampling)
+        check_settings(corpus, machine, sides, tolerance, sampling)
     if network is not None and recipe is not None:
         raise invalid("recipe", "None where a network is given", recipe)
     folder = Path(out)
     trained = None if network is None else diffusion.DiffusionNetwork.load(network)
     if trained is not None:
         check_network(trained, corpus)
-    claim_folder(folder, FORMAT, VERSION)
+    Comparison.claim(folder)
+    # 2. Train the network, and make its samples from the noise.
     if trained is None:
         trained = diffusion_training.train_diffusion(
             corpus, folder / "network.safetensors", recipe, device, progress=progress
@@ -202,6 +219,7 @@ def els_compare(
     noise = draw_noise((n, *corpus.images.shape[1:]), seed)
     file = folder / "network.safetensors" if network is None else Path(network)
     made = _network_samples(trained, file, noise, network_steps, folder / "network.npy", device, progress)
+    # 3. Make the machines' samples from the same noise.
     runs = {
         machine: score_generate(
             corpus,
@@ -219,6 +237,7 @@ def els_compare(
         )
         for machine in machines
     }
+    # 4. Compare, and write tables and pictures.
     facts = {
         "corpus": {"name": corpus.name, "hash": corpus.hash, "shape": list(corpus.images.shape)},
         "network": {"recipe": asdict(trained.recipe), "sha256": sha256_file(file), **trained.metadata},
@@ -232,14 +251,12 @@ def els_compare(
     }
     rows = tuple(_row(machine, samples, made) for machine, samples in runs.items())
     comparison = Comparison(rows, tuple(_notes(facts, windows)), facts)
-    write_bytes(folder / "table.md", f"{comparison.markdown()}\n".encode())
-    write_bytes(folder / "table.csv", csv_table([_scalars(row) for row in rows]))
-    shown = {"network": _pixels(made), **{machine: samples.pixels for machine, samples in runs.items()}}
-    _save_picture(labelled_rows(shown), folder / "grid.png", facts)
+    shown = {"network": as_uint8(made), **{machine: samples.pixels for machine, samples in runs.items()}}
+    save_png(labelled_rows(shown), folder / "grid.png", facts)
     best = runs[comparison.best]
     mosaics = {comparison.best: best.pixels, "heaviest patches' centres": best.mosaic(corpus)}
-    _save_picture(labelled_rows(mosaics), folder / "mosaic.png", facts)
-    write_json(folder / "results.json", comparison.to_json())
+    save_png(labelled_rows(mosaics), folder / "mosaic.png", facts)
+    comparison.save(folder)
     return comparison
 
 
@@ -252,12 +269,12 @@ def _network_samples(
     device: str,
     progress: bool,
 ) -> NDArray[np.float32]:
-    """Make the network's samples, or read those that were made of the very same."""
+    """Make the network's samples, or read those of an earlier call with the same network, noise and steps."""
     key = {"network": sha256_file(file), "noise": npy.sha256_array(noise), "steps": steps}
     note = path.with_suffix(".json")
     if note.exists() and path.exists():
-        kept = read_json(note)
-        if kept.get("key") == key and kept.get("sha256") == sha256_file(path):
+        stored = read_json(note)
+        if stored.get("key") == key and stored.get("sha256") == sha256_file(path):
             return np.asarray(npy.open_array(path, np.float32, noise.shape))
     samples = network.sample(noise, steps, device=device, progress=progress)
     with replacing(path) as out:
@@ -275,10 +292,6 @@ def _row(machine: str, samples: ScoreSamples, made: NDArray[np.float32]) -> Row:
     return row
 
 
-def _scalars(row: Row) -> Row:
-    return {name: value for name, value in row.items() if not isinstance(value, list)}
-
-
 def _notes(facts: dict[str, Any], windows: str | Sequence[int]) -> list[str]:
     network = facts["network"]
     recipe = network["recipe"]
@@ -290,21 +303,8 @@ def _notes(facts: dict[str, Any], windows: str | Sequence[int]) -> list[str]:
         f"{recipe['epochs']} epochs in {network['seconds']:.0f} s, loss {network['loss']:.4f}; "
         f"{facts['network_steps']} DDIM steps. Machines: {facts['steps']} steps, windows "
         f"{', '.join(map(str, facts['windows']))}, tolerance {facts['tolerance']:g}, sampling {facts['sampling']:g}.",
-        "Both r and r² compare all numbers of an image, the network's being the truth; nothing is clamped.",
+        "Both r and r² are over all numbers of an image, with the network's images as the truth; nothing is clamped.",
     ]
     if isinstance(windows, str) and windows in PUBLISHED:
         notes.append(f"Published median r for {windows}: {PUBLISHED[windows]:.2f} (on all of its data set).")
     return notes
-
-
-def _pixels(images: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    pixels: NDArray[np.uint8] = np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
-    return pixels
-
-
-def _save_picture(picture: Image.Image, path: Path, facts: dict[str, Any]) -> None:
-    info = PngInfo()
-    info.add_text(KEY, provenance_text(facts))
-    data = io.BytesIO()
-    picture.save(data, format="PNG", pnginfo=info, optimize=True)
-    write_bytes(path, data.getvalue())

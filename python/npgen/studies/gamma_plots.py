@@ -1,4 +1,4 @@
-"""The plot of a γ study, in the style of `npgen.plots`. Imports matplotlib: import it only to draw."""
+"""The plot of a γ study, in the style of a sweep's plots. Imports matplotlib: import it only to draw."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from npgen.output import COLOURS, GREY, KEY, MARKERS, STYLE, WIDTH, Row, provenance_text, save_figure, spread
+from npgen.output import COLOURS, GREY, KEY, MARKERS, STYLE, WIDTH, Row, interval_bars, provenance_text, save_figure
 
-# Panels: title and key. Of a sampler of tokens, nearness is to the images as decoded, where that was measured.
+# Title and key of each panel. For samplers of tokens, distances are to the decoded images, if these were measured.
 PANELS = (
     ("copies, 25 dB", "copies"),
     ("dB to nearest, 5–95 %", "psnr_50"),
@@ -27,14 +27,14 @@ PANELS = (
 
 
 def save_plot(rows: Sequence[Row], facts: Mapping[str, Any], folder: Path) -> None:
-    """Draw a study: four measurements over the range in pixels, one line per sampler.
+    """Draw four measurements over the range in pixels, one line per sampler.
 
     Parameters
     ----------
     rows, facts
-        As `npgen.GammaStudy` has them.
+        As in `npgen.GammaStudy`.
     folder
-        Where `gamma.png` and `gamma.svg` go.
+        Folder for `gamma.png` and `gamma.svg`.
     """
     kinds = list(dict.fromkeys(row["kind"] for row in rows if row.get("gamma") is not None))
     lines = {
@@ -49,9 +49,9 @@ def save_plot(rows: Sequence[Row], facts: Mapping[str, Any], folder: Path) -> No
         for place, (title, key) in enumerate(panels):
             axes = figure.add_subplot(-(-len(panels) // 2), 2, place + 1)
             axes.set_title(title, loc="left", pad=3)
-            level = None if real is None else _value(real, key)
-            if level is not None:
-                axes.axhline(level, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
+            of_real = None if real is None else _value(real, key)
+            if of_real is not None:
+                axes.axhline(of_real, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
             for number, kind in enumerate(kinds):
                 _line(axes, lines[kind], key, number)
             _scale(axes, sorted({int(row["range"]) for line in lines.values() for row in line}))
@@ -77,7 +77,7 @@ def _value(row: Row, key: str) -> float | None:
 
 
 def _named(row: Row, key: str) -> str:
-    """Return the key of a measurement as decoded, if a sampler of tokens has it."""
+    """Return the key of the measurement against decoded images if a sampler's row has it, else the key itself."""
     decoded = f"decoded_{key}"
     return decoded if row.get("gamma") is not None and row.get(decoded) is not None else key
 
@@ -90,7 +90,7 @@ def _line(axes: Axes, rows: list[Row], key: str, number: int) -> None:
     axes.errorbar(
         x,
         y,
-        spread(points, _named(points[0], key)),
+        interval_bars(points, _named(points[0], key)),
         color=COLOURS[number],
         marker=MARKERS[number],
         elinewidth=0.7,

@@ -1,9 +1,8 @@
-"""What each setting does: runs over a grid of settings, one row each, in tables and plots."""
+"""The sweep: runs over a grid of settings, one row per setting, in tables and plots."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import json
 import os
@@ -11,42 +10,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tqdm.auto import tqdm
 
 from npgen.config import Config
 from npgen.corpus import Corpus
-from npgen.errors import check_type, invalid
-from npgen.output import Column, Row, csv_table, markdown_table, number, quality_columns
-from npgen.storage import read_json, write_bytes, write_json
-from npgen.studies.workbench import Setting, Workbench, claim_folder, quality_notes, whole
+from npgen.errors import check_type, check_whole, invalid
+from npgen.output import Column, Row, number, quality_columns
+from npgen.storage import read_json
+from npgen.studies.results import StudyResult
+from npgen.studies.rows import check_row, row_file, write_row
+from npgen.studies.workbench import Setting, Workbench, quality_notes
 
-FORMAT = "npgen-sweep"
-VERSION = 1
-# The one axis that is no field of `Config`: the number of source images.
+# The only axis that is not a field of `Config`: the number of source images.
 IMAGES = "images"
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """What `sweep` found.
+class Sweep(StudyResult):
+    """The result of `sweep`.
 
     Attributes
     ----------
     axes
-        The settings that were swept.
+        Names of the settings that were swept.
     rows
-        A row a setting, JSON-able values by name: those of the axes, then all that was measured.
+        One row per setting: JSON-able values by name, first those of the axes, then all measurements.
     base
-        The values of the axes that were not swept otherwise.
+        Values of the axes in the base setting.
     real
-        Scores of real images, by "heldout" and "training"; None without scores.
+        Scores of real images, by "held-out" and "training"; None without scores.
     notes
-        What the table needs said below it.
+        Sentences below the table that explain it.
     facts
-        Corpus, base settings, seed: what decides the rows.
+        All facts that decide the rows: corpus, base settings, seed.
     """
+
+    FORMAT: ClassVar[str] = "npgen-sweep"
+    VERSION: ClassVar[int] = 1
 
     axes: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -55,9 +57,9 @@ class Sweep:
     notes: tuple[str, ...]
     facts: dict[str, Any]
 
-    def markdown(self) -> str:
-        """Lay the rows out as a Markdown table with its notes."""
-        columns = [
+    def columns(self) -> list[Column]:
+        """Return the columns of the Markdown table."""
+        return [
             *(_setting_column(axis) for axis in self.axes),
             *quality_columns(),
             number("class entropy", "class_entropy", ".3f"),
@@ -67,13 +69,15 @@ class Sweep:
             number("fallbacks", "fallbacks", ".1%"),
             number("s / sample", "seconds_per_sample", ".3g"),
         ]
-        real = [{self.axes[0]: f"real {name}", **row} for name, row in (self.real or {}).items()]
-        table = markdown_table(columns, [*self.rows, *real], len(self.axes))
-        return "\n".join([table, "", *(f"- {note}" for note in self.notes)])
 
-    def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON-able values."""
-        return {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+    def labels(self) -> int:
+        """Return the number of leftmost columns that hold text: those of the axes."""
+        return len(self.axes)
+
+    def markdown_rows(self) -> list[Row]:
+        """Return the rows of the Markdown table: the settings', then those of real images."""
+        real = [{self.axes[0]: f"real {name}", **row} for name, row in (self.real or {}).items()]
+        return [*self.rows, *real]
 
 
 def sweep(
@@ -96,43 +100,44 @@ def sweep(
     threads: int | None = None,
     quiet: bool = False,
 ) -> Sweep:
-    """Run a model at each setting of a grid, on the same seeds, and measure what changes.
+    """Run a model at each setting of a grid, with the same seeds, and measure the samples.
 
-    Each setting is one row, written as soon as it is finished and never run again: an interrupted sweep goes on where
-    it stopped, and a larger grid adds to what is there. `results.csv`, `results.json`, `table.md` and plots (PNG and
-    SVG) are made of the grid's rows; all but the timings are a function of the arguments.
+    Each setting is one row, which is stored as soon as it is measured and is not run again: the same call resumes an
+    interrupted sweep, and a larger grid adds rows to the stored ones. `results.csv`, `results.json`, `table.md` and
+    plots (PNG and SVG) are made from the grid's rows; all but the timings are a function of the arguments.
 
     Parameters
     ----------
     corpus
         N source images. Scores need labels and held-out images; without them the rows have entropies, pools and
-        timings only, and the table says so.
+        timings only, and the table has a note about it.
     out
         Folder to make, or that of an earlier sweep.
     grid
-        Values by name of the setting: any field of `Config`, or "images", the number of source images. Those are the
-        first ones in a random order of the corpus that the seed defines, so that smaller corpora are parts of larger
-        ones; held-out images and scores stay those of the whole corpus.
+        Values by name of the setting: any field of `Config`, or "images", the number of source images. These are the
+        first images in a random order of the corpus defined by the seed, so that smaller corpora are parts of larger
+        ones; held-out images and scores are always those of the whole corpus.
     n
-        Samples at each setting, at least 4; 2 if nothing is scored.
+        Number of samples per setting, at least 4; at least 2 if nothing is scored.
     config
-        The base: settings that are not in the grid. None means the defaults.
+        The base setting: values that are not in the grid. None means the defaults.
     model
         A name of `npgen.config.MODELS`.
     seed
         Seed of all draws.
     product
-        Take all combinations of the grid's values. Else one setting is changed at a time, and the base is a row, too.
+        Run all combinations of the grid's values. Otherwise one setting is changed at a time, and the base is a row
+        too.
     keep
-        Keep the samples of each setting as a run folder, `runs/<key of the row>`.
+        Store the samples of each setting as a run folder, `runs/<key of the row>`.
     heldout
         Real images to score beside the samples; None takes the corpus's own.
     network, weights
-        What the scores live in, as for `npgen.evaluate`.
+        The network whose features are scored, and its weights, as for `npgen.evaluate`.
     encoder, batch_size, device, threads
         As for `npgen.generate`.
     quiet
-        Show no progress.
+        Show no progress bar.
 
     Returns
     -------
@@ -142,13 +147,24 @@ def sweep(
     Raises
     ------
     TypeError, ValueError
-        If an argument or any setting of the grid is out of range, or `out` holds something else: before anything is
+        If an argument or any setting of the grid is out of range, or `out` holds another study: before anything is
         run.
+    FileExistsError
+        If `out` holds other files.
     ModuleNotFoundError
         If the extra `figures` is not installed.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> grid = {"window": [3, 5]}
+    >>> found = npgen.sweep(corpus, "sweep", grid, 2, npgen.Config(window=3), "local", quiet=True)
+    >>> [row["window"] for row in found.rows]
+    [3, 5]
     """
     if find_spec("matplotlib") is None:
         raise ModuleNotFoundError('plots need the extra `figures`: pip install "npgen[figures]"')
+    # 1. Plan: all settings are checked before the first run.
     bench = Workbench(corpus, seed, encoder, heldout, network, weights, batch_size, device, threads)
     base = Setting(model, config or Config(), n, len(corpus))
     check_type("grid", grid, Mapping)
@@ -156,8 +172,9 @@ def sweep(
     for setting in settings:
         bench.check(setting)
     folder = Path(out)
-    claim_folder(folder, FORMAT, VERSION)
+    Sweep.claim(folder)
 
+    # 2. Run and measure; the tables grow with each row.
     axes = tuple(grid)
     facts = {
         **bench.identity,
@@ -180,7 +197,9 @@ def sweep(
             if found["heldout"] is not None:
                 real = {"held-out": found["heldout"], "training": found["training"]}
             result = Sweep(axes, tuple(rows), base_row, real, tuple(_notes(bench, base, found["network"])), facts)
-            _save_tables(result, folder)
+            result.save(folder)
+
+    # 3. Draw.
     from npgen.studies.sweep_plots import save_plots
 
     save_plots(result.axes, result.rows, result.base, result.facts, folder)
@@ -188,12 +207,12 @@ def sweep(
 
 
 def parse_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
-    """Read a grid as the command line has it.
+    """Parse the grid of the command line.
 
     Parameters
     ----------
     axes
-        ``name=value,value,…`` each. Values are JSON, or words; `none` is None. A value with a comma in it is written in
+        Texts ``name=value,value,…``. Values are JSON or words; `none` is None. A value with commas is written in
         brackets: ``seed_at=[4,4],[10,10]``.
 
     Returns
@@ -204,7 +223,7 @@ def parse_grid(axes: Sequence[str]) -> dict[str, list[Any]]:
     Raises
     ------
     ValueError
-        If one is not of that form, or a name is there twice.
+        If a text has another form, or a name occurs twice.
     """
     grid: dict[str, list[Any]] = {}
     for axis in axes:
@@ -228,7 +247,7 @@ def _word(text: str) -> Any:
 
 
 def _plan(base: Setting, grid: Mapping[str, Sequence[Any]], product: bool) -> list[Setting]:
-    """List the settings of a grid, each once; all of them are checked by being made."""
+    """List the settings of a grid, each once; their constructors check them."""
     fields = [field.name for field in dataclasses.fields(Config)]
     if not grid:
         raise invalid("grid", "values of at least one setting", dict(grid))
@@ -247,7 +266,9 @@ def _plan(base: Setting, grid: Mapping[str, Sequence[Any]], product: bool) -> li
 
 def _changed(base: Setting, change: Mapping[str, Any]) -> Setting:
     config = dataclasses.replace(base.config, **{name: value for name, value in change.items() if name != IMAGES})
-    return dataclasses.replace(base, config=config, images=whole(IMAGES, change.get(IMAGES, base.images), 2))
+    images = change.get(IMAGES, base.images)
+    check_whole(IMAGES, images, 2)
+    return dataclasses.replace(base, config=config, images=int(images))
 
 
 def _value(setting: Setting, axis: str) -> Any:
@@ -255,38 +276,28 @@ def _value(setting: Setting, axis: str) -> Any:
 
 
 def _row(bench: Workbench, setting: Setting, folder: Path, keep: bool) -> dict[str, Any]:
-    """Run and measure a setting, unless its row is there already."""
+    """Return the stored row of a setting, or run and measure the setting."""
     facts = {
         **bench.identity,
-        "version": VERSION,
+        "version": Sweep.VERSION,
         "model": setting.model,
         "encoder": bench.encoder_id(setting.model),
         "config": setting.config.to_json(),
         "images": setting.images,
         "n": setting.n,
     }
-    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    file, run = folder / "rows" / f"{key}.json", folder / "runs" / key
+    file = row_file(folder, facts)
+    run = folder / "runs" / file.stem
     if file.exists() and (run.exists() or not keep):
-        row = read_json(file)
-        if not {"samples", "heldout", "training", "network", "seconds_per_sample"} <= set(row):
-            raise invalid(f"row {str(file)!r}", "as it was written (delete it to have it made again)", sorted(row))
-        return row
+        return check_row(file, read_json(file), {"samples", "heldout", "training", "network", "seconds_per_sample"})
     samples, seconds = bench.run(setting, run if keep else None)
     row = {"facts": facts, "seconds_per_sample": seconds, **bench.measure(samples)}
-    file.parent.mkdir(exist_ok=True)
-    write_json(file, row)
+    write_row(file, row)
     return row
 
 
-def _save_tables(result: Sweep, folder: Path) -> None:
-    write_json(folder / "results.json", result.to_json())
-    write_bytes(folder / "results.csv", csv_table(result.rows))
-    write_bytes(folder / "table.md", f"{result.markdown()}\n".encode())
-
-
 def _notes(bench: Workbench, base: Setting, network: dict[str, Any] | None) -> list[str]:
-    parts = [f"`{base.model}`, {base.n} samples a setting, corpus {bench.corpus.name} ({len(bench.corpus)} images)"]
+    parts = [f"`{base.model}`, {base.n} samples per setting, corpus {bench.corpus.name} ({len(bench.corpus)} images)"]
     default = Config().to_json()
     changed = {name: value for name, value in base.config.to_json().items() if value != default[name]}
     parts.append(f"seed {bench.seed}, other settings " + (json.dumps(changed) if changed else "at their defaults"))

@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from npgen.output import COLOURS, GREY, KEY, MARKERS, STYLE, WIDTH, Row, provenance_text, save_figure, spread
+from npgen.output import COLOURS, GREY, KEY, MARKERS, STYLE, WIDTH, Row, interval_bars, provenance_text, save_figure
 
 NAMES = {
     "window": "window $w$, pixels",
@@ -32,20 +32,20 @@ NAMES = {
     "images": "corpus size $N$, images",
 }
 
-# Rows that differ in one axis only, under the words for what they have in common.
+# Rows that differ in one axis only, with a name of their common values.
 Group = tuple[str, list[Row]]
 
 
 def save_plots(axes: Sequence[str], rows: Sequence[Row], base: Row, facts: Mapping[str, Any], folder: Path) -> None:
-    """Draw a sweep: what each axis changes, and the frontier of quality and recombination.
+    """Draw the measurements over each axis of a sweep, and the frontier of quality and recombination.
 
     Parameters
     ----------
     axes, rows, base, facts
-        As `npgen.Sweep` has them.
+        As in `npgen.Sweep`.
     folder
-        Where the files go: `<axis>.png` and `.svg` for each axis with two or more values, `frontier.png` and `.svg`
-        if there are scores. Those of an earlier grid are removed.
+        Folder of the files: `<axis>.png` and `.svg` for each axis with two or more values, `frontier.png` and `.svg`
+        if there are scores. Plots of an earlier grid are removed.
     """
     figures: dict[str, Figure] = {}
     with matplotlib.rc_context(STYLE):
@@ -65,7 +65,7 @@ def save_plots(axes: Sequence[str], rows: Sequence[Row], base: Row, facts: Mappi
 
 
 def _provenance(axes: Sequence[str], rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a plot was made of, under the names that pictures of runs use, and the grid."""
+    """Return the provenance of a plot: that of the base run, as in `Samples.provenance`, and the grid."""
     run = {key: facts[key] for key in ("model", "config", "seed", "n", "encoder")}
     corpus = {"name": facts["corpus_name"], "hash": facts["corpus"]}
     grid = {axis: list(dict.fromkeys(row[axis] for row in rows)) for axis in axes}
@@ -73,7 +73,7 @@ def _provenance(axes: Sequence[str], rows: Sequence[Row], facts: Mapping[str, An
 
 
 def _groups(axes: Sequence[str], rows: Sequence[Row], axis: str) -> list[Group]:
-    """Group rows by all axes but one; groups of a single row show nothing and are left out."""
+    """Group rows by all axes but one; groups of a single row make no line and are left out."""
     others = [other for other in axes if other != axis]
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -117,7 +117,7 @@ def _axis_figure(axis: str, groups: list[Group], base: Any) -> Figure:
 
 
 class _Scale:
-    """Where the values of an axis lie: numbers in proportion (or in proportion to their logarithms), words in a row."""
+    """Positions of the values of an axis: numbers on a linear or logarithmic scale, words at equal distances."""
 
     def __init__(self, axis: str, values: Sequence[Any]) -> None:
         self.axis = axis
@@ -147,7 +147,17 @@ class _Panel:
         self.axes, self.axis, self.groups, self.scale = axes, axis, groups, scale
 
     def line(self, key: str, *, second: bool = False, label: str | None = None) -> None:
-        """Draw a line a group; a panel's second measurement dashed, and in another colour if there is one group."""
+        """Draw one line per group; a panel's second measurement is dashed, and in another colour if there is one group.
+
+        Parameters
+        ----------
+        key
+            The measurement.
+        second
+            Whether it is the panel's second one.
+        label
+            Text beside the line.
+        """
         alone = len(self.groups) == 1
         top: tuple[float, float, bool] | None = None
         for k, (_, rows) in enumerate(self.groups):
@@ -158,7 +168,7 @@ class _Panel:
             self.axes.errorbar(
                 [self.scale(row[self.axis]) for row in points],
                 [row[key] for row in points],
-                spread(points, key) if len(self.groups) <= len(COLOURS) else None,
+                interval_bars(points, key) if len(self.groups) <= len(COLOURS) else None,
                 color=colour,
                 marker=("s" if second else "o") if alone else _marker(k),
                 linestyle="--" if second else "-",
@@ -175,7 +185,7 @@ class _Panel:
                 (x, y),
                 (1, 4),
                 textcoords="offset points",
-                ha="left" if falls else "right",  # where the line is not
+                ha="left" if falls else "right",  # beside the line, not on it
                 fontsize=6.5,
                 color=COLOURS[int(second)] if alone else "black",
             )
@@ -183,7 +193,7 @@ class _Panel:
     def _label_at(
         self, points: list[Row], key: str, best: tuple[float, float, bool] | None
     ) -> tuple[float, float, bool]:
-        """Return the middle of a line, and whether it falls there, if it lies above the best so far."""
+        """Return the middle point of a line and whether the line falls there; `best` if that is higher."""
         middle = (len(points) - 1) // 2
         before, value, after = (points[k][key] for k in (max(0, middle - 1), middle, min(middle + 1, len(points) - 1)))
         if best is not None and value <= best[1]:
@@ -191,7 +201,7 @@ class _Panel:
         return self.scale(points[middle][self.axis]), value, after < before or middle == 0
 
     def from_zero(self) -> None:
-        """Let the vertical axis begin at 0, with room for words above the lines."""
+        """Begin the vertical axis at 0, with room for text above the lines."""
         self.axes.set_ylim(0, 1.25 * max(self.axes.dataLim.y1, 1e-9))
 
 
@@ -202,7 +212,7 @@ def _draw_entropies(panel: _Panel) -> None:
 
 
 def _draw_pools(panel: _Panel) -> None:
-    """Draw medians; for a single group also the middle half and the middle nine tenths, as bands."""
+    """Draw medians; for a single group also the ranges 25–75 % and 5–95 % as bands."""
     if len(panel.groups) == 1:
         rows = panel.groups[0][1]
         x = [panel.scale(row[panel.axis]) for row in rows]
@@ -229,7 +239,7 @@ def _draw_seconds(panel: _Panel) -> None:
 
 
 def _frontier(names: Sequence[str], rows: Sequence[Row], base: Row, product: bool) -> Figure:
-    """Draw quality against recombination; rows of a group are joined, and labelled by what changes along them."""
+    """Draw quality over recombination; lines join the rows of a group, which are labelled by their changing value."""
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -246,7 +256,7 @@ def _frontier(names: Sequence[str], rows: Sequence[Row], base: Row, product: boo
     if centre is not None:
         point = centre["image_id_entropy"], centre["inception_score_over_heldout"]
         axes.plot(*point, "*", color="black", markersize=7, linestyle="none", label="base, 95 % interval", zorder=3)
-        bars = spread([centre], "inception_score_over_heldout"), spread([centre], "image_id_entropy")
+        bars = interval_bars([centre], "inception_score_over_heldout"), interval_bars([centre], "image_id_entropy")
         axes.errorbar(*point, *bars, color=GREY, elinewidth=0.7, capsize=1.5, zorder=0)
     axes.margins(0.1)
     title = f"along the lines: {NAMES.get(series[0][1], series[0][1])}" if product else None
@@ -257,7 +267,7 @@ def _frontier(names: Sequence[str], rows: Sequence[Row], base: Row, product: boo
 
 
 def _series(axes: Sequence[str], rows: Sequence[Row], product: bool) -> list[tuple[str, str, list[Row]]]:
-    """List the frontier's lines: name, the axis that changes along it, rows."""
+    """List the frontier's lines: name, axis that changes along the line, rows."""
     if not product:
         return [(NAMES.get(axis, axis), axis, group) for axis in axes for _, group in _groups(axes, rows, axis)]
     axis = max(axes, key=lambda axis: len({_text(row[axis]) for row in rows}))
@@ -266,7 +276,7 @@ def _series(axes: Sequence[str], rows: Sequence[Row], product: bool) -> list[tup
 
 
 def _place_labels(axes: Axes, labels: list[tuple[Row, str, str]]) -> None:
-    """Write each label beside its point, where it covers the least of what is there already."""
+    """Write each label beside its point, at the place where it covers least of points and earlier labels."""
     points = axes.transData.transform(
         [(row["image_id_entropy"], row["inception_score_over_heldout"]) for row, _, _ in labels]
     )
@@ -301,7 +311,7 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
 
 
 def _colour(k: int, count: int) -> Any:
-    """Return a colour for one of several lines: named ones for a few, a perceptual scale for more."""
+    """Return the colour of line `k` of several: from `COLOURS` for a few lines, else from a perceptual scale."""
     return COLOURS[k] if count <= len(COLOURS) else matplotlib.colormaps["cividis"](0.9 * k / (count - 1))
 
 

@@ -1,10 +1,10 @@
-"""What studies of many runs share: a run made and measured, runs that are kept and found again, and tables."""
+"""The common part of all studies: checks, runs that are made or read from folders, and their scores."""
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.config import MODELS, Config
-from npgen.corpus import Corpus, check_one_size
-from npgen.encoders import AnyEncoder, embed, keep_keys, load_encoder
-from npgen.errors import check_type, invalid
-from npgen.evaluation import FEWEST, WINDOW, NetworkRequest, check_scorable, entropy, evaluate, load_network
+from npgen.corpus import Corpus, check_corpus
+from npgen.encoders import AnyEncoder, cache_keys, embed, load_encoder
+from npgen.errors import check_type, check_whole, invalid
+from npgen.evaluation import FEWEST, NetworkRequest, checked_heldout, evaluate, load_network
 from npgen.evaluation import VERSION as EVALUATION_VERSION
 from npgen.output import Row
 from npgen.runs import VERSION, RunFacts, Samples, differences, load_samples, read_manifest, run_name, write_run
 from npgen.sampling import PixelPlan, generate
 from npgen.storage import new_folder, read_json, write_json
+from npgen.studies.measures import describe
 
-# Quantiles of pool sizes that are reported, in per cent.
-POOL_QUANTILES = (5, 25, 50, 75, 95)
-# Scores over those of real images: key, key of the ratio, row of the real images. Intervals are the score's alone.
+# Ratios of scores to those of real images: key of the score, key of the ratio, row of the real images. Their intervals
+# are those of the score, divided by the real images' score.
 RATIOS = (
     ("inception_score", "inception_score_over_heldout", "heldout"),
     ("frechet", "frechet_over_training", "training"),
 )
-# Half a 95 % confidence interval, in standard errors.
-CONFIDENCE = 1.96
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +39,9 @@ class Setting:
     Attributes
     ----------
     model, config, n
-        As `npgen.generate` takes them.
+        As for `npgen.generate`.
     images
-        How many of the corpus's N images it has for sources.
+        Number of source images: so many of the corpus's N.
     """
 
     model: str
@@ -52,28 +50,35 @@ class Setting:
     images: int
 
     def __post_init__(self) -> None:
-        """Check the type of what is looked into first."""
+        """Check the type of the settings."""
         check_type("config", self.config, Config)
 
 
 @dataclass(frozen=True, eq=False)
 class Workbench:
-    """What all runs of a study have in common.
+    """The common arguments of all runs of a study.
 
     Attributes
     ----------
     corpus
-        The corpus; all samples are scored in terms of all of it.
+        The corpus; samples from a part of it are scored in terms of the whole corpus.
     seed
-        Seed of all draws; also decides which images smaller corpora hold, and which real ones are scored.
+        Seed of all draws: of the samples, of the images of smaller corpora and of the real images that are scored.
     encoder
-        As `npgen.generate` takes it.
+        As for `npgen.generate`.
     heldout
         Real images to score beside the samples; None takes the corpus's own, if there are any.
     network, weights
-        What the scores live in, as `npgen.evaluate` takes it.
+        The network whose features are scored, and its weights, as for `npgen.evaluate`.
     batch_size, device, threads
-        As `npgen.generate` takes them; no part in the samples.
+        As for `npgen.generate`; samples don't depend on them.
+    network_id
+        Identifies the network and its weights; None if nothing is scored.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or samples could not be scored: before anything is run.
     """
 
     corpus: Corpus
@@ -85,28 +90,26 @@ class Workbench:
     batch_size: int = 64
     device: str = "auto"
     threads: int | None = None
+    network_id: str | None = field(init=False)
 
     def __post_init__(self) -> None:
-        """Check what all runs share."""
-        check_type("corpus", self.corpus, Corpus)
-        check_one_size(self.corpus, "a study")
+        """Check all arguments, and open the network of the scores."""
+        check_corpus(self.corpus, one_size="a study")
         check_type("heldout", self.heldout, Corpus, type(None))
         if self.heldout is not None:
-            check_one_size(self.heldout, "a study")
+            check_corpus(self.heldout, one_size="a study", parameter="heldout")
         check_type("network", self.network, str)
-        whole("seed", self.seed, 0)
-        whole("batch_size", self.batch_size, 1)
+        check_whole("seed", self.seed, 0)
+        check_whole("batch_size", self.batch_size, 1)
         if self.threads is not None:
-            whole("threads", self.threads, 1)
-        if self.unscored is None:  # else the first evaluation would complain, after the first run
-            facts = RunFacts("full", Config(), 0, 0, FEWEST, self.corpus.name, self.corpus.hash)
-            some = Samples.empty(facts, self.corpus.images.shape[1:])
-            check_scorable(some, self.corpus, self.heldout, self.seed)
-            self._network_id  # noqa: B018 (loads the network)
+            check_whole("threads", self.threads, 1)
+        if self.unscored is None:  # checked here, as the first evaluation comes after the first run
+            checked_heldout(self.corpus, self.heldout)
+        object.__setattr__(self, "network_id", self._find_network_id())
 
     def check(self, setting: Setting) -> None:
-        """Raise what `generate` would, at no cost; an encoder that can't be found included."""
-        whole("n", setting.n, 2 if self.unscored else FEWEST)  # one sample has no interval
+        """Raise the errors that `generate` would raise, without a run; also if the encoder can't be found."""
+        check_whole("n", setting.n, 2 if self.unscored else FEWEST)  # an interval needs two samples
         if setting.images > len(self.corpus):
             raise invalid("images", f"in 2..={len(self.corpus)} (the corpus's images)", setting.images)
         source, _ = self.source(setting.images)
@@ -115,29 +118,38 @@ class Workbench:
 
     @property
     def unscored(self) -> str | None:
-        """Why there can be no scores beside real images; None if there can."""
+        """Why samples can't be scored beside real images, as a clause; None if they can."""
         if self.corpus.labels is None and self.network == "corpus":
             return "the corpus has no labels to train a classifier on"
         if self.heldout is None and self.corpus.heldout is None:
             return "there are no held-out images: build the corpus with --holdout, or pass some as heldout"
         return None
 
+    def _find_network_id(self) -> str | None:
+        if self.unscored is not None:
+            return None
+        if self.network == "corpus":  # depends on the corpus alone; it is trained when there are samples to score
+            return self.network
+        weights = None if self.weights is None else Path(self.weights)
+        network = load_network(self.network, NetworkRequest(self.corpus, weights, self.device, quiet=True))
+        return network.id or self.network
+
     @cached_property
-    def _phi(self) -> AnyEncoder:
+    def _loaded_encoder(self) -> AnyEncoder:
         return load_encoder(self.encoder, self.corpus, self.device)
 
     def encoder_id(self, model: str) -> str | None:
-        """Return the id of the encoder of a model's runs, None if it has no use for one."""
-        return self._phi.id if MODELS[model].semantics == "embedding" else None
+        """Return the id of the encoder of a model's runs; None if the model has no encoder."""
+        return self._loaded_encoder.id if MODELS[model].semantics == "embedding" else None
 
     def source(self, images: int) -> tuple[Corpus, NDArray[np.int64]]:
-        """Return a corpus of some of the images, (M,), and their ids in all of it, ascending.
+        """Return a corpus of some of the images, and their ids (M,) in the whole corpus, ascending.
 
-        They are the first ones in a random order that the seed defines, so that smaller corpora are parts of larger
-        ones. The whole corpus is itself.
+        They are the first images in a random order defined by the seed, so that smaller corpora are parts of larger
+        ones. All images are the corpus itself.
         """
         if images not in self._sources:
-            self._sources.clear()  # each is a copy
+            self._sources.clear()  # each entry holds a copy of its images
             self._sources[images] = self._part(images)
         return self._sources[images]
 
@@ -156,21 +168,21 @@ class Workbench:
         return Corpus.from_arrays(part, labels, self.corpus.classes, name=self.corpus.name), ids
 
     def run(self, setting: Setting, folder: Path | None) -> tuple[Samples, float]:
-        """Make the samples of a setting, or read those that a folder keeps already.
+        """Make the samples of a setting, or read them from an earlier run's folder.
 
         Parameters
         ----------
         setting
-            What to run.
+            The setting.
         folder
-            Run folder to keep the samples in; None keeps none.
+            Run folder to write the samples to, or to read them from if it exists; None writes none.
 
         Returns
         -------
         samples
-            In terms of the whole corpus, also where they were made from a part of it.
+            Samples, with the ids of the whole corpus even if they were made from a part of it.
         seconds
-            Wall time a sample, once keys are there.
+            Wall time per sample, without the computation of keys.
 
         Raises
         ------
@@ -186,13 +198,13 @@ class Workbench:
         source, ids = self.source(setting.images)
         encoder: Any = self.encoder
         if self.encoder_id(setting.model) is not None:
-            encoder = self._phi
+            encoder = self._loaded_encoder
             rows = embed(self.corpus, encoder, threads=self.threads, progress=False)  # (N, D)
             if source is not self.corpus:
-                # A key depends on its image alone: the part's keys are there already.
-                keep_keys(source, encoder.id, rows[ids])
+                # A key depends on its image alone, so the part's keys are rows of the whole corpus's.
+                cache_keys(source, encoder.id, rows[ids])
             encoder.encode(self.corpus.images[:1], threads=self.threads)
-        # The encoder's first call and the hash take long once: they are no part of a sample's time.
+        # Not part of a sample's time: the encoder's first call above and the corpus hash here, which are slow once.
         whole_corpus = source.hash == self.corpus.hash
         start = time.perf_counter()
         samples = generate(
@@ -237,13 +249,13 @@ class Workbench:
             )
 
     def measure(self, samples: Samples) -> dict[str, Any]:
-        """Measure samples, and score them beside real images where there are any.
+        """Measure samples, and score them beside real images if there are any.
 
         Returns
         -------
         dict
-            `samples`, `heldout` and `training`: one row each, JSON-able; `network`: facts about what the scores live
-            in. All but `samples` are None without scores.
+            `samples`, `heldout` and `training`: one row each, JSON-able; `network`: name, id and accuracy of the
+            network whose features are scored. All but `samples` are None if nothing is scored.
         """
         measured = describe(samples, self.corpus)
         if self.unscored is not None:
@@ -272,99 +284,22 @@ class Workbench:
         network = {name: getattr(evaluation, name) for name in ("network", "network_id", "network_accuracy")}
         return {**rows, "network": network}
 
-    @cached_property
-    def _network_id(self) -> str | None:
-        if self.unscored is not None:
-            return None
-        if self.network == "corpus":  # a function of the corpus; training it can wait until there are samples
-            return self.network
-        weights = None if self.weights is None else Path(self.weights)
-        network = load_network(self.network, NetworkRequest(self.corpus, weights, self.device, quiet=True))
-        return network.id or self.network
-
     @property
     def identity(self) -> dict[str, Any]:
-        """What a measurement depends on besides its setting, JSON-able."""
+        """All facts that a measurement depends on besides its setting, JSON-able."""
         heldout = self.heldout or self.corpus.heldout
         return {
             "corpus": self.corpus.hash,
             "heldout": None if heldout is None else heldout.hash,
-            "network": self._network_id,
+            "network": self.network_id,
             "seed": self.seed,
             "run_version": VERSION,
             "evaluation_version": EVALUATION_VERSION,
         }
 
 
-def describe(samples: Samples, corpus: Corpus) -> Row:
-    """Measure what needs no real images: entropies and pools.
-
-    Parameters
-    ----------
-    samples
-        n samples.
-    corpus
-        The corpus they are made of.
-
-    Returns
-    -------
-    dict
-        `image_id_entropy`, `class_entropy` (Table 2; nats), each with a 95 % interval from `…_low` to `…_high`;
-        `pool_05` … `pool_95`, quantiles of the pools' sizes over drawn pixels; `pool_one`, the share of them that had
-        one candidate; `fallbacks`, the share of them whose candidate sets had no common member, None if not counted.
-    """
-    entropies = entropy(samples, corpus, min(WINDOW, *samples.images.shape[1:3]))
-    row: Row = {}
-    for name, values in (("image_id", entropies.image_id), ("class", entropies.class_map)):
-        key = f"{name}_entropy"
-        row |= {key: None, f"{key}_low": None, f"{key}_high": None}
-        if values is not None:
-            mean, half = float(values.mean()), CONFIDENCE * float(values.std(ddof=1)) / len(values) ** 0.5
-            row |= {key: mean, f"{key}_low": mean - half, f"{key}_high": mean + half}
-    pools = samples.trace.pool_size
-    drawn = pools[pools > 0]  # the seed patch's pixels were not drawn
-    quantiles = np.percentile(drawn, POOL_QUANTILES) if drawn.size else np.zeros(len(POOL_QUANTILES))
-    row |= {f"pool_{q:02}": float(value) for q, value in zip(POOL_QUANTILES, quantiles, strict=True)}
-    row["pool_one"] = float((drawn == 1).mean()) if drawn.size else 0.0
-    literal = samples.config.tolerance == "corpus"
-    draws = drawn.size * (1 + samples.config.sweeps)
-    row["fallbacks"] = float(samples.fallbacks.sum() / max(1, draws)) if literal else None
-    return row
-
-
-def claim_folder(folder: Path, form: str, version: int) -> None:
-    """Make the folder of a study, or raise unless it is one of that format already.
-
-    Raises
-    ------
-    FileExistsError
-        If it holds anything else.
-    """
-    marker = folder / "results.json"
-    if marker.exists():
-        facts = read_json(marker)
-        if facts.get("format") != form:
-            raise invalid("out", f"a folder of format {form!r}, or a new one", facts.get("format"))
-        if facts.get("version") != version:
-            raise invalid("out", f"of format version {version}, or a new folder", facts.get("version"))
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"out must be a new folder or one of an earlier call, got {str(folder)!r}")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(marker, {"format": form, "version": version})  # a study that is under way
-
-
-def whole(name: str, value: object, least: int) -> int:
-    """Return a whole number, or raise TypeError or ValueError naming it."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if value < least:
-        raise invalid(name, f"at least {least}", value)
-    return int(value)
-
-
 def quality_notes(bench: Workbench, network: dict[str, Any] | None) -> list[str]:
-    """Say what the scores mean, or why there are none."""
+    """Return notes on the scores and intervals of a table, or on why there are no scores."""
     interval = "Brackets are 95 % intervals; those of entropies (7×7 windows, nats) are over samples."
     if network is None:
         return [f"No scores beside real images: {bench.unscored}.", interval]
@@ -374,6 +309,6 @@ def quality_notes(bench: Workbench, network: dict[str, Any] | None) -> list[str]
     return [
         f"Inception Score and Fréchet distance in network {network['network']} ({network['network_id']}{measured})"
         f"{foreign}. Compare Fréchet distances at the same number of images only. Real images: means over disjoint "
-        "sets. `npgen evaluate` says more about a run that was kept.",
+        "sets. `npgen evaluate` prints more scores of a stored run.",
         interval,
     ]

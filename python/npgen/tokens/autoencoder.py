@@ -1,10 +1,11 @@
-"""The binary-latent autoencoder: images become grids of tokens of a few bits each, and tokens become images.
+"""The binary-latent autoencoder: it encodes images as grids of tokens of a few bits each, and decodes tokens to images.
 
-After Zhao and Basu, arXiv 2506.21731. The encoder sees k×k pixels around a cell of s×s of them, and keeps b bits of
-what it sees: the signs of b numbers. The decoder sees bits alone, as −1 and +1.
+After Zhao and Basu, arXiv 2506.21731. An image is divided into cells of s×s pixels. The encoder maps the k×k pixels
+around a cell to b numbers, whose signs are the b bits of the cell's token. The decoder's input are the bits alone, as
+−1 and +1.
 
-An image's bits, and a grid's pixels, depend on itself alone: not on the batch it came in, nor on its place there, nor
-on the number of threads. Networks run in torch, which is imported on first use.
+The tokens of an image, and the image of a grid of tokens, depend on nothing else: not on the rest of the batch, the
+position in it, or the number of threads. Networks run in torch, which is imported on first use.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus, check_one_size
+from npgen.corpus import Corpus, check_corpus
 from npgen.errors import check_type, check_whole, invalid
-from npgen.nn import StoredNetwork, in_micro_batches
+from npgen.nn import ShippedNetwork, in_micro_batches
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ MOST_BITS = 64
 
 @dataclass(frozen=True)
 class TokenArchitecture:
-    """What shape an autoencoder's network has.
+    """The architecture of an autoencoder.
 
     Parameters
     ----------
@@ -40,13 +41,13 @@ class TokenArchitecture:
     bits
         Bits of a token: b, 1 to 64.
     kernel
-        Side of what the encoder sees around a cell, pixels, odd and at least s: k.
+        Side of the window around a cell that the encoder maps to its token, pixels, odd and at least s: k.
     width
         Channels between the layers.
     blocks
-        Residual blocks of two 1×1 convolutions in the encoder, and as many in the decoder.
+        Number of residual blocks of two 1×1 convolutions in the encoder, and in the decoder.
     reach
-        How many cells away the decoder's bits are: a cell's pixels come of (2·reach + 1)² tokens.
+        Distance in cells up to which tokens go into a cell's pixels: the decoder maps (2·reach + 1)² tokens to a cell.
 
     Raises
     ------
@@ -80,7 +81,7 @@ class TokenArchitecture:
 
     @classmethod
     def from_json(cls, values: Any) -> TokenArchitecture:
-        """Read what `dataclasses.asdict` gave, from a file's header."""
+        """Make an architecture of what `dataclasses.asdict` returned for it, as read from a file's header."""
         names = [field.name for field in fields(cls)]
         if not isinstance(values, dict) or set(values) != set(names):
             raise invalid("architecture", f"an object of {', '.join(names)}", values)
@@ -112,12 +113,12 @@ class TokenArchitecture:
 
 
 def bit_logits(x: torch.Tensor, weights: Mapping[str, torch.Tensor], architecture: TokenArchitecture) -> torch.Tensor:
-    """Run the encoder's network.
+    """Run the encoder.
 
     Parameters
     ----------
     x
-        Images (B, C, H, W), float: 0 to 1, less the weights' mean.
+        Images (B, C, H, W), float: 0 to 1, less the mean.
     weights
         Tensors as `TokenArchitecture.shapes` names them.
     architecture
@@ -126,12 +127,12 @@ def bit_logits(x: torch.Tensor, weights: Mapping[str, torch.Tensor], architectur
     Returns
     -------
     torch.Tensor
-        (B, b, h, w): the numbers whose signs are the bits.
+        (B, b, h, w) logits: a bit is set where its logit is above 0.
     """
     import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 
     stride, kernel = architecture.stride, architecture.kernel
-    # The window's centre is the cell's: of an even cell, the lower right of its middle pixels.
+    # The window is centred on the cell's middle pixel; of the four in a cell of even side, on the lower right one.
     before = kernel // 2 - stride // 2
     after = kernel - stride - before
     x = F.pad(x, (before, after, before, after))
@@ -143,12 +144,12 @@ def bit_logits(x: torch.Tensor, weights: Mapping[str, torch.Tensor], architectur
 def pixels_of_bits(
     z: torch.Tensor, weights: Mapping[str, torch.Tensor], architecture: TokenArchitecture
 ) -> torch.Tensor:
-    """Run the decoder's network.
+    """Run the decoder.
 
     Parameters
     ----------
     z
-        Bits (B, b, h, w), float: −1 and +1, or what training puts in their place.
+        Bits (B, b, h, w), float: −1 and +1, or the relaxed values of training.
     weights
         Tensors as `TokenArchitecture.shapes` names them.
     architecture
@@ -157,7 +158,7 @@ def pixels_of_bits(
     Returns
     -------
     torch.Tensor
-        (B, C, H, W): 0 to 1 and a little beyond, less the weights' mean.
+        Images (B, C, H, W): 0 to 1 and slightly beyond, less the mean.
     """
     import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 
@@ -168,7 +169,7 @@ def pixels_of_bits(
 
 
 def _blocks(x: torch.Tensor, weights: Mapping[str, torch.Tensor], part: str, count: int) -> torch.Tensor:
-    """Residual blocks, and the ReLU after them; the shortcut carries what no ReLU has cut."""
+    """Run residual blocks and a final ReLU; each block's ReLU is inside it, so that its shortcut is the identity."""
     import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 
     for number in range(count):
@@ -178,7 +179,7 @@ def _blocks(x: torch.Tensor, weights: Mapping[str, torch.Tensor], part: str, cou
     return F.relu(x)
 
 
-class Autoencoder(StoredNetwork[TokenArchitecture]):
+class Autoencoder(ShippedNetwork[TokenArchitecture]):
     """A trained binary-latent autoencoder.
 
     Parameters
@@ -186,10 +187,10 @@ class Autoencoder(StoredNetwork[TokenArchitecture]):
     architecture
         Shapes of the network.
     tensors
-        One float16 array for each name in `architecture.shapes()`. Float16 is what is stored, so that an
-        autoencoder and its saved and loaded copy are the same function.
+        One float16 array for each name in `architecture.shapes()`. Float16 is what files hold, so that an autoencoder
+        and its saved and loaded copy are the same function.
     metadata
-        JSON-able facts about the training: recipe, PSNR, image size and so on. No part of `id`.
+        JSON-able facts about the training: recipe, PSNR, image size and so on; not part of `id`.
     device
         Torch device to run on; "auto" takes an accelerator if there is one.
 
@@ -197,10 +198,18 @@ class Autoencoder(StoredNetwork[TokenArchitecture]):
     ------
     ValueError
         If tensors are missing, unexpected, of a wrong shape or type, or not finite.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> autoencoder = npgen.load_autoencoder("mnist", corpus)  # the shipped one
+    >>> codes = autoencoder.encode(corpus.images[:3])
+    >>> codes.shape, autoencoder.decode(codes).shape
+    ((3, 14, 14, 1), (3, 28, 28, 1))
     """
 
     kind = "autoencoder"
-    shape_type = TokenArchitecture
+    architecture_type = TokenArchitecture
     prefix = "tokens-"
     remedy = "train one with `npgen tokens train {where}`"
 
@@ -215,12 +224,12 @@ class Autoencoder(StoredNetwork[TokenArchitecture]):
         return self.architecture.bits
 
     def __repr__(self) -> str:
-        """Tell autoencoders apart in messages."""
+        """Show id and the extents of cells and tokens."""
         shape = self.architecture
         return f"Autoencoder(id={self.id[:16]}, channels={shape.channels}, stride={shape.stride}, bits={shape.bits})"
 
     def encode(self, images: NDArray[np.uint8], *, threads: int | None = None) -> NDArray[np.uint8]:
-        """Turn images into tokens.
+        """Encode images as tokens.
 
         Parameters
         ----------
@@ -232,8 +241,8 @@ class Autoencoder(StoredNetwork[TokenArchitecture]):
         Returns
         -------
         ndarray
-            Codes (B, h, w, Y), uint8: h = H / s, w = W / s; bit j of a token is bit j % 8 of its byte j // 8, set where
-            the latent is +1; the bits after the last are 0.
+            Codes (B, h, w, Y), uint8, with h = H / s and w = W / s. Bit j of a token is bit j % 8 of its byte j // 8,
+            set where logit j is above 0; the unused bits of the last byte are 0.
 
         Raises
         ------
@@ -255,7 +264,7 @@ class Autoencoder(StoredNetwork[TokenArchitecture]):
         ):
             allowed = f"of shape (B, H, W, {shape.channels}) with H and W positive multiples of {stride}"
             raise invalid("images", allowed, images.shape)
-        device, weights = self._prepare()
+        device, weights = self._device_and_weights()
         grid = (images.shape[1] // stride, images.shape[2] // stride)
         latents = np.empty((len(images), shape.bits, *grid), np.bool_)  # (B, b, h, w)
 
@@ -266,7 +275,7 @@ class Autoencoder(StoredNetwork[TokenArchitecture]):
         return np.packbits(latents.transpose(0, 2, 3, 1), axis=-1, bitorder="little")
 
     def decode(self, codes: NDArray[np.uint8], *, threads: int | None = None) -> NDArray[np.uint8]:
-        """Turn tokens into images.
+        """Decode tokens to images.
 
         Parameters
         ----------
@@ -278,7 +287,7 @@ class Autoencoder(StoredNetwork[TokenArchitecture]):
         Returns
         -------
         ndarray
-            Images (B, H, W, C), uint8: H = h·s, W = w·s.
+            Images (B, H, W, C), uint8, with H = h·s and W = w·s.
 
         Raises
         ------
@@ -289,7 +298,7 @@ class Autoencoder(StoredNetwork[TokenArchitecture]):
         """
         check_codes("codes", codes, self.bits)
         shape = self.architecture
-        device, weights = self._prepare()
+        device, weights = self._device_and_weights()
         latents = np.unpackbits(codes, axis=-1, count=shape.bits, bitorder="little").transpose(0, 3, 1, 2)
         extents = (codes.shape[1] * shape.stride, codes.shape[2] * shape.stride)
         images = np.empty((len(codes), *extents, shape.channels), np.uint8)
@@ -306,14 +315,14 @@ class Autoencoder(StoredNetwork[TokenArchitecture]):
 
 
 def load_autoencoder(spec: str | os.PathLike[str] | Autoencoder, corpus: Corpus, device: str = "auto") -> Autoencoder:
-    """Find the autoencoder that a corpus's tokens are made with.
+    """Load an autoencoder for a corpus.
 
     Parameters
     ----------
     spec
-        "auto": the autoencoder trained into the corpus folder (`autoencoder.safetensors`), else a shipped one that
-        fits. A name, "mnist" or "cifar10": the shipped autoencoder of that name. A path: a file that `npgen tokens
-        train` wrote. An autoencoder: itself.
+        "auto": the autoencoder in the corpus folder (`autoencoder.safetensors`), else a shipped one that fits. A name,
+        "mnist" or "cifar10": the shipped autoencoder of that name. A path: a file that `npgen tokens train` wrote. An
+        autoencoder is returned as it is.
     corpus
         The corpus; the autoencoder must take its images.
     device
@@ -329,13 +338,17 @@ def load_autoencoder(spec: str | os.PathLike[str] | Autoencoder, corpus: Corpus,
     FileNotFoundError
         If `spec` is a path and there is no such file.
     TypeError
-        If `spec` is no string, path or autoencoder.
+        If `spec` is not a string, path or autoencoder.
     ValueError
-        If `spec` is unknown, the file is no good, the corpus has no autoencoder or images of several sizes, or the
-        autoencoder does not fit the corpus.
+        If `spec` is unknown, the file is damaged, the corpus has no autoencoder or images of several sizes, or the
+        autoencoder does not take its images.
+
+    Examples
+    --------
+    >>> npgen.load_autoencoder("auto", npgen.load_corpus("mnist-5k"))  # the shipped one
+    Autoencoder(id=..., channels=1, stride=2, bits=8)
     """
-    check_type("corpus", corpus, Corpus)
-    check_one_size(corpus, "an autoencoder")
+    check_corpus(corpus, one_size="an autoencoder")
     check_type("autoencoder", spec, str, os.PathLike, Autoencoder)
     autoencoder = spec if isinstance(spec, Autoencoder) else Autoencoder.find(spec, corpus, device)
     _, height, width, channels = corpus.images.shape
@@ -347,12 +360,12 @@ def load_autoencoder(spec: str | os.PathLike[str] | Autoencoder, corpus: Corpus,
 
 
 def network_input(pixels: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    """Bring images (B, H, W, C), 0 to 255, into the form the network reads: (B, C, H, W), 0 to 1 less `mean` (C,)."""
+    """Convert images (B, H, W, C), 0 to 255, to the network's input: (B, C, H, W), 0 to 1, less `mean` (C,)."""
     return (pixels.to(mean.device).float() / 255 - mean).permute(0, 3, 1, 2)  # channels last in memory
 
 
 def check_codes(parameter: str, codes: NDArray[np.uint8], bits: int) -> None:
-    """Complain unless an array is of tokens of `bits` bits: (B, h, w, Y) uint8."""
+    """Check that an array holds tokens of `bits` bits: (B, h, w, Y) uint8."""
     check_type(parameter, codes, np.ndarray)
     if codes.dtype != np.uint8:
         raise TypeError(f"{parameter} must be of dtype uint8, got {codes.dtype}")

@@ -1,13 +1,12 @@
-"""Tokens: a corpus as an autoencoder keeps it, a few bits for each cell of s×s pixels.
+"""Tokens: the images of a corpus as encoded by an autoencoder, a few bits for each cell of s×s pixels.
 
 A token store is a folder: `planes.npy` (memory-mapped, read-only), `manifest.json`, and `autoencoder.safetensors`,
-which turns tokens into pixels again. The planes are position-major: the same byte of the same cell of every image lies
+which decodes tokens to pixels. The planes are position-major: for each byte of each cell, the values of all images lie
 side by side, so that a scan of all images at one place reads memory in order.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -19,16 +18,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tqdm.auto import tqdm
 
-from npgen.corpus import HASHED_BYTES, Corpus, check_one_size, home
+from npgen.corpus import HASHED_BYTES
 from npgen.errors import check_type, check_whole, invalid
-from npgen.storage import new_folder, npy, refuse_existing, sha256_file
-from npgen.tokens.autoencoder import MOST_BITS, Autoencoder, check_codes, load_autoencoder
-from npgen.tokens.store_files import FORMAT, VERSION, read_store_manifest, seal_store, write_columns
-
-# Images encoded at a time: a run of as many bytes is written at each of a plane's places.
-BLOCK = 4096
+from npgen.storage import new_folder, npy, sha256_file
+from npgen.tokens.autoencoder import MOST_BITS, Autoencoder, check_codes
+from npgen.tokens.store_files import FORMAT, VERSION, read_store_manifest, seal_store
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,17 +34,26 @@ class Tokens:
     ----------
     planes
         (h, w, Y, N) uint8, read-only: byte y of the token of cell (i, j) of image n. Bit k of a token is bit k % 8 of
-        byte k // 8; the bits after the last are 0.
+        byte k // 8; the unused bits of the last byte are 0.
     bits
         Bits of a token, b: 1 to 64. Y = ⌈b / 8⌉.
     autoencoder
-        What made them, and makes pixels of them; None: tokens can be sampled, but not decoded.
+        What encoded the images and decodes tokens; None: tokens can be sampled, but not decoded.
     corpus_hash
-        `Corpus.hash` of the corpus they were made of; "" if that is not known.
+        `Corpus.hash` of the corpus that was encoded; "" if unknown.
     path
-        Folder of the store; None while it is in memory only.
+        Folder of the store; None if it is in memory only.
     stored_sha256
-        Hash of `planes.npy` as the manifest has it; None while in memory only.
+        Hash of `planes.npy` in the manifest; None if in memory only.
+
+    Examples
+    --------
+    >>> codes = np.random.default_rng(0).integers(0, 8, (50, 4, 4, 1), np.uint8)  # 50 images of 4×4 tokens
+    >>> tokens = npgen.Tokens.from_codes(codes, bits=3)
+    >>> tokens
+    Tokens(50 images, 4x4 tokens of 3 bits, in memory)
+    >>> bool((tokens.codes([7]) == codes[7]).all())
+    True
     """
 
     planes: NDArray[np.uint8]  # (h, w, Y, N)
@@ -60,7 +64,7 @@ class Tokens:
     stored_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        """Check what must fit together."""
+        """Check values, and that they fit each other."""
         check_whole("bits", self.bits, 1, MOST_BITS)
         check_type("planes", self.planes, np.ndarray)
         check_type("autoencoder", self.autoencoder, Autoencoder, type(None))
@@ -72,7 +76,7 @@ class Tokens:
             raise invalid("planes", allowed, self.planes.shape)
         if self.autoencoder is not None and self.autoencoder.bits != self.bits:
             raise invalid("autoencoder", f"one of {self.bits} bits", self.autoencoder)
-        self.planes.flags.writeable = False  # also after unpickling, which forgets it
+        self.planes.flags.writeable = False  # unpickled arrays are writeable
 
     @classmethod
     def from_codes(
@@ -83,25 +87,25 @@ class Tokens:
         Parameters
         ----------
         codes
-            (N, h, w, Y) uint8: the tokens of image after image.
+            (N, h, w, Y) uint8: the tokens of each image.
         bits
             Bits of a token, b.
         autoencoder
-            What made them, if they are to be decoded.
+            The autoencoder that made them, needed for decoding.
         corpus_hash
-            Hash of the corpus they were made of, if any.
+            Hash of the corpus that was encoded, if any.
 
         Returns
         -------
         Tokens
-            With `path` None; `save` writes them.
+            In memory; `save` writes them to a folder.
 
         Raises
         ------
         TypeError
             If `codes` is not uint8.
         ValueError
-            If shape and bits do not fit, or bits after the last are set.
+            If shape and bits do not fit each other, or unused bits are set.
         """
         array = np.asarray(codes)
         check_whole("bits", bits, 1, MOST_BITS)
@@ -121,7 +125,7 @@ class Tokens:
         return f"Tokens({len(self)} images, {height}x{width} tokens of {self.bits} bits, {where})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A memory map pickles as all its bytes; a store on disk is opened again instead.
+        # Pickling a memory map would copy all its bytes; a store on disk is pickled as its path.
         if self.path is not None:
             return _reopen, (self.path, self.id)
         return Tokens, (self.planes, self.bits, self.autoencoder, self.corpus_hash)
@@ -138,12 +142,12 @@ class Tokens:
 
     @property
     def bits_per_image(self) -> int:
-        """What the store keeps of an image: h · w · b."""
+        """Bits that the store holds per image: h · w · b."""
         return prod(self.grid) * self.bits
 
     @cached_property
     def id(self) -> str:
-        """SHA-256 over the planes' hash, bits, corpus and autoencoder: what runs refer to."""
+        """SHA-256 over the planes' hash, bits, corpus and autoencoder: the id of the store in runs."""
         sha256 = self.stored_sha256 or npy.sha256_array(self.planes)
         autoencoder = None if self.autoencoder is None else self.autoencoder.id
         identity = [FORMAT, VERSION, self.bits, sha256, self.corpus_hash, autoencoder]
@@ -165,14 +169,14 @@ class Tokens:
         return np.ascontiguousarray(self.planes[..., np.asarray(ids, np.int64)].transpose(3, 0, 1, 2))
 
     def part(self, ids: ArrayLike, corpus_hash: str = "") -> Tokens:
-        """Copy the tokens of some images into a store of their own, in memory.
+        """Copy the tokens of some images into a new store in memory.
 
         Parameters
         ----------
         ids
             (M,) image ids.
         corpus_hash
-            Hash of the corpus that these images are.
+            Hash of the corpus of these images.
 
         Returns
         -------
@@ -183,7 +187,7 @@ class Tokens:
         return Tokens(planes, self.bits, self.autoencoder, corpus_hash)
 
     def decode(self, codes: NDArray[np.uint8], *, threads: int | None = None) -> NDArray[np.uint8]:
-        """Turn tokens into images.
+        """Decode tokens to images.
 
         Parameters
         ----------
@@ -212,7 +216,7 @@ class Tokens:
         Parameters
         ----------
         path
-            Where the folder goes; nothing may be there.
+            The folder to make; nothing may be there.
 
         Returns
         -------
@@ -224,7 +228,7 @@ class Tokens:
         FileExistsError
             If something is at `path`.
         OSError
-            If it cannot be written, for instance because the disk is full; nothing is kept then.
+            If it cannot be written, for instance because the disk is full; nothing is left then.
         """
         with new_folder(path) as folder:
             sha256 = npy.write_array(folder / "planes.npy", self.planes)
@@ -232,131 +236,15 @@ class Tokens:
         return open_tokens(path)
 
 
-def encode_tokens(
-    corpus: Corpus,
-    autoencoder: str | os.PathLike[str] | Autoencoder = "auto",
-    out: str | os.PathLike[str] | None = None,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    progress: bool = True,
-) -> Tokens:
-    """Turn a corpus into tokens, some images at a time.
-
-    Parameters
-    ----------
-    corpus
-        N images.
-    autoencoder
-        What makes the tokens: as in `load_autoencoder`.
-    out
-        Folder to make, where nothing may be yet; it appears when it is complete. None: tokens stay in memory.
-    device
-        Torch device to run on; "auto" takes an accelerator if there is one.
-    threads
-        Threads that share the work on a CPU; None takes torch's own number. No influence on the tokens.
-    progress
-        Show a progress bar.
-
-    Returns
-    -------
-    Tokens
-        Memory-mapped from `out`, or in memory.
-
-    Raises
-    ------
-    FileExistsError
-        If something is at `out`.
-    OSError
-        If it cannot be written; nothing is kept then.
-    ValueError
-        If the autoencoder does not fit the corpus, or there is none, or images are of several sizes.
-    """
-    model = load_autoencoder(autoencoder, corpus, device)
-    if out is not None:
-        refuse_existing(out)
-    count, height, width, _ = corpus.images.shape
-    shape = (height // model.stride, width // model.stride, model.architecture.bytes, count)
-    starts = tqdm(range(0, count, BLOCK), desc="tokens", unit="block", disable=not progress, leave=False)
-    blocks = (
-        (start, model.encode(np.asarray(corpus.images[start : start + BLOCK]), threads=threads).transpose(1, 2, 3, 0))
-        for start in starts
-    )
-    if out is None:
-        planes = np.empty(shape, np.uint8)
-        for start, block in blocks:
-            planes[..., start : start + block.shape[3]] = block
-        return Tokens(planes, model.bits, model, corpus.hash)
-    with new_folder(out) as folder:
-        with (folder / "planes.npy").open("xb") as file:
-            file.write(npy.npy_header(np.uint8, shape))
-            begin = file.tell()
-            for start, block in blocks:
-                write_columns(file, begin + start, count, block)
-        sha256 = sha256_file(folder / "planes.npy")
-        seal_store(folder, model.bits, shape, sha256, corpus.hash, model)
-    return open_tokens(out)
-
-
-def load_tokens(
-    spec: str | os.PathLike[str] | Tokens,
-    corpus: Corpus,
-    *,
-    device: str = "auto",
-    threads: int | None = None,
-    progress: bool = True,
-) -> Tokens:
-    """Find the tokens of a corpus.
-
-    Parameters
-    ----------
-    spec
-        "auto": the store in the corpus's folder (`tokens`, which `npgen tokens encode` makes), else one that is made
-        now, with the autoencoder "auto", and kept in `home()/tokens`. A path: that store. Tokens: themselves.
-    corpus
-        The corpus they must be of.
-    device, threads, progress
-        As in `encode_tokens`.
-
-    Returns
-    -------
-    Tokens
-        Tokens of `corpus`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such store.
-    ValueError
-        If the store is damaged, of another corpus or of a newer npgen, there is no autoencoder for "auto", or images
-        are of several sizes.
-    """
-    check_type("corpus", corpus, Corpus)
-    check_one_size(corpus, "tokens")
-    check_type("tokens", spec, str, os.PathLike, Tokens)
-    if isinstance(spec, Tokens):
-        tokens = spec
-    elif spec == "auto":
-        tokens = _own_tokens(corpus, device, threads, progress)
-    else:
-        tokens = open_tokens(spec, device=device)
-    if tokens.corpus_hash not in ("", corpus.hash) or len(tokens) != len(corpus):
-        allowed = f"tokens of corpus {corpus.name!r}, {len(corpus)} images of hash {corpus.hash[:16]}"
-        raise invalid("tokens", allowed, f"{tokens!r} of {tokens.corpus_hash[:16] or 'an unknown one'}")
-    if tokens.autoencoder is not None:
-        load_autoencoder(tokens.autoencoder, corpus)  # refuses what makes images of another shape
-    return tokens
-
-
 def open_tokens(path: str | os.PathLike[str], *, device: str = "auto") -> Tokens:
-    """Open a token store, of whatever corpus.
+    """Open the token store of any corpus.
 
     Parameters
     ----------
     path
         The folder.
     device
-        Torch device that the autoencoder is to run on; "auto" takes an accelerator if there is one.
+        Torch device of the autoencoder; "auto" takes an accelerator if there is one.
 
     Returns
     -------
@@ -368,7 +256,7 @@ def open_tokens(path: str | os.PathLike[str], *, device: str = "auto") -> Tokens
     FileNotFoundError
         If there is no such folder.
     ValueError
-        If it is no token store, is of a newer format, or its files do not fit its manifest.
+        If it is not a token store, is of a newer format, or its files do not fit its manifest.
     """
     folder = Path(path).absolute()
     file = folder / "manifest.json"
@@ -387,17 +275,6 @@ def open_tokens(path: str | os.PathLike[str], *, device: str = "auto") -> Tokens
         if model.id != manifest["autoencoder"]:
             raise invalid(f"autoencoder in {folder}", f"the one of id {manifest['autoencoder']}", model.id)
     return Tokens(planes, manifest["bits"], model, manifest["corpus"], folder, manifest["sha256"])
-
-
-def _own_tokens(corpus: Corpus, device: str, threads: int | None, progress: bool) -> Tokens:
-    if corpus.path is not None and (own := corpus.path / "tokens").exists():
-        return open_tokens(own, device=device)
-    model = load_autoencoder("auto", corpus, device)
-    kept = home() / "tokens" / f"{corpus.hash[:16]}-{model.id[:16]}"
-    if not kept.exists():
-        with contextlib.suppress(FileExistsError):  # another process finished it meanwhile
-            encode_tokens(corpus, model, kept, threads=threads, progress=progress)
-    return open_tokens(kept, device=device)
 
 
 def _reopen(path: Path, expected: str) -> Tokens:

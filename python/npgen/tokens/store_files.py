@@ -1,4 +1,4 @@
-"""Folders of token stores: planes, written some images at a time, and the manifest that makes them a store."""
+"""Files of a token store's folder: the planes, written in blocks of images, and the manifest."""
 
 from __future__ import annotations
 
@@ -17,9 +17,20 @@ VERSION = 1
 
 
 def write_columns(file: BinaryIO, begin: int, count: int, block: NDArray[np.uint8]) -> None:
-    """Write the tokens of neighbouring images, (h, w, Y, M), where they belong among those of all `count`.
+    """Write the tokens of a block of neighbouring images into the file of the planes of all images.
 
-    By writes, not through a memory map: on a full disk a write is refused, while a map ends the process.
+    On a full disk a write raises an error, while a memory map would end the process.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    begin
+        Position of the block's first image in the first plane, bytes.
+    count
+        Number of all images, N.
+    block
+        (h, w, Y, M) uint8.
     """
     for place, column in enumerate(np.ascontiguousarray(block).reshape(-1, block.shape[3])):
         file.seek(begin + place * count)
@@ -29,7 +40,23 @@ def write_columns(file: BinaryIO, begin: int, count: int, block: NDArray[np.uint
 def seal_store(
     folder: Path, bits: int, shape: tuple[int, ...], sha256: str, corpus_hash: str, autoencoder: Autoencoder | None
 ) -> None:
-    """Write what makes a folder with planes a token store."""
+    """Write autoencoder and manifest beside the planes: the last step of making a store.
+
+    Parameters
+    ----------
+    folder
+        The folder, with `planes.npy`.
+    bits
+        Bits of a token, b.
+    shape
+        Shape of the planes, (h, w, Y, N).
+    sha256
+        Hash of `planes.npy`.
+    corpus_hash
+        Hash of the corpus that the tokens were made of; "" if unknown.
+    autoencoder
+        What made the tokens, if anything.
+    """
     if autoencoder is not None:
         autoencoder.save(folder / "autoencoder.safetensors")
     manifest = {
@@ -46,7 +73,7 @@ def seal_store(
 
 
 def read_store_manifest(file: Path) -> dict[str, Any]:
-    """Read the manifest of a store, or complain of what is wrong in it."""
+    """Read the manifest of a store; what is wrong in it is a ValueError."""
     manifest = read_json(file)
     for name, allowed, fits in _checks(manifest):
         if not fits:
@@ -55,6 +82,7 @@ def read_store_manifest(file: Path) -> dict[str, Any]:
 
 
 def _checks(manifest: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """List the entries of a manifest: name, allowed values, and whether the value is one of them."""
     bits, shape = manifest.get("bits"), manifest.get("shape")
     sound = type(bits) is int and 1 <= bits <= MOST_BITS
     return [

@@ -1,104 +1,33 @@
-"""Parametric twins of the token sampler: networks that learn what it looks up, from just as much context.
+"""Parametric twins of the token sampler: networks trained to predict a token from the sampler's context.
 
-A twin predicts the next token in raster order, one of 2^b, from its place and the tokens before it within Chebyshev
-distance γ, and from nothing else. There are two:
+A twin predicts the next token in raster order, one of 2^b, from its place and the earlier tokens within Chebyshev
+distance γ, and from nothing else. `npgen.tokens.twin_networks` has the two kinds of networks.
 
-* "convolution" (after the γ-ARVM of Zhao and Basu, arXiv 2506.21731): one masked convolution of side 2γ + 1 sees the
-  context, and 1×1 residual blocks think about it. A stack of small ones would see a cone, not a square.
-* "transformer": each cell asks its question in several rounds of attention. Keys and values are made of the tokens
-  alone, never of other cells' answers, so that the range stays γ however many the rounds.
-
-This module imports torch: import it only where a twin is asked for.
+This module imports torch: import it only where a twin is trained.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from npgen.errors import check_number, check_type, check_whole, invalid
-from npgen.nn import JsonRecipe, check_precision, training
-from npgen.runtime import freed_memory_kept, resolve_device
+from npgen.errors import check_type, check_whole, invalid
+from npgen.nn import training
+from npgen.runtime import resolve_device, retain_freed_memory
 from npgen.tokens.store import Tokens
+from npgen.tokens.twin_networks import TwinNetwork, make_network
+from npgen.tokens.twin_recipe import TwinRecipe
 
-Kind = Literal["convolution", "transformer"]
-# A twin gives a probability to each of 2^b tokens.
+# A twin has a class for each of 2^b tokens.
 MOST_CLASS_BITS = 10
-# Canvases or images per pass when nothing is learnt.
+# Images per pass when nothing is trained.
 BATCH = 128
-
-
-@dataclass(frozen=True)
-class TwinRecipe(JsonRecipe):
-    """How a twin is built and trained.
-
-    Parameters
-    ----------
-    kind
-        "convolution" or "transformer".
-    gamma
-        Range γ of the context in cells; None means all cells before.
-    width
-        Channels between the layers.
-    blocks
-        Residual blocks, or rounds of attention.
-    heads
-        Heads of attention; no part in a convolution.
-    steps
-        Steps of training.
-    batch_size
-        Images per step; each gives h·w predictions.
-    learning_rate
-        Peak of AdamW's learning rate, which rises over the first 5 % of the steps, then falls as a cosine.
-    weight_decay
-        Of AdamW.
-    precision
-        "bfloat16" or "float32": what is computed in while training.
-    seed
-        Decides initial weights and order.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is outside its range.
-    """
-
-    kind: Kind = "convolution"
-    gamma: int | None = 5
-    width: int = 96
-    blocks: int = 3
-    heads: int = 4
-    steps: int = 1000
-    batch_size: int = 32
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
-    precision: str = "bfloat16"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check every number."""
-        if self.kind not in get_args(Kind):
-            raise invalid("kind", "'convolution' or 'transformer'", self.kind)
-        if self.gamma is not None:
-            check_whole("gamma", self.gamma, 1)
-        for name in ("width", "blocks", "heads", "steps", "batch_size"):
-            check_whole(name, getattr(self, name), 1)
-        check_whole("seed", self.seed, 0)
-        if self.width % self.heads:
-            raise invalid("heads", f"a divisor of the width {self.width}", self.heads)
-        for name in ("learning_rate", "weight_decay"):
-            check_number(name, getattr(self, name), least=0)
-        check_precision(self.precision)
 
 
 class Twin:
@@ -109,10 +38,10 @@ class Twin:
     recipe
         How it was built and trained.
     facts
-        JSON-able: `seconds`, `loss` (nats a token, mean over the last tenth of the steps), `parameters`.
+        JSON-able: `seconds`, `loss` (nats per token, mean over the last tenth of the steps), `parameters`.
     """
 
-    def __init__(self, network: _Network, recipe: TwinRecipe, facts: dict[str, Any]) -> None:
+    def __init__(self, network: TwinNetwork, recipe: TwinRecipe, facts: dict[str, Any]) -> None:
         self.recipe, self.facts = recipe, facts
         self._network = network.eval()
 
@@ -124,12 +53,12 @@ class Twin:
         codes
             Codes (M, h, w, Y), uint8.
         cells
-            (M, 2) integers: the cell (y, x) to predict in each; tokens at and after it are not looked at.
+            (M, 2) integers: the cell (y, x) to predict in each; tokens at and after it have no influence.
 
         Returns
         -------
         ndarray
-            (M, 2^b) float64: probability of each token, whose number has bit j where the token has it.
+            (M, 2^b) float64: probability of each token, by its number: bit j of the number is bit j of the token.
         """
         device = self._network.device
         rows = np.empty((len(codes), self._network.classes), np.float64)
@@ -164,16 +93,19 @@ class Twin:
         check_whole("seed", seed, 0)
         network = self._network
         (height, width), device = network.grid, network.device
-        # A row for each sample: none depends on how many there are.
+        # Each sample has its own random numbers, so that none depends on n.
         chance = np.stack([np.random.default_rng([seed, k]).random(height * width) for k in range(n)])
         z = torch.zeros(n, network.bits, height, width, device=device)
         tokens = np.zeros((n, height, width), np.int64)
         with torch.inference_mode(), tqdm(total=height * width, desc="twin", unit="token", disable=quiet) as bar:
             for y in range(height):
                 for x in range(width):
-                    below = network.at(z, y, x).cpu().double().softmax(1).cumsum(1).numpy()  # (n, 2^b)
-                    draws = chance[:, y * width + x, None] * below[:, -1:]
-                    tokens[:, y, x] = (below <= draws).sum(1).clip(max=network.classes - 1)
+                    # 1. Predict the cell from those before it.
+                    cumulated = network.at(z, y, x).cpu().double().softmax(1).cumsum(1).numpy()  # (n, 2^b)
+                    # 2. Draw its token, by inversion of the cumulated probabilities.
+                    draws = chance[:, y * width + x, None] * cumulated[:, -1:]
+                    tokens[:, y, x] = (cumulated <= draws).sum(1).clip(max=network.classes - 1)
+                    # 3. Write its bits.
                     z[:, :, y, x] = network.table[torch.from_numpy(tokens[:, y, x])]
                     bar.update()
         return codes_of(tokens, network.bits)
@@ -187,7 +119,7 @@ def train_twin(tokens: Tokens, recipe: TwinRecipe | None = None, device: str = "
     tokens
         Tokens of at most `MOST_CLASS_BITS` bits.
     recipe
-        How to build and train it; None takes the defaults.
+        Architecture and training; None takes the defaults.
     device
         Torch device; "auto" takes an accelerator if there is one.
     quiet
@@ -196,7 +128,7 @@ def train_twin(tokens: Tokens, recipe: TwinRecipe | None = None, device: str = "
     Returns
     -------
     Twin
-        On a CPU, training again with the same versions and number of threads gives the same twin.
+        The same whenever it is trained on a CPU with the same versions and number of threads.
 
     Raises
     ------
@@ -211,39 +143,38 @@ def train_twin(tokens: Tokens, recipe: TwinRecipe | None = None, device: str = "
     began = time.monotonic()
     target = resolve_device(device)
     with training.seeded(recipe.seed):
-        network = _network(recipe, tokens.bits, tokens.grid)
+        network = make_network(recipe, tokens.bits, tokens.grid)
     network.to(target).train()
-    half = training.computes_half(recipe.precision, target)
-    decay = [one for one in network.parameters() if one.ndim > 1]
-    plain = [one for one in network.parameters() if one.ndim <= 1]
+    bfloat16 = training.uses_bfloat16(recipe.precision, target)
+    decayed = [weight for weight in network.parameters() if weight.ndim > 1]
+    undecayed = [weight for weight in network.parameters() if weight.ndim <= 1]
     optimiser = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        recipe.learning_rate,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: min(1, 20 * (step + 1) / recipe.steps) * training.fallen(step, recipe.steps),
+        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
     )
     random = np.random.default_rng(recipe.seed)
     losses = []
     bar = tqdm(range(recipe.steps), desc=f"{recipe.kind} {recipe.gamma}", unit="step", disable=quiet)
-    with bar, freed_memory_kept():
-        for _ in bar:
-            # Sorted, so that a memory map is read forwards.
+    with bar, retain_freed_memory():
+        for step in bar:
+            # 1. Draw a batch; sorted, so that a memory map is read in order.
             chosen = np.sort(random.integers(0, len(tokens), min(recipe.batch_size, len(tokens))))
             codes = tokens.codes(chosen)
-            with torch.autocast(target.type, torch.bfloat16, enabled=half):
-                logits = network(network.signs(codes).to(target))
-            answers = torch.from_numpy(numbers_of(codes).reshape(-1)).to(target)
-            loss = F.cross_entropy(logits.float().flatten(0, 1), answers)
-            losses.append(training.descend(loss, optimiser, network.parameters()))
-            schedule.step()
+            # 2. Set the learning rate.
+            rise, fall = training.warmup_factor(step, recipe.steps / 20), training.cosine_factor(step, recipe.steps)
+            training.set_learning_rate(optimiser, recipe.learning_rate * (rise * fall))
+            # 3. Predict every token from those before it.
+            with torch.autocast(target.type, torch.bfloat16, enabled=bfloat16):
+                logits = network(network.signs(codes).to(target))  # (B, h·w, 2^b)
+            # 4. Update the weights by the cross entropy.
+            numbers = torch.from_numpy(numbers_of(codes).reshape(-1)).to(target)  # (B·h·w,)
+            loss = F.cross_entropy(logits.float().flatten(0, 1), numbers)
+            losses.append(training.gradient_step(loss, optimiser, network.parameters()))
             bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", refresh=False)
     facts = {
         "recipe": recipe.to_json(),
         "seconds": round(time.monotonic() - began, 1),
         "loss": float(np.mean(losses[-max(1, len(losses) // 10) :])),
-        "parameters": sum(one.numel() for one in network.parameters()),
+        "parameters": sum(weight.numel() for weight in network.parameters()),
     }
     return Twin(network, recipe, facts)
 
@@ -259,148 +190,3 @@ def codes_of(numbers: NDArray[np.int64], bits: int) -> NDArray[np.uint8]:
     """Turn tokens' numbers (...) into codes (..., Y)."""
     shifts = 8 * np.arange(-(-bits // 8), dtype=np.int64)
     return ((numbers[..., None] >> shifts) & 0xFF).astype(np.uint8)
-
-
-class _Network(nn.Module, ABC):
-    """What both kinds share: places, the answer's layers, and tokens as signs."""
-
-    table: Tensor  # (2^b, b): the signs of each token
-
-    def __init__(self, recipe: TwinRecipe, bits: int, grid: tuple[int, int]) -> None:
-        super().__init__()
-        self.bits, self.grid, self.classes = bits, grid, 1 << bits
-        self.reach = max(1, max(grid) - 1 if recipe.gamma is None else min(recipe.gamma, max(grid) - 1))
-        numbers = torch.arange(self.classes)
-        signs = (numbers[:, None] >> torch.arange(bits)) % 2 * 2.0 - 1
-        self.register_buffer("table", signs, persistent=False)
-        self.place = nn.Parameter(torch.randn(grid[0] * grid[1], recipe.width) * 0.1)
-        self.norm = nn.LayerNorm(recipe.width)
-        self.answer = nn.Linear(recipe.width, self.classes)
-
-    @property
-    def device(self) -> torch.device:
-        return self.place.device
-
-    def signs(self, codes: NDArray[np.uint8]) -> Tensor:
-        """Turn codes (B, h, w, Y) into signs (B, b, h, w)."""
-        latents = np.unpackbits(codes, axis=-1, count=self.bits, bitorder="little")
-        return torch.from_numpy(latents.transpose(0, 3, 1, 2)).float() * 2 - 1
-
-    @abstractmethod
-    def forward(self, z: Tensor) -> Tensor:
-        """Predict every token of grids (B, b, h, w): logits (B, h·w, 2^b)."""
-
-    @abstractmethod
-    def at(self, z: Tensor, y: int, x: int) -> Tensor:
-        """Predict one cell of grids (B, b, h, w), whatever they hold from there on: logits (B, 2^b)."""
-
-
-def _network(recipe: TwinRecipe, bits: int, grid: tuple[int, int]) -> _Network:
-    return (_Convolution if recipe.kind == "convolution" else _Transformer)(recipe, bits, grid)
-
-
-def _residual(width: int) -> nn.Sequential:
-    block = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-    nn.init.zeros_(block[-1].weight)  # type: ignore[arg-type]
-    return block
-
-
-class _Convolution(_Network):
-    """A masked convolution over the rows above and the cells to the left, then residual blocks."""
-
-    mask: Tensor  # (γ + 1, 2γ + 1): the last row is the cell's own
-
-    def __init__(self, recipe: TwinRecipe, bits: int, grid: tuple[int, int]) -> None:
-        super().__init__(recipe, bits, grid)
-        mask = torch.ones(self.reach + 1, 2 * self.reach + 1)
-        mask[-1, self.reach :] = 0
-        self.register_buffer("mask", mask, persistent=False)
-        taps = bits * int(mask.sum())
-        self.weight = nn.Parameter(torch.randn(recipe.width, bits, *mask.shape) / math.sqrt(taps))
-        self.blocks = nn.ModuleList(_residual(recipe.width) for _ in range(recipe.blocks))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Predict every token."""
-        padded = F.pad(z, (self.reach, self.reach, self.reach, 0))
-        x = F.conv2d(padded, self.weight * self.mask)  # (B, width, h, w)
-        return self._answers(x.flatten(2).transpose(1, 2), self.place)
-
-    def at(self, z: Tensor, y: int, x: int) -> Tensor:
-        """Predict one cell."""
-        reach = self.reach
-        top, left, right = max(0, y - reach), max(0, x - reach), min(self.grid[1], x + reach + 1)
-        seen = z[:, :, top : y + 1, left:right]
-        taps = (self.weight * self.mask)[:, :, top - y - 1 :, reach - (x - left) : reach + right - x]
-        found = torch.einsum("bchw,ochw->bo", seen, taps)
-        return self._answers(found[:, None], self.place[y * self.grid[1] + x])[:, 0]
-
-    def _answers(self, x: Tensor, place: Tensor) -> Tensor:
-        x = x + place
-        for block in self.blocks:
-            x = x + block(x)
-        logits: Tensor = self.answer(self.norm(x))
-        return logits
-
-
-class _Transformer(_Network):
-    """Rounds of attention of each cell to the tokens in its context, and to a start, lest there be none."""
-
-    visible: Tensor  # (h·w, 1 + h·w) bool: which tokens each cell sees; the first is the start
-
-    def __init__(self, recipe: TwinRecipe, bits: int, grid: tuple[int, int]) -> None:
-        super().__init__(recipe, bits, grid)
-        self.heads = recipe.heads
-        self.register_buffer("visible", _visible(grid, self.reach), persistent=False)
-        width = recipe.width
-        self.start = nn.Parameter(torch.randn(1, 1, width) * 0.1)
-        self.token = nn.Linear(bits, width)
-        self.where = nn.Parameter(torch.randn(grid[0] * grid[1], width) * 0.1)
-        self.memory = _residual(width)
-        self.memory_norm = nn.LayerNorm(width)
-        self.keys = nn.ModuleList(nn.Linear(width, 2 * width, bias=False) for _ in range(recipe.blocks))
-        self.queries = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width, bias=False)) for _ in range(recipe.blocks)
-        )
-        self.outputs = nn.ModuleList(nn.Linear(width, width) for _ in range(recipe.blocks))
-        self.blocks = nn.ModuleList(_residual(width) for _ in range(recipe.blocks))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Predict every token."""
-        memory = self._memory(z.flatten(2).transpose(1, 2), self.where)
-        x = self.place.expand(len(z), -1, -1)
-        return self._answers(x, memory, self.visible)
-
-    def at(self, z: Tensor, y: int, x: int) -> Tensor:
-        """Predict one cell."""
-        cell = y * self.grid[1] + x
-        seen = self.visible[cell, 1:].nonzero()[:, 0]
-        memory = self._memory(z.flatten(2)[:, :, seen].transpose(1, 2), self.where[seen])
-        return self._answers(self.place[cell].expand(len(z), 1, -1), memory, None)[:, 0]
-
-    def _memory(self, tokens: Tensor, where: Tensor) -> Tensor:
-        """Turn tokens (B, T, b) at their places into what is attended to, (B, 1 + T, width)."""
-        memory = self.token(tokens) + where
-        memory = torch.cat([self.start.expand(len(tokens), -1, -1).to(memory.dtype), memory], 1)
-        normed: Tensor = self.memory_norm(memory + self.memory(memory))
-        return normed
-
-    def _answers(self, x: Tensor, memory: Tensor, visible: Tensor | None) -> Tensor:
-        for keys, queries, output, block in zip(self.keys, self.queries, self.outputs, self.blocks, strict=True):
-            key, value = (self._split(part) for part in keys(memory).chunk(2, 2))
-            found = F.scaled_dot_product_attention(self._split(queries(x)), key, value, visible)
-            x = x + output(found.transpose(1, 2).flatten(2))
-            x = x + block(x)
-        logits: Tensor = self.answer(self.norm(x))
-        return logits
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.reshape(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, T, width / heads)
-
-
-def _visible(grid: tuple[int, int], reach: int) -> Tensor:
-    """Tell which tokens each cell sees (h·w, 1 + h·w): those before it, within reach; and the start."""
-    height, width = grid
-    y, x = (places.flatten() for places in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
-    near = torch.maximum((y[:, None] - y).abs(), (x[:, None] - x).abs()) <= reach
-    before = torch.arange(height * width)[:, None] > torch.arange(height * width)
-    return torch.cat([torch.ones(height * width, 1, dtype=torch.bool), near & before], 1)

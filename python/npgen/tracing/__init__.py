@@ -1,8 +1,11 @@
 """Source tracing (section 3.2 of the paper): figures that show where every pixel of a sample came from.
 
-Each function draws on the Axes, or in the figure, that it is given, or on a new pyplot figure as wide as a column of a
-paper, and returns the Axes. Words, lines and marks are vectors; pictures keep their pixels. Scales stay ordered for
-colour-blind eyes; where colours only tell things apart, lines between them do, too. Importing this imports matplotlib.
+Each function draws on the Axes or in the figure given, or on a new pyplot figure as wide as a column of a paper, and
+returns the Axes. Text, lines and marks are vectors; pictures keep their pixels. Colour scales are ordered for
+colour-blind people too; if colours only separate regions, lines separate them as well.
+
+Importing this package imports matplotlib. Read `canvas` (parts of all drawings), `maps` (maps of a sample), `usage`
+(timeline and mosaic), `layouts` (figures of several drawings), then `files`.
 """
 
 from npgen.tracing.canvas import fill_steps

@@ -1,4 +1,4 @@
-"""What all drawings of traces share: Axes, borders, names, and which pixel was drawn when."""
+"""Parts of all drawings of traces: Axes, borders, names, and the fill step of each pixel."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from npgen.corpus import Corpus
 from npgen.errors import invalid
 from npgen.output import STYLE as PLOT_STYLE
 from npgen.output import WIDTH, class_colours
-from npgen.runs import Samples, class_names, labels_of
+from npgen.runs import Samples, class_names, required_labels
 from npgen.sampling import drawn_order
 
-# Style of all figures of this package: that of the plots, and fonts that every publisher takes.
+# Style of all figures of this package: that of the plots, with fonts (TrueType) that every publisher accepts.
 STYLE: Any = {**PLOT_STYLE, "figure.constrained_layout.w_pad": 0.02, "pdf.fonttype": 42}
-# Where there is nothing to show, as the seed patch in maps of what was drawn.
+# Colour of pixels without a value, as the seed patch in maps of distances.
 NOTHING = "#d9d9d9"
 FRAME = "#8c8c8c"
-# Borders of regions are drawn on maps up to this side: on larger ones they would cover them.
+# Largest side of a map with borders between regions: on larger maps they would cover the pixels.
 BORDERED = 64
-# More samples than this don't fit on one figure.
+# Largest number of samples in one figure.
 ROWS = 100
-# Legends name so many classes at most, the most frequent.
+# Largest number of classes in a legend: the most frequent ones.
 NAMED = 12
-# Swatches of legends are squares near their names.
+# The squares in legends are close to their names.
 LEGEND: Any = {"handlelength": 0.9, "handleheight": 0.9, "handletextpad": 0.5, "frameon": False, "fontsize": 6.5}
 
 
 def check_index(samples: Samples, k: int) -> int:
-    """Return the index of a sample; raise TypeError or ValueError if it is none."""
+    """Return the index of a sample; raise TypeError or ValueError if it is out of range."""
     if not isinstance(k, int | np.integer) or isinstance(k, bool):
         raise TypeError(f"sample must be a whole number, got {k!r}")
     if not 0 <= k < len(samples):
@@ -46,19 +46,19 @@ def check_index(samples: Samples, k: int) -> int:
     return int(k)
 
 
-# A figure, or what makes one of a height in inches; None stands for pyplot.
-Where = Figure | SubFigure | Callable[[float], Figure] | None
+# A figure, or a function that makes one of a height in inches; None makes a pyplot figure.
+FigureChoice = Figure | SubFigure | Callable[[float], Figure] | None
 
 
 def plain_figure(height: float) -> Figure:
-    """Make a figure of a column's width that pyplot knows nothing of."""
+    """Make a figure of a column's width, `height` inches high, without pyplot."""
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def figure_for(where: Where, height: float) -> Figure | SubFigure:
-    """Return the figure given, or make it, `height` inches high."""
-    if where is not None:
-        return where(height) if callable(where) else where
+def figure_for(choice: FigureChoice, height: float) -> Figure | SubFigure:
+    """Return the figure given, or make one, `height` inches high."""
+    if choice is not None:
+        return choice(height) if callable(choice) else choice
     import matplotlib.pyplot as plt
 
     return plt.figure(figsize=(WIDTH, height), layout="constrained")
@@ -83,13 +83,13 @@ def drawing_on(axes: Axes | None, height: float) -> Iterator[Axes]:
 
 
 def map_height(samples: Samples) -> float:
-    """Height in inches of a figure of one map, which leaves room at its right."""
+    """Return the height in inches of a figure of one map, with room for a colour scale at its right."""
     height, width = samples.images.shape[1:3]
     return float(min(2.3 * height / width, 4.0)) + 0.35
 
 
 def show(axes: Axes, picture: NDArray[Any], **options: Any) -> AxesImage:
-    """Show (H, W), (H, W, 1) or (H, W, 3) with a thin frame and no ticks."""
+    """Show a picture (H, W), (H, W, 1) or (H, W, 3) with a thin frame and no ticks."""
     if picture.ndim == 3 and picture.shape[2] == 1:
         picture = picture.repeat(3, axis=2)
     image = axes.imshow(picture, interpolation="none", **options)
@@ -101,7 +101,7 @@ def show(axes: Axes, picture: NDArray[Any], **options: Any) -> AxesImage:
 
 
 def show_scale(axes: Axes, image: AxesImage, label: str) -> Axes:
-    """Draw the colour scale of a map at its right, as high as the map."""
+    """Draw the colour scale of a map at its right, as high as the map, and return its Axes."""
     bar = axes.inset_axes((1.03, 0, 0.045, 1))
     axes.figure.colorbar(image, cax=bar)
     bar.set_ylabel(label, fontsize=7)
@@ -117,7 +117,7 @@ def caption(axes: Axes, title: str, note: str = "") -> None:
 
 
 def draw_borders(axes: Axes, labels: NDArray[np.integer]) -> None:
-    """Draw the borders between pixels of different labels (H, W), unless the map is so large that they cover it."""
+    """Draw the borders between pixels of different labels (H, W), unless the map is too large for them."""
     if max(labels.shape) > BORDERED:
         return
     across = [((x + 0.5, y - 0.5), (x + 0.5, end - 0.5)) for x, y, end in _runs((labels[:, 1:] != labels[:, :-1]).T)]
@@ -127,13 +127,13 @@ def draw_borders(axes: Axes, labels: NDArray[np.integer]) -> None:
 
 
 def line_width(axes: Axes, picture: NDArray[Any]) -> float:
-    """Width in points of lines between pixels: fine ones where pixels are small."""
+    """Return the width in points of lines between pixels: thin if pixels are small."""
     points = axes.bbox.width * 72 / axes.figure.dpi
     return float(min(0.4, points / picture.shape[1] / 10))
 
 
 def draw_outline(axes: Axes, mask: NDArray[np.bool_], **options: Any) -> None:
-    """Draw the outline of the true pixels (H, W), along the frame where they reach it."""
+    """Draw the outline of the true pixels of a mask (H, W), along the frame too."""
     padded = np.pad(mask, 1).astype(np.int8)
     lines = [((x - 0.5, y - 1.5), (x - 0.5, end - 1.5)) for x, y, end in _runs((padded[:, 1:] != padded[:, :-1]).T)]
     lines += [((x - 1.5, y - 0.5), (end - 1.5, y - 0.5)) for y, x, end in _runs(padded[1:] != padded[:-1])]
@@ -141,7 +141,7 @@ def draw_outline(axes: Axes, mask: NDArray[np.bool_], **options: Any) -> None:
 
 
 def mark_seed(axes: Axes, samples: Samples, k: int) -> None:
-    """Draw the seed patch's outline, dashed in black on white, to be seen on every colour."""
+    """Draw the seed patch's outline, dashed in black on white, so that it is visible on every colour."""
     seed = samples.trace.pool_size[k] == 0
     width = max(0.4, 2 * line_width(axes, seed))
     draw_outline(axes, seed, colors="white", linewidths=1.5 * width)
@@ -149,25 +149,34 @@ def mark_seed(axes: Axes, samples: Samples, k: int) -> None:
 
 
 def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
-    """List the runs of true values along rows: row, start, end."""
+    """List the runs of true values in each row of a mask: row, start, end."""
     steps = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     starts, ends = np.argwhere(steps == 1), np.argwhere(steps == -1)[:, 1]
     return [(row, start, end) for (row, start), end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
 def fill_steps(samples: Samples) -> NDArray[np.int64]:
-    """Tell when each pixel was drawn for the last time: the draw that the trace is of.
+    """Return the step at which each pixel was drawn last: the draw that the trace holds.
 
     Parameters
     ----------
     samples
-        Samples, which share one order.
+        Samples; all samples of a run have the same order.
 
     Returns
     -------
     ndarray
-        (H, W) int64: place in the order of the last sweep, or of the filling if there are no sweeps; from 0, and −1
+        (H, W) int64, index in the order of the last sweep, or in the fill order if there are no sweeps; from 0, and −1
         in the seed patch.
+
+    Examples
+    --------
+    >>> from npgen import tracing
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.generate(corpus, 1, "local", npgen.Config(window=5), progress=False)
+    >>> steps = tracing.fill_steps(samples)
+    >>> int(steps.min()), int(steps.max())
+    (-1, 719)
     """
     pixels = drawn_order(samples).pixels
     steps = np.full(samples.images.shape[1:3], -1, np.int64)
@@ -176,19 +185,19 @@ def fill_steps(samples: Samples) -> NDArray[np.int64]:
 
 
 def class_labels(samples: Samples, corpus: Corpus, k: int) -> NDArray[np.int64]:
-    """Label each pixel (H, W) of a sample as its source is; the corpus must be the right one, with labels."""
+    """Return the labels (H, W) of a sample's sources; raise ValueError if it was made from another corpus."""
     samples.check_corpus(corpus)
-    labels: NDArray[np.int64] = labels_of(corpus)[samples.trace.image_id[k]]
+    labels: NDArray[np.int64] = required_labels(corpus)[samples.trace.image_id[k]]
     return labels
 
 
 def colours_of(corpus: Corpus, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return the classes' colours: the shape of the labels and 3 channels."""
-    return class_colours(int(labels_of(corpus).max()) + 1)[labels]
+    """Return the colours of classes: the shape of the labels and 3 channels, uint8."""
+    return class_colours(int(required_labels(corpus).max()) + 1)[labels]
 
 
 def class_handles(corpus: Corpus, labels: NDArray[np.int64]) -> list[Patch]:
-    """Make a legend of the classes of a map, with their shares; of the most frequent, if there are many."""
+    """Return the legend entries of a map's classes, with their shares: at most the `NAMED` most frequent."""
     names = class_names(corpus)
     present, counts = np.unique(labels, return_counts=True)
     named = np.sort(np.argsort(-counts, kind="stable")[:NAMED])
@@ -206,13 +215,13 @@ def class_handles(corpus: Corpus, labels: NDArray[np.int64]) -> list[Patch]:
 
 
 def share(count: int, of: NDArray[Any]) -> str:
-    """Write a count of pixels as a share of a map."""
+    """Return a count of pixels as a share of a map, in per cent."""
     percent = 100 * count / of.size
     return f"{percent:.0f} %" if percent >= 0.95 else f"{percent:.1g} %"
 
 
 def plain(name: str, limit: int = 18) -> str:
-    """Make a name from data one line of text that is neither a formula nor hidden from legends, nor too long."""
+    """Return a name from data as one line that matplotlib shows as it is: no formula, not hidden, not too long."""
     text = " ".join(name.split())
     text = text if len(text) <= limit else f"{text[: limit - 1]}…"
     return f" {text}".replace("$", r"\$") if text.startswith("_") else text.replace("$", r"\$")

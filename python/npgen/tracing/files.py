@@ -1,4 +1,4 @@
-"""All figures of chosen samples as files, each of which says what it was made from."""
+"""All figures of chosen samples as files, with their provenance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from npgen.corpus import Corpus
-from npgen.errors import invalid
+from npgen.errors import check_choice
 from npgen.output import KEY, provenance_text
 from npgen.runs import Samples
 from npgen.storage import write_bytes
@@ -22,7 +22,7 @@ from npgen.tracing import layouts, maps, usage
 from npgen.tracing.canvas import STYLE, check_indices, map_height, plain_figure
 
 Format = Literal["png", "svg", "pdf"]
-# Samples that are drawn if none are chosen.
+# Number of samples that are drawn if none are chosen.
 FIRST = 4
 
 
@@ -34,23 +34,23 @@ def save_figures(
     format: Format = "png",
     written: Callable[[Path], None] = lambda path: None,
 ) -> list[Path]:
-    """Write all figures of chosen samples; what needs labels is left out where there are none.
+    """Write all figures of chosen samples; without labels, the figures of classes are left out.
 
     Parameters
     ----------
     samples
         n samples.
     corpus
-        The corpus they were made from.
+        The corpus that they were made from.
     folder
-        Where the files go; made if need be. Each appears when it is complete, in place of an older one.
+        Folder of the files, made if it does not exist. Files are written atomically and replace older ones.
     indices
-        Which samples, from 0; 1 to 100, none twice. None means the first four.
+        Indices of the samples, from 0; 1 to 100, none twice. None means the first four.
     format
-        "png", "svg" or "pdf". All carry `samples.provenance()` as JSON: a PNG in its `npgen` text chunk, an SVG in its
+        "png", "svg" or "pdf". All hold `samples.provenance()` as JSON: a PNG in its `npgen` text chunk, an SVG in its
         description, a PDF in its keywords. The same samples give the same bytes with the same matplotlib.
     written
-        Called with each path as soon as the file is there.
+        Called with the path of each file after it was written.
 
     Returns
     -------
@@ -60,12 +60,11 @@ def save_figures(
     Raises
     ------
     TypeError, ValueError
-        If a sample or the format is none, or the corpus is another.
+        If an index or the format is not allowed, or the samples were made from another corpus.
     OSError
         If a file can't be written.
     """
-    if format not in get_args(Format):
-        raise invalid("format", "'png', 'svg' or 'pdf'", format)
+    check_choice("format", format, get_args(Format))
     chosen = check_indices(samples, range(min(FIRST, len(samples))) if indices is None else indices)
     samples.check_corpus(corpus)
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -80,7 +79,7 @@ def save_figures(
 
 
 def _drawings(samples: Samples, corpus: Corpus, chosen: list[int]) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """List the figures: the name of each, and how to draw it."""
+    """Yield the name of each figure, and a function that draws it."""
     labelled = corpus.labels is not None
     yield "samples-with-maps", partial(_layout, layouts.samples_with_maps, samples, corpus, chosen)
     if labelled:
@@ -119,7 +118,7 @@ def _panel(draw: Callable[..., Axes], samples: Samples, *arguments: Any) -> Figu
 
 
 def _encoded(figure: Figure, title: str, samples: Samples, format: Format) -> bytes:
-    """Return the bytes of a file that says what it was made from, and not when."""
+    """Return the bytes of a figure's file, with its provenance and without a date."""
     facts = provenance_text(samples.provenance())
     metadata: dict[str, str | None] = {
         "png": {"Title": title, KEY: facts, "Software": None},

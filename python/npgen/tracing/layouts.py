@@ -1,4 +1,4 @@
-"""Figures of several drawings: rows of samples with their maps, a sample amid its sources, a timeline with its maps."""
+"""Figures of several drawings: samples with their maps, a sample with its sources around it, a timeline with maps."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from npgen.corpus import Corpus
 from npgen.errors import invalid
 from npgen.output import WIDTH
-from npgen.runs import Samples, class_names, labels_of
+from npgen.runs import Samples, class_names, required_labels
 from npgen.tracing import maps as pixel_maps
 from npgen.tracing import usage
 from npgen.tracing.canvas import (
     LEGEND,
     NAMED,
     STYLE,
-    Where,
+    FigureChoice,
     caption,
     check_index,
     check_indices,
@@ -37,16 +37,16 @@ from npgen.tracing.canvas import (
     show,
 )
 
-# Okabe and Ito's eight colours, which stay apart for colour-blind eyes; the strong ones first.
+# Okabe and Ito's eight colours, which colour-blind people can distinguish; strong colours first.
 SOURCE_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
-# Where they stand around the sample, row and column: clockwise, the most used first.
+# Row and column of the sources around the sample: clockwise, the most used one first.
 AROUND = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
 OTHERS = "#dcdcdc"
 TITLES = {"sample": "sample", "class": "classes", "image_id": "image IDs"}
 MAPS = ("class", "image_id")
-# Inches: a line of a legend, and what may be above and below maps.
-LINE, WORDS = 0.14, 0.2
-# Classes in a line of a legend.
+# Height in inches of a line of a legend, and of the text above and below maps.
+LINE, TEXT = 0.14, 0.2
+# Number of classes in a line of a legend.
 COLUMNS = 4
 
 
@@ -57,25 +57,25 @@ def samples_with_maps(
     *,
     maps: Sequence[str] | None = None,
     across: int = 1,
-    figure: Where = None,
+    figure: FigureChoice = None,
 ) -> dict[tuple[int, str], Axes]:
-    """Draw rows of samples, each beside its maps (Figures 5 and 10 of the paper).
+    """Draw samples in rows, with their maps beside each (Figures 5 and 10 of the paper).
 
     Parameters
     ----------
     samples
         n samples.
     corpus
-        The corpus they were made from.
+        The corpus that they were made from.
     indices
-        Which of them, from 0; 1 to 100, none twice.
+        Indices of the samples, from 0; 1 to 100, none twice.
     maps
-        What stands beside each: "class", "image_id" or both; None means both, and without labels the latter.
+        Maps beside each sample: "class", "image_id" or both; None means both, or without labels "image_id".
     across
-        Samples in a row.
+        Samples per row.
     figure
-        Where to draw, or a function that makes a figure of the height in inches that is needed; None makes a pyplot
-        figure of a column's width.
+        The figure to draw in, or a function that makes a figure of a height in inches; None makes a pyplot figure of a
+        column's width.
 
     Returns
     -------
@@ -85,7 +85,8 @@ def samples_with_maps(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, the corpus is another, or class maps are asked for and it has no labels.
+        If an argument is out of range, the samples were made from another corpus, or class maps are asked for and the
+        corpus has no labels.
     """
     chosen = check_indices(samples, indices)
     if across < 1:
@@ -101,15 +102,15 @@ def samples_with_maps(
     with matplotlib.rc_context(STYLE):
         height, width = samples.images.shape[1:3]
         cell = WIDTH / (across * each) * height / width
-        sheet = figure_for(figure, rows * (cell + 0.03) + WORDS + _legend_height(labels))
-        # A narrow empty column parts the samples of a row.
+        sheet = figure_for(figure, rows * (cell + 0.03) + TEXT + _legend_height(labels))
+        # A narrow empty column separates the samples of a row.
         widths = ([1] * each + [0.12]) * across
         grid = sheet.add_gridspec(rows, len(widths) - 1, width_ratios=widths[:-1])
         drawn = {}
-        for place, k in enumerate(chosen):
-            row, column = divmod(place, across)
-            for step, name in enumerate(("sample", *maps)):
-                axes = drawn[k, name] = sheet.add_subplot(grid[row, column * (each + 1) + step])
+        for position, k in enumerate(chosen):
+            row, column = divmod(position, across)
+            for offset, name in enumerate(("sample", *maps)):
+                axes = drawn[k, name] = sheet.add_subplot(grid[row, column * (each + 1) + offset])
                 if name == "sample":
                     pixel_maps.sample(samples, k, axes=axes)
                     axes.set_ylabel(str(k), rotation=0, ha="right", va="center", fontsize=6.5, labelpad=3)
@@ -124,27 +125,27 @@ def samples_with_maps(
 
 
 def sources_around(
-    samples: Samples, corpus: Corpus, k: int = 0, *, top: int = 8, figure: Where = None
+    samples: Samples, corpus: Corpus, k: int = 0, *, top: int = 8, figure: FigureChoice = None
 ) -> dict[str, Axes]:
-    """Draw a sample amid the images that it was most copied from (Figures 6 and 12 of the paper).
+    """Draw a sample with its most used source images around it (Figures 6 and 12 of the paper).
 
-    The sample stands in the middle; around it, clockwise from the upper left, its most used sources, faded but for
-    the pixels that were copied, with their share of the sample. At the right, the class map, and the image-ID map of
-    these sources, in the colours of their frames, all others grey.
+    The sample is in the middle; around it, clockwise from the upper left, are its most used sources, with their share
+    of the sample; pixels that were not copied are pale. At the right are the class map, and the image-ID map of these
+    sources in the colours of their frames, with all other sources grey.
 
     Parameters
     ----------
     samples
         n samples.
     corpus
-        The corpus they were made from.
+        The corpus that they were made from.
     k
-        Which of them, from 0.
+        Index of the sample, from 0.
     top
-        Sources at most, 1 to 8; the paper shows five.
+        Largest number of sources, 1 to 8; the paper shows five.
     figure
-        Where to draw, or a function that makes a figure of the height in inches that is needed; None makes a pyplot
-        figure of a column's width.
+        The figure to draw in, or a function that makes a figure of a height in inches; None makes a pyplot figure of a
+        column's width.
 
     Returns
     -------
@@ -154,7 +155,7 @@ def sources_around(
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample, the corpus is another, or `top` out of range.
+        If `k` or `top` is out of range, or the samples were made from another corpus.
     """
     k = check_index(samples, k)
     samples.check_corpus(corpus)
@@ -187,7 +188,7 @@ def sources_around(
 
 
 def _draw_source(axes: Axes, samples: Samples, corpus: Corpus, k: int, source: int, colour: str) -> None:
-    """Show a source, pale and grey but for the pixels that the sample has copied."""
+    """Show a source image; pixels that the sample did not copy are pale and grey."""
     pixels = samples.trace.image_id[k] == source  # (H, W)
     picture = corpus.image(source).astype(np.float64)  # (h, w, C)
     used = np.zeros(picture.shape[:2], np.bool_)
@@ -197,13 +198,13 @@ def _draw_source(axes: Axes, samples: Samples, corpus: Corpus, k: int, source: i
     draw_outline(axes, used, colors=colour, linewidths=4 * line_width(axes, used))
     for spine in axes.spines.values():
         spine.set(color=colour, linewidth=1.4)
-    name = "" if corpus.labels is None else f" · {plain(class_names(corpus)[labels_of(corpus)[source]], 11)}"
+    name = "" if corpus.labels is None else f" · {plain(class_names(corpus)[required_labels(corpus)[source]], 11)}"
     seed = " (seed)" if source == samples.anchor[k] else ""
     axes.set_title(f"{share(int(pixels.sum()), pixels)}{name}\n#{source}{seed}", loc="left", fontsize=5.5, pad=2.5)
 
 
 def _draw_top(axes: Axes, ids: NDArray[np.int32], top: NDArray[np.int32]) -> Axes:
-    """Colour the pixels (H, W) of some images, the others grey."""
+    """Colour the pixels (H, W) of the top sources; the others are grey."""
     colours = np.full((*ids.shape, 3), to_rgb(OTHERS))
     rank = np.full(ids.shape, -1)
     for place, source in enumerate(top):
@@ -214,15 +215,15 @@ def _draw_top(axes: Axes, ids: NDArray[np.int32], top: NDArray[np.int32]) -> Axe
     return axes
 
 
-def timeline_with_maps(samples: Samples, corpus: Corpus, k: int = 0, *, figure: Where = None) -> dict[str, Axes]:
-    """Draw which source served each step, below the sample and its maps (Figure 11 of the paper).
+def timeline_with_maps(samples: Samples, corpus: Corpus, k: int = 0, *, figure: FigureChoice = None) -> dict[str, Axes]:
+    """Draw the source of each fill step, below the sample and its maps (Figure 11 of the paper).
 
     Parameters
     ----------
     samples, k, figure
         As in `sources_around`.
     corpus
-        The corpus the samples were made from.
+        The corpus that the samples were made from.
 
     Returns
     -------
@@ -232,7 +233,7 @@ def timeline_with_maps(samples: Samples, corpus: Corpus, k: int = 0, *, figure: 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample, or the corpus is another.
+        If the index is out of range, or the samples were made from another corpus.
     """
     k = check_index(samples, k)
     samples.check_corpus(corpus)
@@ -241,7 +242,7 @@ def timeline_with_maps(samples: Samples, corpus: Corpus, k: int = 0, *, figure: 
     with matplotlib.rc_context(STYLE):
         height, width = samples.images.shape[1:3]
         above = min(WIDTH / 3 * height / width, 2.5)
-        sheet = figure_for(figure, above + 2.2 + WORDS + _legend_height(labels))
+        sheet = figure_for(figure, above + 2.2 + TEXT + _legend_height(labels))
         grid = sheet.add_gridspec(2, len(names), height_ratios=(above, 1.9))
         drawn = {name: sheet.add_subplot(grid[0, column]) for column, name in enumerate(names)}
         pixel_maps.sample(samples, k, axes=drawn["sample"])
@@ -262,5 +263,5 @@ def _legend_below(figure: Figure | SubFigure, corpus: Corpus, labels: NDArray[np
 
 
 def _legend_height(labels: NDArray[np.int64] | None) -> float:
-    """Inches that `_legend_below` needs."""
+    """Return the height in inches of the legend that `_legend_below` draws."""
     return 0.0 if labels is None else LINE * math.ceil(min(len(np.unique(labels)), NAMED + 1) / COLUMNS) + 0.05

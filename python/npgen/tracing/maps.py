@@ -1,8 +1,9 @@
-"""Maps of one sample: for each pixel, where it came from, and how it was drawn."""
+"""Maps of one sample: where each pixel came from, and how it was drawn."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,31 +33,38 @@ from npgen.tracing.canvas import (
     show_scale,
 )
 
-# Scales from dark to light that stay ordered for colour-blind eyes, and in grey.
+# Colour map from dark to light that is ordered for colour-blind people too, and in grey.
 SEQUENTIAL = "cividis"
 
 
 def sample(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
-    """Draw a sample as it is.
+    """Draw the image of a sample.
 
     Parameters
     ----------
     samples
         n samples.
     k
-        Which of them, from 0.
+        Index of the sample, from 0.
     axes
-        Where to draw; None makes a pyplot figure of a column's width.
+        The Axes to draw on; None makes a pyplot figure of a column's width.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Where it was drawn.
+        The Axes with the drawing.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample.
+        If the index is out of range.
+
+    Examples
+    --------
+    >>> from npgen import tracing
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.generate(corpus, 1, "local", npgen.Config(window=5), progress=False)
+    >>> axes = tracing.sample(samples)
     """
     k = check_index(samples, k)
     with drawing_on(axes, map_height(samples)) as axes:
@@ -68,8 +76,8 @@ def sample(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
 def image_id_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
     """Colour each pixel by the image it was copied from (section 3.2 of the paper).
 
-    An image has the same colour in all maps. Hundreds of colours can't all be told apart, by nobody: where the map is
-    not too large, lines divide what comes from different images.
+    An image has the same colour in all maps. Hundreds of colours can't be distinguished, so lines separate pixels from
+    different images, unless the map is too large for lines.
 
     Parameters
     ----------
@@ -79,12 +87,12 @@ def image_id_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> A
     Returns
     -------
     matplotlib.axes.Axes
-        Where it was drawn.
+        The Axes with the drawing.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample.
+        If the index is out of range.
     """
     k = check_index(samples, k)
     ids = samples.trace.image_id[k]  # (H, W)
@@ -104,19 +112,19 @@ def class_map(samples: Samples, corpus: Corpus, k: int = 0, *, legend: bool = Tr
     samples, k, axes
         As in `sample`.
     corpus
-        The corpus the samples were made from, with labels.
+        The corpus that the samples were made from, with labels.
     legend
-        Name the classes beside the map, with the share of the pixels that are of each.
+        Draw a legend of the classes beside the map, with the share of the pixels of each class.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Where it was drawn.
+        The Axes with the drawing.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample, or the corpus is another or has no labels.
+        If the index is out of range, the samples were made from another corpus, or it has no labels.
     """
     k = check_index(samples, k)
     labels = class_labels(samples, corpus, k)  # (H, W)
@@ -132,7 +140,7 @@ def class_map(samples: Samples, corpus: Corpus, k: int = 0, *, legend: bool = Tr
 
 
 def image_id_entropy(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
-    """Draw how mixed the source images are around each pixel: the entropy of the 7×7 window (section 3.3 of the paper).
+    """Draw the entropy of the source images in the 7×7 window around each pixel (section 3.3 of the paper).
 
     Parameters
     ----------
@@ -142,12 +150,12 @@ def image_id_entropy(samples: Samples, k: int = 0, *, axes: Axes | None = None) 
     Returns
     -------
     matplotlib.axes.Axes
-        Where it was drawn: each value at the centre of its window, from 0 to the most there can be, in nats.
+        The Axes with the drawing: each value at the centre of its window, in nats; the scale ends at the maximum.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample.
+        If the index is out of range.
     """
     k = check_index(samples, k)
     ids = samples.trace.image_id[k]
@@ -156,24 +164,24 @@ def image_id_entropy(samples: Samples, k: int = 0, *, axes: Axes | None = None) 
 
 
 def class_entropy(samples: Samples, corpus: Corpus, k: int = 0, *, axes: Axes | None = None) -> Axes:
-    """Draw how mixed the classes of the sources are around each pixel, as `image_id_entropy` does for images.
+    """Draw the entropy of the sources' classes in the 7×7 window around each pixel; see `image_id_entropy`.
 
     Parameters
     ----------
     samples, k, axes
         As in `sample`.
     corpus
-        The corpus the samples were made from, with labels.
+        The corpus that the samples were made from, with labels.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Where it was drawn.
+        The Axes with the drawing.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample, or the corpus is another or has no labels.
+        If the index is out of range, the samples were made from another corpus, or it has no labels.
     """
     k = check_index(samples, k)
     labels = class_labels(samples, corpus, k)
@@ -197,41 +205,39 @@ def _draw_entropy(axes: Axes, labels: NDArray[np.integer], title: str, kinds: in
 
 
 def fill_order_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
-    """Draw when each pixel was drawn (section 2.3 of the paper); lines divide the rings.
+    """Draw the fill step of each pixel (section 2.3 of the paper); lines separate the rings.
 
-    With sweeps, a trace is of the last sweep, which goes through the pixels in a random order.
+    After sweeps, the trace holds the last sweep, which draws the pixels in a random order.
 
     Parameters
     ----------
     samples, k, axes
-        As in `sample`; the order is that of all samples of a run.
+        As in `sample`; all samples of a run have the same order.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Where it was drawn.
+        The Axes with the drawing.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample.
+        If the index is out of range.
     """
     k = check_index(samples, k)
     steps = fill_steps(samples)
     sweeps = samples.config.sweeps
     with drawing_on(axes, map_height(samples)) as axes:
-        image = show(axes, _where_drawn(steps, steps >= 0), cmap=SEQUENTIAL)
-        axes.set_facecolor(NOTHING)
+        scale = _show_drawn(axes, steps, steps >= 0, "step")
         if not sweeps:
             draw_borders(axes, _rings(samples))
-        scale = show_scale(axes, image, "step")
         scale.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         caption(axes, f"order of sweep {sweeps}" if sweeps else "fill order", "grey: seed patch")
         return axes
 
 
 def _rings(samples: Samples) -> NDArray[np.int64]:
-    """Tell the ring of each pixel (H, W), from 1; 0 is the seed patch."""
+    """Return the ring of each pixel (H, W), from 1; 0 in the seed patch."""
     order = drawn_order(samples)
     rings = np.zeros(samples.images.shape[1:3], np.int64)
     numbers = np.repeat(np.arange(1, len(order.stages)), np.diff(order.stages))
@@ -240,7 +246,7 @@ def _rings(samples: Samples) -> NDArray[np.int64]:
 
 
 def pool_size_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
-    """Draw how many candidates each pixel was drawn from, on a logarithmic scale.
+    """Draw the number of candidates that each pixel was drawn from, on a logarithmic scale.
 
     Parameters
     ----------
@@ -250,22 +256,19 @@ def pool_size_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> 
     Returns
     -------
     matplotlib.axes.Axes
-        Where it was drawn.
+        The Axes with the drawing.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample.
+        If the index is out of range.
     """
     k = check_index(samples, k)
     pools = samples.trace.pool_size[k]
     drawn = pools > 0
     with drawing_on(axes, map_height(samples)) as axes:
-        # A scale needs two ends, also where all pools are of one.
-        norm = LogNorm(1, max(10, int(pools.max())))
-        image = show(axes, _where_drawn(pools, drawn), cmap=SEQUENTIAL, norm=norm)
-        axes.set_facecolor(NOTHING)
-        scale = show_scale(axes, image, "candidates")
+        # A scale needs two different ends, even if all pools hold one candidate.
+        scale = _show_drawn(axes, pools, drawn, "candidates", norm=LogNorm(1, max(10, int(pools.max()))))
         scale.yaxis.set_major_locator(LogLocator(10))
         scale.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         scale.yaxis.set_minor_formatter(NullFormatter())
@@ -276,10 +279,10 @@ def pool_size_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> 
 
 
 def distance_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> Axes:
-    """Draw how far the surroundings of each pixel were from those of its source.
+    """Draw the distance between the window of each pixel and the window of its source.
 
-    The scale is the root of the trace's distance: the weighted root mean square difference of the windows' known
-    pixels, in grey levels. Of tokens it is the share of the compared bits that differ.
+    Shown is the square root of the trace's distance: the weighted root mean square difference of the windows' known
+    pixels, in grey levels. For tokens it is the share of the compared bits that differ.
 
     Parameters
     ----------
@@ -289,29 +292,29 @@ def distance_map(samples: Samples, k: int = 0, *, axes: Axes | None = None) -> A
     Returns
     -------
     matplotlib.axes.Axes
-        Where it was drawn.
+        The Axes with the drawing.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample.
+        If the index is out of range.
     """
     k = check_index(samples, k)
     shown, unit = distances_to_show(samples[k : k + 1])
     distances, drawn = shown[0], samples.trace.pool_size[k] > 0
     top = max(1.0 if samples.codes is None else 0.01, distances.max())
     with drawing_on(axes, map_height(samples)) as axes:
-        image = show(axes, _where_drawn(distances, drawn), cmap=SEQUENTIAL, vmin=0, vmax=top)
-        axes.set_facecolor(NOTHING)
-        show_scale(axes, image, unit)
+        _show_drawn(axes, distances, drawn, unit, vmin=0, vmax=top)
         title = f"distance, median {np.median(distances[drawn]):.2g}" if drawn.any() else "distance"
         caption(axes, title, f"{_percent(distances[drawn] == 0)} matched exactly; grey: seed patch")
         return axes
 
 
-def _where_drawn(values: NDArray[np.generic], drawn: NDArray[np.bool_]) -> NDArray[np.generic]:
-    masked: NDArray[np.generic] = np.ma.masked_array(values, ~drawn)
-    return masked
+def _show_drawn(axes: Axes, values: NDArray[Any], drawn: NDArray[np.bool_], unit: str, **options: Any) -> Axes:
+    """Show values (H, W) of drawn pixels, the seed patch in grey, and return the Axes of their colour scale."""
+    image = show(axes, np.ma.masked_array(values, ~drawn), cmap=SEQUENTIAL, **options)
+    axes.set_facecolor(NOTHING)
+    return show_scale(axes, image, unit)
 
 
 def _percent(flags: NDArray[np.bool_]) -> str:

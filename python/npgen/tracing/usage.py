@@ -1,4 +1,4 @@
-"""How one sample used its sources: when it turned to which, and what lies around the pixels it took."""
+"""Use of the sources by one sample: the source of each fill step, and the patches around the copied pixels."""
 
 from __future__ import annotations
 
@@ -28,52 +28,53 @@ from npgen.tracing.canvas import (
     show,
 )
 
-# Mosaics have so many tiles along a side, about.
+# Approximate number of tiles along the longer side of a mosaic.
 TILES = 7
-# More marks than this are drawn as pixels: as shapes they make files of vectors slow.
+# More marks than this are drawn as pixels: as shapes, they make vector files slow to show.
 MARKS = 20_000
 
 
 def timeline(
     samples: Samples, corpus: Corpus | None = None, k: int = 0, *, legend: bool = True, axes: Axes | None = None
 ) -> Axes:
-    """Draw which source served each step of the filling (Figure 11 of the paper).
+    """Draw the source of each fill step (Figure 11 of the paper).
 
-    Sources are numbered by their first use, so that the marks' upper edge counts the sources so far; a sample that
-    keeps copying one image shows as one long row. A thin line joins the uses of a source.
+    Sources are numbered in the order of their first use, so that the highest mark up to a step counts the sources so
+    far; a sample that copies one image again and again has one long row of marks. A thin line joins the marks of a
+    source.
 
     Parameters
     ----------
     samples, k, axes
         As in `npgen.tracing.sample`.
     corpus
-        The corpus the samples were made from: its labels give the colours, as in `class_map`. Without one, or without
-        labels, the colours are those of `image_id_map`.
+        The corpus that the samples were made from: marks have the colours of its classes, as in `class_map`. Without
+        one, or without labels, they have the colours of `image_id_map`.
     legend
-        Name the classes.
+        Draw a legend of the classes.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Where it was drawn. With sweeps, the steps are those of the last.
+        The Axes with the drawing. After sweeps, the steps are those of the last sweep.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample, or the corpus is another.
+        If the index is out of range, or the samples were made from another corpus.
     """
     k = check_index(samples, k)
     ids = samples.trace.image_id[k]  # (H, W)
     labels = class_labels(samples, corpus, k) if corpus is not None and corpus.labels is not None else None
     steps = fill_steps(samples)
     drawn = np.flatnonzero(steps.reshape(-1) >= 0)
-    by_step = drawn[np.argsort(steps.reshape(-1)[drawn])]  # flat pixels, in order
+    by_step = drawn[np.argsort(steps.reshape(-1)[drawn])]  # flat indices of pixels, in fill order
     if labels is not None and corpus is not None:
         colours = colours_of(corpus, labels.reshape(-1)[by_step]) / 255
     else:
         colours = image_colours(ids.reshape(-1)[by_step]) / 255
     _, first, where = np.unique(ids.reshape(-1)[by_step], return_index=True, return_inverse=True)
-    number = np.argsort(np.argsort(first))[where]  # by first use
+    number = np.argsort(np.argsort(first))[where]  # of each step's source, by first use
     with drawing_on(axes, 2.2) as axes:
         sources = len(first)
         last = len(by_step) - 1 - np.unique(number[::-1], return_index=True)[1]
@@ -107,29 +108,30 @@ def timeline(
 def patch_mosaic(
     samples: Samples, corpus: Corpus, k: int = 0, *, side: int | None = None, axes: Axes | None = None
 ) -> Axes:
-    """Draw the sample as if it were copied by patches: a mosaic of pieces of its sources.
+    """Draw the sample as a mosaic of patches of its sources.
 
-    The pixel at the middle of each tile is the sample's; those around it are what lies around it in its source image.
-    Where the tiles fit together, the sources agree with the sample beyond the one pixel that was copied.
+    The middle pixel of each tile is the sample's; the pixels around it are its neighbours in its source image. If tiles
+    fit together, the sources agree with the sample beyond the one pixel that was copied.
 
     Parameters
     ----------
     samples, k, axes
         As in `npgen.tracing.sample`.
     corpus
-        The corpus the samples were made from.
+        The corpus that the samples were made from.
     side
         Side of a tile in pixels; None means about seven tiles along the sample's longer side.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Where it was drawn: each tile in a frame of its source's colour in `image_id_map`.
+        The Axes with the drawing. The frame of a tile has its source's colour in `image_id_map`.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no such sample, the corpus is another, or the side is not in 1…(the sample's longer side).
+        If the index is out of range, the samples were made from another corpus, or the side is not in 1…(the sample's
+        longer side).
     """
     k = check_index(samples, k)
     samples.check_corpus(corpus)
@@ -143,7 +145,7 @@ def patch_mosaic(
     middle = np.ix_(*middles)  # of the tile of each pixel (H, W)
     ids, y, x = (part[k][middle] for part in samples.trace.arrays()[:3])
     grid = np.indices(ids.shape)
-    # Past its frame a source goes on as its edge does, as it did when windows were compared.
+    # Beyond its frame a source is extended by edge replication, as in the comparison of windows.
     ys = (y + grid[0] - middle[0]).clip(0, corpus.images.shape[1] - 1)
     xs = (x + grid[1] - middle[1]).clip(0, corpus.images.shape[2] - 1)
     with drawing_on(axes, map_height(samples)) as axes:

@@ -1,5 +1,5 @@
-// What the page holds, unpacked. Pixels are numbered p = y·W + x, samples k, sources s: places on the page's list of
-// images, the most used first. A step is a place in the fill order.
+// The data of the page, unpacked, and the state of the view. Indices: pixel p = y·W + x; sample k; source s, in the
+// page's list of images, the most used first; step, in the fill order.
 
 const D = JSON.parse(document.getElementById("data").textContent);
 const NUMBERS = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
@@ -38,10 +38,10 @@ const sheets = await Promise.all(D.sheets.uris.map(async (uri) => {
   return sheet;
 }));
 
-const opened = new Map();
+const unpackedPools = new Map();
 function poolsOf(k) {
-  if (!opened.has(k)) opened.set(k, D.pools[k] ? unpackAll(D.pools[k]) : null);
-  return opened.get(k);
+  if (!unpackedPools.has(k)) unpackedPools.set(k, D.pools[k] ? unpackAll(D.pools[k]) : null);
+  return unpackedPools.get(k);
 }
 
 // The frame of a source image, as a rectangle.
@@ -54,7 +54,7 @@ const className = (s) => (sources.label ? D.classes[sources.label[s]] : null);
 const fullName = (s) => (sources.label ? `${sources.id[s]} · ${className(s)}` : String(sources.id[s]));
 const valueAt = (k, p) => Array.from(trace.image.subarray((k * AREA + p) * C, (k * AREA + p + 1) * C));
 
-// Where a pixel of a sample came from.
+// The source of a pixel of a sample: its address, distance, pool size and fill step.
 function originOf(k, p) {
   const i = k * AREA + p;
   return {
@@ -62,7 +62,7 @@ function originOf(k, p) {
   };
 }
 
-// Candidates that are kept of a pixel's pool; null if its sample's are not.
+// The stored candidates of a pixel's pool; null if the pools of its sample are not stored.
 function candidatesOf(k, p) {
   const pools = poolsOf(k);
   const step = stepOf[p];
@@ -77,14 +77,14 @@ function candidatesOf(k, p) {
   return { list, valueProbability: pools.value_probability[step] };
 }
 
-// Sources of a sample with the number of pixels each gave, the most used first.
+// The sources of a sample with the number of pixels from each, the most used first.
 function sharesOf(k) {
   const counts = new Map();
   for (let i = k * AREA; i < (k + 1) * AREA; i++) counts.set(trace.source[i], (counts.get(trace.source[i]) || 0) + 1);
   return [...counts].map(([s, pixels]) => ({ s, pixels })).sort((a, b) => b.pixels - a.pixels || a.s - b.s);
 }
 
-// Whether a pixel was known when that of a step was drawn; in a sweep all others are.
+// Whether pixel p was known when the pixel of a step was drawn; in a sweep all other pixels are known.
 const knownBefore = (p, step) => (D.sweeps ? stepOf[p] !== step : stepOf[p] < step);
 
 function presentPart(s) {
@@ -93,7 +93,7 @@ function presentPart(s) {
   return { y, x, h, w, whole: h === frame.h && w === frame.w, absent: h === 0 };
 }
 
-// Draw a part of a source image, as far as it is there, to a rectangle of a canvas.
+// Draw a part of a source image, as far as it is stored, into a rectangle of a canvas.
 function drawSource(context, s, part, to) {
   const rect = presentPart(s);
   const y = Math.max(part.y, rect.y), x = Math.max(part.x, rect.x);
@@ -110,7 +110,7 @@ function drawSource(context, s, part, to) {
   );
 }
 
-// Draw the window around a source pixel, a square of the canvas for each pixel. Past the frame, its edge goes on.
+// Draw the window around a source pixel, one square of the canvas per pixel. Beyond the frame, edge pixels are repeated.
 function drawWindow(context, { s, y, x }, cell) {
   const frame = frameOf(s);
   for (let dy = -HALF; dy <= HALF; dy++) {
@@ -122,7 +122,7 @@ function drawWindow(context, { s, y, x }, cell) {
   }
 }
 
-// What is looked at; renderers run once a frame, and only those that a change concerns.
+// The state of the view. A renderer runs once per animation frame, and only if one of its keys has changed.
 const state = {
   k: 0, map: "image", pixel: 0, pinned: false, step: STEPS, playing: false, zoom: null, source: null,
   sourcePinned: false, candidate: null, sort: "", descending: false, theme: "",
@@ -143,7 +143,7 @@ function set(changes) {
     requestAnimationFrame(() => {
       const now = changed;
       changed = null;
-      for (const { keys: wanted, render } of renderers) if (wanted.some((key) => now.has(key))) render();
+      for (const { keys: watched, render } of renderers) if (watched.some((key) => now.has(key))) render();
     });
   }
   keys.forEach((key) => changed.add(key));
@@ -151,7 +151,7 @@ function set(changes) {
 
 const element = (id) => document.getElementById(id);
 
-// Make an element. Text from the data only ever becomes text.
+// Make an element. Children from the data are text, never markup.
 function make(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {

@@ -1,4 +1,4 @@
-// All samples: small, in the order of a statistic, and as a table.
+// All samples: as thumbnails, sorted by a statistic, and as a table.
 
 const gallery = element("gallery");
 const columnOf = (key) => D.columns.find((column) => column.key === key);
@@ -9,7 +9,7 @@ function valueOf(column, k) {
   return column.key === "distance" ? distanceText(value) : format(value, column.digits);
 }
 
-// Samples in the chosen order; equal ones in their own.
+// The samples in the chosen order; samples of equal values stay in the order of their indices.
 function sorted() {
   const column = columnOf(state.sort);
   const ks = Array.from({ length: COUNT }, (_, k) => k);
@@ -104,7 +104,7 @@ const means = D.columns.map(({ key, values, digits }) => {
 });
 element("table").tFoot.append(make("tr", {}, make("th", { scope: "row" }, "mean"), ...means));
 
-// Each statistic of the sample, on a strip with a tick for every sample.
+// Each statistic of the current sample, on a strip with one tick per sample.
 function renderStrips() {
   const parts = D.columns.filter((column) => column.key !== "seed_class").map((column) => {
     const strip = make("canvas", { "aria-hidden": "true" });

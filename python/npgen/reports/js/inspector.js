@@ -1,8 +1,8 @@
-// One pixel: its source image, both windows, its numbers, its pool; and the sources of the sample.
+// The current pixel: its source image, the two windows, its numbers, its pool; and the sources of the sample.
 
 const theme = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-// Give a canvas sharp pixels for its size on the page, and drop what was on it.
+// Set the size of a canvas on the page, at the resolution of the screen, and clear it.
 function sized(canvas, width, height) {
   const ratio = window.devicePixelRatio || 1;
   canvas.width = Math.round(width * ratio);
@@ -15,10 +15,10 @@ function sized(canvas, width, height) {
   return context;
 }
 
-// A line to be seen on any colour.
-function outline(context, trace, width = 1.5) {
+// Stroke a path with a line that is visible on any colour.
+function outline(context, drawPath, width = 1.5) {
   context.beginPath();
-  trace(context);
+  drawPath(context);
   context.lineJoin = "round";
   for (const [colour, extra] of [["rgb(255 255 255 / 0.9)", 2], [theme("--mark"), 0]]) {
     context.strokeStyle = colour;
@@ -34,7 +34,7 @@ function clippedWindow(y, x, height, width) {
   return [top, left, Math.min(height, y + HALF + 1) - top, Math.min(width, x + HALF + 1) - left];
 }
 
-// The address that is looked at: a candidate's while it is pointed at, else that of the pixel's source.
+// The address that is shown: that of a candidate while the pointer is on it, else that of the pixel's source.
 function shownAddress() {
   const origin = originOf(state.k, state.pixel);
   return state.candidate || { s: origin.s, y: origin.y, x: origin.x };
@@ -58,7 +58,7 @@ function renderSource() {
   canvas.setAttribute("aria-label", `${kind} image ${sources.id[s]}${missing}, with pixel y ${y}, x ${x} marked`);
 }
 
-// What was known around the pixel when it was drawn, beside what it was compared with.
+// The window of known pixels around the current pixel when it was drawn, and the window of the source beside it.
 function renderWindows() {
   const step = stepOf[state.pixel];
   const compared = D.compared && step >= 0;
@@ -105,8 +105,8 @@ function renderFacts() {
   element("fact-pool").textContent = seed ? "–" : format(origin.pool);
 }
 
-// What a screen reader says when the pixel is moved by keys.
-function spoken() {
+// The text for screen readers when the pixel is moved by keys.
+function pixelSummary() {
   const { s, y, x, step } = originOf(state.k, state.pixel);
   const kind = step < 0 ? "seed patch" : `step ${step + 1}`;
   const label = sources.label ? `, class ${className(s)}` : "";
@@ -115,7 +115,7 @@ function spoken() {
 }
 
 function renderPool() {
-  if (state.playing) return; // too fast to read
+  if (state.playing) return; // it would change too fast to be read
   const found = candidatesOf(state.k, state.pixel);
   element("pool-note").replaceChildren(...poolNote(found));
   element("pool").replaceChildren(...(found ? found.list.map(candidateRow) : []));
@@ -124,19 +124,19 @@ function renderPool() {
 function poolNote(found) {
   const { k, pixel } = state;
   const total = originOf(k, pixel).pool;
-  if (stepOf[pixel] < 0) return [`The seed patch was not drawn: it is a piece of image ${sources.id[anchor[k]]}.`];
+  if (stepOf[pixel] < 0) return [`The seed patch was not drawn: it is a patch of image ${sources.id[anchor[k]]}.`];
   if (found) {
     const shown = found.list.length < total ? `${found.list.length} of ${format(total)}` : format(total);
     const noun = total === 1 ? "candidate" : "candidates";
-    return [`${shown} ${noun}; the value drawn had probability ${percent(found.valueProbability)}.`];
+    return [`${shown} ${noun}; the drawn value had probability ${percent(found.valueProbability)}.`];
   }
-  const kept = Object.keys(D.pools);
+  const stored = Object.keys(D.pools);
   const command = make("code", {}, `npgen explain RUN ${k} ${Math.floor(pixel / W)} ${pixel % W}`);
-  const where = kept.length ? `Kept for samples ${kept.join(", ")}. ` : "Not kept in this file. ";
-  return [where, command, " opens this one."];
+  const note = stored.length ? `Pools are stored for samples ${stored.join(", ")}. ` : "No pools are stored here. ";
+  return [note, command, " shows this one."];
 }
 
-// Let a row act while it is pointed at or has the focus.
+// Call `begin` when the pointer or the focus enters a row, and `end` when it leaves.
 function whilePointedAt(row, begin, end) {
   for (const event of ["pointerenter", "focus"]) row.addEventListener(event, begin);
   for (const event of ["pointerleave", "blur"]) row.addEventListener(event, end);
@@ -160,6 +160,7 @@ function candidateRow(one) {
 }
 
 let allSources = false;
+// Number of sources in the short list.
 const FEW = 24;
 
 function renderSources() {
@@ -207,7 +208,7 @@ element("more").addEventListener("click", () => {
   markSource();
 });
 
-on(["k", "pixel"], () => { state.candidate = null; }); // its row is about to go
+on(["k", "pixel"], () => { state.candidate = null; }); // the candidate's row is replaced
 on(["k", "pixel", "candidate", "theme"], renderSource);
 on(["k", "pixel", "candidate", "theme"], renderWindows);
 on(["k", "pixel"], renderFacts);

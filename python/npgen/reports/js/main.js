@@ -1,4 +1,4 @@
-// Keys, light and dark, the address of a pixel in the page's own address, and the first picture.
+// Keys, light and dark themes, the current pixel in the page's address, and the first rendering.
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const isDark = () => (document.documentElement.dataset.theme || (dark.matches ? "dark" : "light")) === "dark";
@@ -42,7 +42,7 @@ document.addEventListener("keydown", (event) => {
     set({ pinned: false, source: null, sourcePinned: false });
     return;
   }
-  // Words may be typed into a list to choose from it.
+  // Letters typed into a list select its entries.
   if (event.target.matches("select") || !element("single").checked) return;
   const act = SHORTCUTS[event.key] || SHORTCUTS[event.key.toLowerCase()];
   if (!act) return;
@@ -50,7 +50,7 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 
-// #sample=3&y=12&x=17&map=class names a pixel; it is written when one is pinned, and read when the page is opened.
+// The address #sample=3&y=12&x=17&map=class names a pixel: written when a pixel is pinned, read when the page is opened.
 function readAddress() {
   const fields = new URLSearchParams(location.hash.slice(1));
   const whole = (name, limit) => {
@@ -73,20 +73,20 @@ function writeAddress() {
   }
   try {
     history.replaceState(null, "", `#${fields}`);
-  } catch { /* a browser that forbids it for files, or has had enough of it */ }
+  } catch { /* some browsers forbid it for files, or limit how often it is called */ }
 }
 
-// Unless the address names another, a pixel of the first sample for which many sources vied, none of them fitting well.
-function telling() {
-  let best = 0, most = -1;
+// The pixel shown first, unless the address names one: of the first sample, with a large pool and a large distance.
+function firstPixel() {
+  let best = 0, highest = -1;
   for (let p = 0; p < AREA; p++) {
-    const worth = trace.distance[p] * (1 - 1 / Math.max(trace.pool[p], 1));
-    if (worth > most) [best, most] = [p, worth];
+    const score = trace.distance[p] * (1 - 1 / Math.max(trace.pool[p], 1));
+    if (score > highest) [best, highest] = [p, score];
   }
   return best;
 }
 
-Object.assign(state, { pixel: telling() }, readAddress());
+Object.assign(state, { pixel: firstPixel() }, readAddress());
 element("motion").hidden = !reduced.matches;
 reduced.addEventListener("change", () => { element("motion").hidden = !reduced.matches; });
 renderTheme();

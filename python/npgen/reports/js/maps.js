@@ -1,6 +1,6 @@
-// Maps of a sample: a colour for each pixel, transparent where there is no value.
+// Maps of a sample: one colour per pixel, transparent if it has no value.
 
-// Dark blue to pale yellow, steadily lighter: to be read in grey and by colour-blind eyes.
+// From dark blue to pale yellow, with increasing lightness: readable in grey and by colour-blind people.
 const RAMP = [[24, 26, 66], [36, 62, 112], [36, 104, 128], [78, 146, 122], [164, 184, 106], [252, 228, 148]];
 
 function rampColour(share) {
@@ -9,7 +9,8 @@ function rampColour(share) {
   return RAMP[low].map((part, i) => part + (place - low) * (RAMP[low + 1][i] - part));
 }
 
-// Entropy of the labels in the window around each pixel, in nats; windows end at the frame, as npgen.entropy_map's do.
+// Entropy of the labels in the window around each pixel, in nats; NaN if the window is not inside the frame, as in
+// npgen.entropy_map.
 function entropyMap(labels) {
   const side = D.entropy_window, before = side >> 1;
   const values = new Float32Array(AREA).fill(NaN);
@@ -30,7 +31,7 @@ function entropyMap(labels) {
   return values;
 }
 
-// The 99th percentile over all samples: one odd pixel should not take all colours.
+// The end of the distance scale: the 99th percentile over all samples, so that single outliers don't stretch it.
 function highDistance() {
   const sorted = trace.distance.filter((_, i) => trace.pool[i] > 0).sort();
   return sorted.length ? sorted[Math.floor(0.99 * (sorted.length - 1))] || 1 : 1;
@@ -42,7 +43,7 @@ const drawnOnly = (array) => (k) =>
   Float32Array.from({ length: AREA }, (_, p) => (stepOf[p] < 0 ? NaN : array[k * AREA + p]));
 const mostEntropy = (kinds) => Math.log(Math.min(D.entropy_window ** 2, kinds));
 
-// Maps of numbers: the values of a sample, and a scale from 0 to 1 with its least and greatest value.
+// Maps of numbers: `values` of a sample, and `share`, the position of a value on the scale from `low` to `high`, 0 to 1.
 const SCALARS = {
   "id-entropy": {
     values: (k) => entropyMap(sampleIds(k)), low: 0, high: mostEntropy(Infinity), share: (v, high) => v / high,
@@ -94,7 +95,7 @@ function paint(k, map) {
 function legendOf(k, map) {
   if (map === "image") return [make("span", { className: "dim" }, "the sample itself")];
   if (map === "id") {
-    return [make("span", { className: "dim" }, `a colour for each of ${format(sharesOf(k).length)} source images`)];
+    return [make("span", { className: "dim" }, `one colour per image, ${format(sharesOf(k).length)} source images`)];
   }
   if (map === "class") return classLegend(k);
   const scale = SCALARS[map];

@@ -1,4 +1,4 @@
-// The sample: a canvas to point at, its maps, its zoom, and its filling step by step.
+// The current sample: its canvas, its maps, the zoom, and the fill steps.
 
 const canvas = element("canvas");
 const picture = make("canvas", { width: W, height: H });
@@ -15,7 +15,7 @@ function zoomed(factor) {
   set({ zoom: Math.min(Math.max(next, 1), Math.max(longest, 1)) });
 }
 
-// The picture at one image pixel each: of what is not drawn yet nothing is seen, or little in a sweep.
+// Paint the picture, one canvas pixel per image pixel. Pixels that are drawn later are transparent, or pale in a sweep.
 function repaint() {
   const image = paint(state.k, state.map);
   for (let p = 0; p < AREA; p++) {
@@ -38,7 +38,7 @@ function redraw() {
   element("stage").classList.toggle("pinned", state.pinned);
 }
 
-// The line around all pixels that come from a source.
+// A function that draws the border of all pixels that come from a source.
 function borderOf(s) {
   const from = (y, x) => y >= 0 && x >= 0 && y < H && x < W && trace.source[state.k * AREA + y * W + x] === s;
   return (context) => {
@@ -87,7 +87,7 @@ canvas.addEventListener("keydown", (event) => {
     const x = Math.min(Math.max(state.pixel % W + move[1] * stride, 0), W - 1);
     stop();
     set({ pixel: y * W + x });
-    element("live").textContent = spoken();
+    element("live").textContent = pixelSummary();
   } else return;
   event.preventDefault();
 });
@@ -104,13 +104,13 @@ element("zoom-fit").addEventListener("click", () => set({ zoom: null }));
 element("pin").addEventListener("click", () => set({ pinned: !state.pinned }));
 element("maps").addEventListener("change", (event) => set({ map: event.target.value }));
 
-// The filling.
+// The fill steps.
 const reduced = matchMedia("(prefers-reduced-motion: reduce)");
 const scrub = element("scrub");
 scrub.max = STEPS;
 let timer = 0;
 
-// Go to a step; the pixel that was drawn last is looked at.
+// Show a step; the pixel that was drawn last becomes the current one, unless a pixel is pinned.
 function goTo(step) {
   const at = Math.min(Math.max(step, 0), STEPS);
   const follow = at > 0 && at <= STEPS && !state.pinned ? { pixel: order[at - 1] } : {};

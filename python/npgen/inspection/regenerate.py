@@ -1,0 +1,77 @@
+"""Samples of a run generated again from its queries and the corpus's keys, without an encoder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from npgen.corpus import Corpus
+from npgen.encoders import cached_keys
+from npgen.inspection.rules import Place, Violation
+from npgen.inspection.run_report import numbers_of, value_text
+from npgen.runs import TRACE_DTYPES, Samples
+from npgen.sampling import Library, PixelPlan, PixelRun, TokenRun
+from npgen.tokens import Tokens
+
+
+class Regeneration:
+    """Generates the samples of a shard again, and compares them.
+
+    Parameters
+    ----------
+    samples
+        The samples of the shard.
+    corpus
+        The corpus that they were made from.
+    tokens
+        The token store of a run of tokens, None for a run of pixels.
+
+    Raises
+    ------
+    ValueError
+        If the samples can't be generated again.
+    """
+
+    def __init__(self, samples: Samples, corpus: Corpus, tokens: Tokens | None) -> None:
+        self.run: PixelRun | TokenRun
+        if tokens is not None:
+            self.run = TokenRun(corpus, samples.model, samples.config, samples.seed, None, tokens)
+            return
+        plan = PixelPlan(corpus, samples.model, samples.config, samples.seed)
+        y, x = plan.rect[:2]
+        indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
+        drawn = plan.seeds.images(indices)
+        if not ((drawn == samples.anchor) | (drawn == samples.trace.image_id[:, y, x])).all():
+            raise ValueError("their seeds were drawn in another way, as from a part of the corpus")
+        keys = None
+        if plan.model.semantics == "embedding":
+            if samples.queries is None or samples.encoder_id is None:
+                raise ValueError("the run has no queries")
+            keys = cached_keys(corpus, samples.encoder_id)
+        self.run = PixelRun(plan, Library(corpus, keys))
+
+    def violation(self, samples: Samples) -> Violation:
+        """List the pixels of samples of the shard that differ when they are generated again."""
+        again = samples.mapped(lambda array: np.zeros(array.shape, array.dtype))
+        self.run.fill(replace(again, queries=samples.queries), tqdm(disable=True))
+        images, arrays = again.images, (samples.trace.arrays(), again.trace.arrays())
+        pairs = dict(zip(TRACE_DTYPES, zip(*arrays, strict=True), strict=True))
+        where = (images != samples.images).any(axis=-1)  # (n, H, W)
+        for before, after in pairs.values():
+            where = where | (before != after)
+        other_token = np.zeros_like(where)
+        if samples.codes is not None and again.codes is not None:
+            stride = where.shape[1] // samples.codes.shape[1]
+            other_token = (samples.codes != again.codes).any(axis=-1).repeat(stride, axis=1).repeat(stride, axis=2)
+
+        def reason(at: Place) -> str:
+            parts = [f"{key} {after[at]}" for key, (before, after) in pairs.items() if before[at] != after[at]]
+            if (images[at] != samples.images[at]).any():
+                parts.append(f"value {value_text(numbers_of(images[at]))}")
+            if other_token[at]:
+                parts.append("another token")
+            return f"generated again it has {', '.join(parts)}"
+
+        return Violation(where | other_token, reason)

@@ -1,0 +1,18 @@
+//! The sampler of pixels: each pixel of a canvas is a copy of a source pixel with a similar window.
+//!
+//! 1. [`settings`]: how windows are compared and which candidates may be copied; [`quota`]: how many pixels per image.
+//! 2. [`window`]: the Gaussian window, and its taps that are known at a pixel.
+//! 3. [`planes`]: some source images, position-major: one byte of each image side by side.
+//! 4. [`probe`]: everything about the scan of one pixel that all canvases of a batch share.
+//! 5. [`ssd`]: distances of the window of a canvas from windows of sources; candidates for the pool.
+//! 6. [`scan`]: the scans that find the pool of a pixel.
+//! 7. [`fill`]: scan, pool, draw, copy: one stage for a batch of canvases.
+
+pub mod fill;
+pub mod planes;
+pub mod probe;
+pub mod quota;
+pub mod scan;
+pub mod settings;
+pub mod ssd;
+pub mod window;

@@ -1,0 +1,187 @@
+//! One stage for a batch of canvases.
+//!
+//! For each pixel p of the stage, in fill order (sections 2.2 and 2.4 of the paper):
+//! 1. the query window ω(p): the known pixels around p in the canvas;
+//! 2. distances d_SSD: Gaussian-weighted squared differences of ω(p) and the windows of candidates;
+//! 3. the pool Ω(p): candidates within (1 + ε) of the nearest, and the `k_min` nearest;
+//! 4. a uniform draw from the pool;
+//! 5. the copy: pixel and trace are written together.
+//!
+//! Canvases with shortlists run side by side, each over its own images. Canvases without one go from pixel to pixel
+//! together, so that each image is read once per pixel for all of them.
+
+use std::sync::atomic::AtomicBool;
+
+use rayon::prelude::*;
+
+use super::planes::Planes;
+use super::scan::{merged, Scan, ScanTask, Target};
+use super::ssd::ScanBuffers;
+use crate::canvas::Canvas;
+use crate::corpus::ImageId;
+use crate::error::{check, Result};
+use crate::geometry::Pixel;
+use crate::pool::{Candidate, PoolBuilder};
+use crate::random::Stream;
+
+/// A canvas and its shortlist.
+type Listed<'l, 'c> = (&'l mut Canvas<'c>, &'l [ImageId]);
+
+/// Planes and buffers of one thread.
+type Workspace = (Planes, ScanBuffers);
+
+impl Scan<'_> {
+    /// Fills the stage's `pixels`: canvas `b` from the images `shortlists[b]` (ascending ids), or all canvases from all
+    /// images.
+    pub fn fill(
+        &self,
+        pixels: &[Pixel],
+        known: &[bool],
+        canvases: &mut [Canvas],
+        shortlists: Option<&[Vec<ImageId>]>,
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        match shortlists {
+            _ if self.settings.corpus_tolerance => {
+                self.fill_by_corpus_tolerance(pixels, known, canvases, shortlists, cancel)
+            }
+            Some(lists) => self.fill_from_shortlists(pixels, known, canvases, lists, cancel),
+            None => self.fill_from_all(pixels, known, canvases, cancel),
+        }
+    }
+
+    fn fill_from_shortlists(
+        &self,
+        pixels: &[Pixel],
+        known: &[bool],
+        canvases: &mut [Canvas],
+        shortlists: &[Vec<ImageId>],
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        let frame = self.corpus.extent().frame();
+        let probes = self.probes(pixels, known, Some(frame), cancel)?;
+        let fill = |(planes, buffers): &mut Workspace, group: &mut [Listed]| {
+            let ids = group[0].1;
+            planes.gather(&self.corpus, ids.iter().copied(), frame);
+            for probe in &probes {
+                check(cancel)?;
+                // 1. Query windows.
+                let targets: Vec<Target> =
+                    group.iter().map(|(canvas, _)| self.target(probe, canvas, Some(ids))).collect();
+                // 2. and 3. Distances and pools.
+                let pools = self.pools_of(probe, planes, &targets, buffers);
+                for ((canvas, _), mut pool) in group.iter_mut().zip(pools) {
+                    // 4. and 5. Draw and copy.
+                    self.draw(canvas, probe.pixel(), pool.finish());
+                }
+            }
+            self.work.add(buffers);
+            Ok(())
+        };
+        let threads = rayon::current_num_threads();
+        let side_by_side = canvases.len() >= threads;
+        let mut listed: Vec<Listed> = canvases.iter_mut().zip(shortlists.iter().map(Vec::as_slice)).collect();
+        // Canvases with the same shortlist share planes, as long as there is a group for each thread.
+        listed.sort_by_key(|&(_, ids)| ids);
+        let most = listed.len().div_ceil(threads).max(1);
+        let same = listed.chunk_by_mut(|a, b| a.1 == b.1);
+        let groups: Vec<&mut [Listed]> = same.flat_map(|same| same.chunks_mut(most)).collect();
+        if side_by_side {
+            groups.into_par_iter().try_for_each_init(Default::default, fill)
+        } else {
+            let mut workspace = Default::default();
+            groups.into_iter().try_for_each(|group| fill(&mut workspace, group))
+        }
+    }
+
+    fn fill_from_all(
+        &self,
+        pixels: &[Pixel],
+        known: &[bool],
+        canvases: &mut [Canvas],
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        let mut tasks = ScanTask::all();
+        let mut pools = vec![self.new_pool(); canvases.len()];
+        for probe in self.probes(pixels, known, None, cancel)? {
+            // 1. Query windows.
+            let targets: Vec<Target> =
+                canvases.par_iter().map(|canvas| self.target(&probe, canvas, None)).collect();
+            // 2. Distances.
+            self.scan_all(&probe, &targets, &mut tasks, cancel)?;
+            let draw = |(index, (canvas, pool)): (usize, (&mut Canvas, &mut PoolBuilder))| {
+                // 3. Pools; 4. and 5. draw and copy.
+                self.draw(canvas, probe.pixel(), merged(pool, &tasks, index));
+            };
+            canvases.par_iter_mut().zip(&mut pools).enumerate().for_each(draw);
+        }
+        Ok(())
+    }
+
+    /// As `fill_from_shortlists` or `fill_from_all`, with ε relative to the nearest window of all images, wherever it lies.
+    fn fill_by_corpus_tolerance(
+        &self,
+        pixels: &[Pixel],
+        known: &[bool],
+        canvases: &mut [Canvas],
+        shortlists: Option<&[Vec<ImageId>]>,
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        let anywhere = self.anywhere();
+        let anywhere = self.with(&anywhere);
+        let mut known = known.to_vec();
+        let (mut all_tasks, mut tasks) = (ScanTask::all(), ScanTask::all());
+        for &pixel in pixels {
+            // 1. Query windows, and the distance of the nearest window of all images.
+            let probe = anywhere.probe(&known, pixel);
+            let targets: Vec<Target> =
+                canvases.par_iter().map(|canvas| anywhere.target(&probe, canvas, None)).collect();
+            anywhere.scan_all(&probe, &targets, &mut all_tasks, cancel)?;
+            let probe = self.probe(&known, pixel);
+            if shortlists.is_none() {
+                // 2. Distances of candidates, where these are of all images.
+                let targets: Vec<Target> =
+                    canvases.par_iter().map(|canvas| self.target(&probe, canvas, None)).collect();
+                self.scan_all(&probe, &targets, &mut tasks, cancel)?;
+            }
+            let draw = |(planes, buffers): &mut Workspace, (index, canvas): (usize, &mut Canvas)| {
+                let least = merged(&mut anywhere.new_pool(), &all_tasks, index)[0].distance;
+                let mut pool = self.new_pool();
+                let candidates = match shortlists {
+                    Some(lists) => {
+                        // 2. Distances of candidates, where these are of a shortlist.
+                        planes.gather(&self.corpus, lists[index].iter().copied(), probe.region());
+                        let target = self.target(&probe, canvas, Some(&lists[index]));
+                        pool = self.pool(&probe, planes, &target, buffers);
+                        self.work.add(buffers);
+                        pool.finish()
+                    }
+                    None => merged(&mut pool, &tasks, index),
+                };
+                // 3. The pool, relative to that nearest window.
+                let (members, near_enough) = self.settings.rule.members(candidates, least);
+                canvas.fallbacks += i32::from(!near_enough);
+                // 4. and 5. Draw and copy.
+                self.draw(canvas, pixel, members);
+            };
+            canvases.par_iter_mut().enumerate().for_each_init(Default::default, draw);
+            known[self.settings.frame.flat(pixel)] = true;
+        }
+        Ok(())
+    }
+
+    /// Draws a member of the pool and copies its pixel into the canvas, together with its trace.
+    fn draw(&self, canvas: &mut Canvas, pixel: Pixel, pool: &[Candidate]) {
+        let channels = self.corpus.channels();
+        let flat = self.settings.frame.flat(pixel);
+        let stream = Stream::Pixel { sweep: self.sweep };
+        let drawn = pool[canvas.random.index(stream, flat as u32, pool.len())];
+        canvas.pixels[flat * channels..][..channels]
+            .copy_from_slice(self.corpus.value(drawn.image, drawn.source));
+        canvas.trace.image_id[flat] = drawn.image.0 as i32;
+        canvas.trace.y[flat] = drawn.source.y as i32;
+        canvas.trace.x[flat] = drawn.source.x as i32;
+        canvas.trace.distance[flat] = drawn.distance as f32;
+        canvas.trace.pool_size[flat] = pool.len() as i32;
+    }
+}

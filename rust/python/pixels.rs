@@ -1,0 +1,296 @@
+//! The class that fills canvases of pixels, and its settings.
+
+use numpy::ndarray::Array1;
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyReadonlyArray3, PyReadwriteArray4, PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+
+use super::convert::{
+    canvases_of, check_shape, contiguous, corpus_of, cut, mask_of, optional_ids, pixel_of, pixels_of,
+    sorted_ids, TraceArrays,
+};
+use super::pools::{merge_runs, MergedRuns, Pools};
+use super::run::run;
+use crate::error::{require, Result};
+use crate::geometry::{Extent, Pixel};
+use crate::pixels::quota::Quota;
+use crate::pixels::scan::{Scan, WorkCounter};
+use crate::pixels::settings::Settings;
+use crate::pixels::window::Window;
+use crate::pool::{Candidate, Keep, PoolRule};
+use crate::simd::InstructionSet;
+use crate::timing::time_pixel_scan;
+
+/// Image ids, y, x and distances of a pool, in its order.
+type PoolArrays<'py> = (
+    Bound<'py, PyArray1<i32>>,
+    Bound<'py, PyArray1<i32>>,
+    Bound<'py, PyArray1<i32>>,
+    Bound<'py, PyArray1<f64>>,
+);
+
+/// The settings of a run of pixels.
+#[pyclass(frozen)]
+pub(super) struct PixelSettings {
+    settings: Settings,
+    threads: usize,
+}
+
+#[pymethods]
+impl PixelSettings {
+    #[new]
+    #[pyo3(signature = (*, frame, window, sigma, radius, epsilon, k_min, best_only, quota, corpus_tolerance, low_level, threads))]
+    #[allow(clippy::too_many_arguments)] // one keyword per setting
+    fn new(
+        frame: (usize, usize),
+        window: usize,
+        sigma: f64,
+        radius: usize,
+        epsilon: f64,
+        k_min: usize,
+        best_only: bool,
+        quota: Option<usize>,
+        corpus_tolerance: bool,
+        low_level: bool,
+        threads: usize,
+    ) -> PyResult<Self> {
+        let frame = Extent::new(frame.0, frame.1);
+        require(frame.area() > 0, "frame", "at least 1×1", format!("{}×{}", frame.height, frame.width))?;
+        let quota = quota.map(|most| Quota::new(most, window)).transpose()?;
+        let gaussian = Window::new(window, sigma, frame)?;
+        let keep = if best_only { Keep::Best } else { Keep::All };
+        let settings = Settings {
+            frame,
+            window: if low_level { gaussian } else { Window::empty() },
+            radius,
+            rule: PoolRule::new(epsilon, k_min, keep)?,
+            quota,
+            corpus_tolerance,
+            instructions: InstructionSet::chosen()?,
+        };
+        Ok(Self { settings, threads })
+    }
+}
+
+/// Fills canvases from the images of a corpus.
+#[pyclass(frozen)]
+pub(super) struct Filler {
+    images: Py<PyArray4<u8>>,
+    sizes: Option<Py<PyArray2<i32>>>,
+    elsewhere: usize,
+    settings: Py<PixelSettings>,
+    work: WorkCounter,
+}
+
+impl Filler {
+    /// Calls `work` with the scan of the images, in sweep 0 or a later one.
+    fn with_scan<T>(&self, py: Python, sweep: u16, work: impl FnOnce(Scan) -> PyResult<T>) -> PyResult<T> {
+        let images = self.images.bind(py).readonly();
+        let sizes = self.sizes.as_ref().map(|sizes| sizes.bind(py).readonly());
+        work(Scan {
+            corpus: corpus_of(&images, sizes.as_ref())?,
+            elsewhere: self.elsewhere,
+            settings: &self.settings.get().settings,
+            sweep,
+            work: &self.work,
+        })
+    }
+
+    fn threads(&self) -> usize {
+        self.settings.get().threads
+    }
+}
+
+/// A canvas, its mask and one of its pixels, checked against the corpus.
+fn one_canvas<'a>(
+    scan: &Scan,
+    canvas: &'a PyReadonlyArray3<u8>,
+    known: &'a PyReadonlyArray2<bool>,
+    pixel: (i64, i64),
+) -> Result<(&'a [u8], &'a [bool], Pixel)> {
+    let extent = scan.settings.frame;
+    check_shape("canvas", canvas.shape(), &[extent.height, extent.width, scan.corpus.channels()])?;
+    let known = mask_of(known, extent)?;
+    Ok((contiguous("canvas", canvas.as_slice())?, known, pixel_of(pixel, extent)?))
+}
+
+#[pymethods]
+impl Filler {
+    /// `images` are (N, H, W, C), `sizes` (N, 2) if they don't fill H×W; `elsewhere` is how many more images the corpus
+    /// has, which other processes scan.
+    #[new]
+    #[pyo3(signature = (images, settings, *, sizes=None, elsewhere=0))]
+    fn new(
+        images: Bound<'_, PyArray4<u8>>,
+        settings: Py<PixelSettings>,
+        sizes: Option<Bound<'_, PyArray2<i32>>>,
+        elsewhere: usize,
+    ) -> PyResult<Self> {
+        corpus_of(&images.readonly(), sizes.as_ref().map(|sizes| sizes.readonly()).as_ref())?;
+        let Settings { frame, radius, .. } = settings.get().settings;
+        // Images of several sizes need sources at any position: else some image might have no pixel that is near enough.
+        let longest = frame.height.max(frame.width).max(images.shape()[1]).max(images.shape()[2]);
+        require(sizes.is_none() || radius >= longest, "radius", format!("at least {longest}"), radius)?;
+        Ok(Self {
+            images: images.unbind(),
+            sizes: sizes.map(Bound::unbind),
+            elsewhere,
+            settings,
+            work: WorkCounter::default(),
+        })
+    }
+
+    /// Fills `pixels` (P, 2) of canvases (B, H, W, C) in place, with their traces: canvas b from the images
+    /// `ids[ends[b - 1]..ends[b]]` of `shortlists` = (ids, ends) or, if that is None, from all images. In sweep 0 pixels are
+    /// filled, in later ones drawn again. Returns how often no candidate was near enough, (B,); 0 unless
+    /// `corpus_tolerance`.
+    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, sweep, samples, barred, shortlists))]
+    #[allow(clippy::too_many_arguments)] // keyword arguments of one batch
+    fn fill<'py>(
+        &self,
+        py: Python<'py>,
+        mut canvases: PyReadwriteArray4<u8>,
+        mut trace: TraceArrays,
+        pixels: PyReadonlyArray2<i32>,
+        known: PyReadonlyArray2<bool>,
+        seed: u64,
+        sweep: u16,
+        samples: PyReadonlyArray1<u64>,
+        barred: PyReadonlyArray1<i32>,
+        shortlists: Option<(PyReadonlyArray1<i32>, PyReadonlyArray1<i64>)>,
+    ) -> PyResult<Bound<'py, PyArray1<i32>>> {
+        self.with_scan(py, sweep, |scan| {
+            let count = scan.corpus.count();
+            let barred = optional_ids(&barred, canvases.shape()[0], count)?;
+            let samples = contiguous("samples", samples.as_slice())?;
+            let frame = (scan.settings.frame, scan.corpus.channels());
+            let mut batch = canvases_of(frame, &mut canvases, &mut trace, (seed, samples), &barred)?;
+            let pixels = pixels_of(&pixels, scan.settings.frame)?;
+            let known = mask_of(&known, scan.settings.frame)?;
+            let enough =
+                |name, useful: usize| require(useful > 0, name, "more than the barred image", "nothing else");
+            let lists = match shortlists {
+                Some((ids, ends)) => {
+                    let ids = contiguous("shortlists", ids.as_slice())?;
+                    check_shape("ends of shortlists", ends.shape(), &[batch.len()])?;
+                    let lists = cut(ids, contiguous("ends of shortlists", ends.as_slice())?)?
+                        .into_iter()
+                        .zip(&barred)
+                        .map(|(ids, barred)| {
+                            let ids = sorted_ids(ids, count)?;
+                            enough("shortlists", ids.iter().filter(|&&id| Some(id) != *barred).count())?;
+                            Ok(ids)
+                        })
+                        .collect::<Result<Vec<_>>>()?;
+                    Some(lists)
+                }
+                None => {
+                    enough("corpus", count - usize::from(barred.iter().any(Option::is_some)))?;
+                    None
+                }
+            };
+            let lists = lists.as_deref();
+            run(py, self.threads(), |cancel| scan.fill(&pixels, known, &mut batch, lists, cancel))?;
+            Ok(batch.iter().map(|canvas| canvas.fallbacks).collect::<Array1<i32>>().into_pyarray(py))
+        })
+    }
+
+    /// The pools of one `pixel` (y, x) for canvases as `fill` takes them, over the images of this process.
+    #[pyo3(signature = (canvases, trace, *, pixel, known, barred))]
+    fn pools(
+        &self,
+        py: Python,
+        mut canvases: PyReadwriteArray4<u8>,
+        mut trace: TraceArrays,
+        pixel: (i64, i64),
+        known: PyReadonlyArray2<bool>,
+        barred: PyReadonlyArray1<i32>,
+    ) -> PyResult<Pools> {
+        self.with_scan(py, 0, |scan| {
+            let barred = optional_ids(&barred, canvases.shape()[0], scan.corpus.count())?;
+            let samples = vec![0; barred.len()]; // nothing is drawn
+            let frame = (scan.settings.frame, scan.corpus.channels());
+            let batch = canvases_of(frame, &mut canvases, &mut trace, (0, &samples), &barred)?;
+            let (pixel, known) =
+                (pixel_of(pixel, scan.settings.frame)?, mask_of(&known, scan.settings.frame)?);
+            Ok(Pools(run(py, self.threads(), |cancel| scan.pools(pixel, known, &batch, cancel))?))
+        })
+    }
+
+    /// Merges runs (R,) of the pools of all processes, as `Pools.runs` gives them, in the order of the processes: an order of
+    /// the runs, and for each of them in that order how many candidates come before it and how many of its own are in the
+    /// pool.
+    fn merge_runs<'py>(
+        &self,
+        py: Python<'py>,
+        canvases: PyReadonlyArray1<i64>,
+        distances: PyReadonlyArray1<f64>,
+        counts: PyReadonlyArray1<i64>,
+    ) -> PyResult<MergedRuns<'py>> {
+        merge_runs(py, &self.settings.get().settings.rule, &canvases, &distances, &counts)
+    }
+
+    /// Terms that all scans computed, and terms they would have computed without pruning.
+    fn terms(&self) -> (u64, u64) {
+        self.work.terms()
+    }
+
+    /// Seconds of each of `repeats` scans of one pixel over `shortlist`, on one thread: with `prune` as in a fill, else of the
+    /// bare kernel. Also the size of the pool; 0 without `prune`.
+    #[allow(clippy::too_many_arguments)] // a canvas of three parts, and what is timed
+    fn time_scan<'py>(
+        &self,
+        py: Python<'py>,
+        canvas: PyReadonlyArray3<u8>,
+        known: PyReadonlyArray2<bool>,
+        pixel: (i64, i64),
+        shortlist: PyReadonlyArray1<i32>,
+        repeats: usize,
+        prune: bool,
+    ) -> PyResult<(Bound<'py, PyArray1<f64>>, usize)> {
+        require((1..=1_000_000).contains(&repeats), "repeats", "in 1..=1000000", repeats)?;
+        let (seconds, size) = self.with_scan(py, 0, |scan| {
+            let canvas = one_canvas(&scan, &canvas, &known, pixel)?;
+            let ids = sorted_ids(contiguous("shortlist", shortlist.as_slice())?, scan.corpus.count())?;
+            run(py, 1, |_| Ok(time_pixel_scan(&scan, canvas, &ids, repeats, prune)))
+        })?;
+        Ok((Array1::from(seconds).into_pyarray(py), size))
+    }
+
+    /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images, without the images `barred`: image id,
+    /// y, x and distance of each member, in order.
+    fn candidate_pool<'py>(
+        &self,
+        py: Python<'py>,
+        canvas: PyReadonlyArray3<u8>,
+        known: PyReadonlyArray2<bool>,
+        pixel: (i64, i64),
+        shortlist: Option<PyReadonlyArray1<i32>>,
+        barred: PyReadonlyArray1<i32>,
+    ) -> PyResult<PoolArrays<'py>> {
+        let pool = self.with_scan(py, 0, |scan| {
+            let (canvas, known, pixel) = one_canvas(&scan, &canvas, &known, pixel)?;
+            let ids = shortlist
+                .as_ref()
+                .map(|ids| sorted_ids(contiguous("shortlist", ids.as_slice())?, scan.corpus.count()))
+                .transpose()?;
+            let barred = match contiguous("barred", barred.as_slice())? {
+                [] => Vec::new(),
+                some => sorted_ids(some, scan.corpus.count())?,
+            };
+            run(py, self.threads(), |cancel| {
+                scan.candidate_pool((canvas, known, pixel), ids.as_deref(), barred, cancel)
+            })
+        })?;
+        let column =
+            |of: fn(&Candidate) -> i32| pool.iter().map(of).collect::<Array1<i32>>().into_pyarray(py);
+        Ok((
+            column(|candidate| candidate.image.0 as i32),
+            column(|candidate| candidate.source.y as i32),
+            column(|candidate| candidate.source.x as i32),
+            pool.iter().map(|candidate| candidate.distance).collect::<Array1<f64>>().into_pyarray(py),
+        ))
+    }
+}

@@ -1,0 +1,201 @@
+"""Trainings: epochs and checkpoints, and that an interrupted one comes to the same network as an uninterrupted one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from lines import LineRecipe, Lines, LineTraining
+
+import npgen
+from npgen.nn import training
+from npgen.nn.checkpoints import write_checkpoint
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    """14 images, each of one value: its number times 18."""
+    values = 18 * np.arange(14, dtype=np.uint8)[:, None, None, None]
+    return npgen.Corpus.from_arrays(np.broadcast_to(values, (14, 2, 2, 1)))
+
+
+def trained(corpus, out, recipe=None, *, resume=True, progress=False):
+    return LineTraining.to_file(corpus, out, recipe or LineRecipe(), "cpu", resume=resume, progress=progress)
+
+
+def interrupted(monkeypatch, corpus, out, after):
+    """Train until the checkpoint of an epoch is written."""
+    save = LineTraining.save
+
+    def killed(self, path):
+        save(self, path)
+        if self.epoch == after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LineTraining, "save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(corpus, out)
+
+
+def test_training_learns_and_writes_network_and_provenance(corpus, tmp_path):
+    recipe = LineRecipe(epochs=60)
+    network = trained(corpus, tmp_path / "new" / "a.safetensors", recipe)
+    module, _ = network.module("cpu")
+    assert abs(module(torch.tensor([[0.3]])).item() - 0.3) < 0.02
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.json", "a.safetensors"]
+    provenance = json.loads((tmp_path / "new" / "a.json").read_text())
+    assert provenance["id"] == network.id == Lines.load(tmp_path / "new" / "a.safetensors").id
+    assert provenance["recipe"] == recipe.to_json() and provenance["device"] == "cpu"
+    assert provenance["seconds"] > 0 and provenance["torch"] == torch.__version__
+
+
+def test_an_epoch_shows_images_once_in_full_batches(corpus):
+    state = LineTraining(corpus, LineRecipe(), CPU)
+    assert (state.batch_size, state.steps_per_epoch, state.steps) == (4, 3, 12)
+    with training.tqdm(disable=True) as bar:
+        state.run_epoch(bar)
+        state.run_epoch(bar)
+    assert [len(batch) for batch in state.batches] == [4] * 6
+    for epoch in (state.batches[:3], state.batches[3:]):
+        values = [value for batch in epoch for value in batch]
+        assert len(set(values)) == 12 and values != sorted(values)
+        assert all(batch == sorted(batch) for batch in epoch)  # a memory map is read in order
+    assert state.batches[:3] != state.batches[3:]
+    assert state.epoch == 2 and len(state.losses) == 2 and state.seconds > 0
+    assert state.rates == pytest.approx([state.learning_rate(step) for step in range(6)])
+    small = LineTraining(npgen.Corpus.from_arrays(corpus.images[:3]), LineRecipe(), CPU)
+    assert (small.batch_size, small.steps_per_epoch) == (3, 1)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_an_interrupted_training_comes_to_the_same_network(corpus, tmp_path, monkeypatch, after):
+    expected = trained(corpus, tmp_path / "whole.safetensors")
+    out = tmp_path / "a.safetensors"
+    interrupted(monkeypatch, corpus, out, after)
+    assert not out.exists() and (tmp_path / "a.safetensors.checkpoint").exists()
+    assert trained(corpus, out).id == expected.id
+    assert not (tmp_path / "a.safetensors.checkpoint").exists()
+
+
+def test_resume_false_starts_anew(corpus, tmp_path, monkeypatch):
+    out = tmp_path / "a.safetensors"
+    expected = trained(corpus, out)
+    begun = []
+    monkeypatch.setattr(LineTraining, "restore", lambda *_: begun.append("restored"))
+    (tmp_path / "a.safetensors.checkpoint").write_bytes(b"nothing")
+    other = replace(LineRecipe(), seed=1)
+    assert trained(corpus, out, other, resume=False).id != expected.id and not begun
+    assert trained(corpus, out, resume=False).id == expected.id and not begun
+
+
+def test_a_finished_network_is_returned_as_it_is(corpus, tmp_path, monkeypatch):
+    out = tmp_path / "a.safetensors"
+    expected, before = trained(corpus, out), out.read_bytes()
+    monkeypatch.setattr(LineTraining, "__init__", None)  # nothing is begun
+    assert trained(corpus, out).id == expected.id and out.read_bytes() == before
+    with pytest.raises(ValueError, match=r"recipe must be the one that '.*' was trained with .*, got \{'seed': 5\}"):
+        trained(corpus, out, replace(LineRecipe(), seed=5))
+    other = npgen.Corpus.from_arrays(corpus.images[:9])
+    with pytest.raises(ValueError, match="corpus must be the one that '.*' was trained on, "):
+        trained(other, out)
+
+
+def test_checkpoints_of_other_trainings_are_refused(corpus, tmp_path, monkeypatch):
+    out = tmp_path / "a.safetensors"
+    interrupted(monkeypatch, corpus, out, 1)
+    with pytest.raises(ValueError, match="recipe must be the one that .* was trained with"):
+        trained(corpus, out, replace(LineRecipe(), rate=0.2))
+    with pytest.raises(ValueError, match="corpus must be the one that .* was trained on"):
+        trained(npgen.Corpus.from_arrays(corpus.images[:9]), out)
+    monkeypatch.setattr(LineTraining, "version", 4)
+    with pytest.raises(ValueError, match=r"checkpoint must be of version 4 \(delete it, .*\), got '.* of version 3'"):
+        trained(corpus, out)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"PK\3\4 and no more"])
+def test_damaged_checkpoints_are_refused(corpus, tmp_path, data):
+    (tmp_path / "a.safetensors.checkpoint").write_bytes(data)
+    with pytest.raises(ValueError, match="checkpoint must be one that npgen wrote; delete it, or pass resume=False"):
+        trained(corpus, tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("state", [{}, {"module": {}, "optimiser": {}, "epoch": 1, "seconds": 0.0}])
+def test_incomplete_checkpoints_are_refused(corpus, tmp_path, state):
+    checkpoint = tmp_path / "a.safetensors.checkpoint"
+    write_checkpoint(checkpoint, LineTraining.version, LineRecipe().to_json(), corpus, state)
+    with pytest.raises(ValueError, match="checkpoint must be whole; delete it, or pass resume=False"):
+        trained(corpus, tmp_path / "a.safetensors")
+
+
+def test_the_progress_bar_shows_what_is_left(corpus, tmp_path, monkeypatch, capfd):
+    out = tmp_path / "a.safetensors"
+    interrupted(monkeypatch, corpus, out, 2)
+    assert capfd.readouterr() == ("", "")
+    trained(corpus, out, progress=True)
+    shown = capfd.readouterr().err
+    assert "lines:  50%" in shown and "12/12" in shown and "epoch=4, loss=" in shown
+
+
+def test_weights_path():
+    assert training.weights_path("a/b.safetensors").name == "b.safetensors"
+    with pytest.raises(ValueError, match="out must be a path that ends in .safetensors, got 'a.pt'"):
+        training.weights_path("a.pt")
+
+
+def test_channel_means_are_exact():
+    images = np.random.default_rng(0).integers(0, 256, (2500, 3, 5, 3), np.uint8)
+    expected = images.reshape(-1, 3).sum(0, dtype=np.int64) / (255 * 2500 * 15)
+    found = training.channel_mean(images)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected.astype(np.float32))
+
+
+def test_random_numbers_depend_on_seed_and_epoch_alone():
+    def numbers(seed, epoch):
+        return torch.rand(4, generator=training.epoch_generator(seed, epoch)).tolist()
+
+    assert numbers(3, 2) == numbers(3, 2)
+    assert len({tuple(numbers(*pair)) for pair in ((3, 2), (2, 3), (3, 3), (0, 0))}) == 4
+
+
+def test_seeding_leaves_the_random_numbers_of_others_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    with training.seeded(1):
+        first = torch.rand(3)
+    assert torch.equal(torch.rand(2), expected)
+    with training.seeded(1):
+        assert torch.equal(torch.rand(3), first)
+
+
+def test_gradients_are_clipped_where_asked():
+    for clipped, length in ((False, 3.0), (True, 1.0)):
+        weight = torch.nn.Parameter(torch.tensor([4.0]))
+        optimiser = torch.optim.SGD([weight], lr=1.0)
+        loss = training.gradient_step(3 * weight.sum(), optimiser, [weight] if clipped else ())
+        assert loss == 12.0 and weight.item() == pytest.approx(4 - length)
+
+
+def test_learning_rates():
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimiser = torch.optim.SGD([{"params": [weight]} for weight in weights])
+    training.set_learning_rate(optimiser, 0.25)
+    assert [group["lr"] for group in optimiser.param_groups] == [0.25, 0.25]
+    assert training.warmup_factor(0, 0) == training.warmup_factor(0, 0.3) == 1.0  # no rise at all
+    assert training.cosine_factor(0, 7) == 1 and training.cosine_factor(7, 7) == pytest.approx(0)
+
+
+def test_bfloat16_is_used_where_it_is_native(monkeypatch):
+    cuda = torch.device("cuda")
+    for capability, native in (("AVX2", False), ("AVX512", True)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        assert training.uses_bfloat16("bfloat16", CPU) == native
+        assert training.uses_bfloat16("bfloat16", cuda)
+        assert not training.uses_bfloat16("float32", CPU) and not training.uses_bfloat16("float32", cuda)
