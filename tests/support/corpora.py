@@ -102,3 +102,13 @@ def random_encoder(channels=1, layers=((8, 3, 2), (12, 3, 1)), dim=16, seed=0, *
 def with_facts(samples, **changes):
     """Return samples of a run with other facts."""
     return dataclasses.replace(samples, facts=dataclasses.replace(samples.facts, **changes))
+
+
+def make_autoencoder(channels, stride=2, bits=6):
+    """Make an autoencoder of random weights: it keeps something of each cell, and gives something back."""
+    from npgen.tokens.autoencoder import Autoencoder, TokenArchitecture
+
+    shape = TokenArchitecture(channels, stride, bits, kernel=3, width=8, blocks=1, reach=1)
+    random = np.random.default_rng(5)
+    tensors = {name: random.normal(0, 0.4, extents).astype(np.float16) for name, extents in shape.shapes().items()}
+    return Autoencoder(shape, tensors)

@@ -63,7 +63,7 @@ def candidate_pool(
     config
         Settings; None means the defaults.
     shortlist
-        Ids of the images to look at, (K,) integer, in any order; None means every image.
+        Ids of the candidate images, (K,) integer, in any order; None means every image.
 
     Returns
     -------
@@ -73,7 +73,16 @@ def candidate_pool(
     Raises
     ------
     TypeError, ValueError
-        If types, shapes, ids or the pixel don't fit.
+        If types, shapes, ids or the pixel do not fit.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> known = np.zeros((28, 28), bool)
+    >>> known[:14] = True  # the upper half of a digit
+    >>> pool = npgen.candidate_pool(corpus, corpus.images[7], known, (14, 14))
+    >>> int(pool.image_id[0]), float(pool.distance[0])  # the image itself is nearest
+    (7, 0.0)
     """
     check_corpus(corpus)
     check_type("config", config, Config, type(None))
@@ -92,7 +101,7 @@ def candidate_pool(
 
 
 def canvas_shape(corpus: Corpus, config: Config) -> tuple[int, int]:
-    """Return height and width of canvases, or raise ValueError unless they are told and hold window and seed patch."""
+    """Return height and width of the canvases; raise ValueError if they are not given or too small."""
     if config.size is None and corpus.sizes is not None:
         raise invalid(
             "size", f"(height, width) where images are of several sizes, {describe_sizes(corpus.sizes)}", None
@@ -103,7 +112,7 @@ def canvas_shape(corpus: Corpus, config: Config) -> tuple[int, int]:
 
 
 def is_framed_as(corpus: Corpus, frame: tuple[int, int]) -> bool:
-    """Tell whether all images of a corpus are of a size, so that a place in one is a place in the other."""
+    """Return True if all images of a corpus have the size of the frame: then a place in it is a place in each image."""
     return corpus.sizes is None and corpus.images.shape[1:3] == frame
 
 
@@ -117,10 +126,10 @@ def make_filler(
     elsewhere: int = 0,
     sizes: NDArray[np.int32] | None = None,
 ) -> _core.Filler:
-    """Set the core up for the images (N, H, W, C) of a corpus, and canvases of a frame (height, width).
+    """Make the core's filler for images (N, H, W, C) and canvases of a frame (height, width).
 
-    `elsewhere` is how many more images the corpus has, which other processes look at; `sizes` (N, 2) are those of
-    images that don't fill H×W.
+    `elsewhere` is the number of images that other processes scan; `sizes` (N, 2) are the sizes of images that do not
+    fill H×W.
     """
     candidates = len(images) + elsewhere - config.exclude_seed_image
     settings = _core.PixelSettings(

@@ -45,10 +45,10 @@ def generate(
     gamma: int | None = None,
     order: Order | None = None,
 ) -> Samples:
-    """Generate images, every pixel of which is a copy of a known pixel of a known image, or comes from a known token.
+    """Generate images: every pixel is a copy of a known pixel of a known image, or is decoded from known tokens.
 
-    A sample is a function of corpus, encoder, model, config, seed and its index alone: batch size, threads and the
-    other samples of the call have no part in it, nor the processes that share the work.
+    A sample depends on corpus, encoder, model, config, seed and its index alone: not on batch size, threads, the other
+    samples of the call, or the processes that share the work.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def generate(
     model
         "full": semantics, locality and low level; "local": no semantics; "texture": no locality either, the
         algorithm of Efros and Leung (1999) on a corpus; "semantic": no low level, a uniform draw from the shortlist;
-        "class": as "full", with the label of the seed's image in place of its meaning. None: "full", or of tokens
-        "local".
+        "class": as "full", with the label of the seed's image in place of the embedding. None means "full", or with
+        tokens "local".
     config
         Settings; None means the defaults.
     seed
@@ -68,46 +68,55 @@ def generate(
     first
         Index of the first sample: ``generate(..., n=1, first=17)`` is sample 17 of a larger run.
     encoder
-        What images mean: "auto", "pixels", the name of a shipped encoder, a file, or an encoder. Used by "full" and
-        "semantic" alone.
+        The encoder φ: "auto", "pixels", the name of a shipped encoder, a file, or an encoder. Only "full" and
+        "semantic" use it.
     batch_size
         Canvases grown side by side.
     device
         Torch device of the encoder; "auto" takes an accelerator if there is one.
     threads
-        CPU threads; None means one a core.
+        CPU threads; None means one per core.
     memory
-        Resident memory in bytes that reading a memory-mapped corpus is kept within, as far as the rest of the process
-        leaves room; None means no limit.
+        Limit of resident memory in bytes while a memory-mapped corpus is read, as far as the rest of the process leaves
+        room; None means no limit.
     progress
         Show a progress bar.
     out
-        Run folder to write the samples to while they are made, shard by shard, so that no more than one is lost
-        whatever happens: the same call goes on with what is there. None keeps them in memory only.
+        Run folder to write the samples to while they are made, shard by shard. After an interruption at most one shard
+        is lost, and the same call resumes the run. None keeps the samples in memory only.
     split
-        What the processes that torchrun started divide among them, all making this same call: "samples", each with all
-        of the corpus; or "corpus", each with a part of images and keys. Rank 0 writes. None: this process alone makes
-        all.
+        How the processes that torchrun started divide the work, when all of them make this same call: "samples", where
+        each reads all of the corpus, or "corpus", where each reads a part of images and keys. Rank 0 writes. None: this
+        process makes all samples.
     tokens
-        Sample in token space, from the corpus's token store: "auto", a folder, or tokens, as `load_tokens` takes them.
-        Canvases are of cells of a few bits, compared by Hamming distance within the range γ, and decoded in the end;
-        for the models "local", "class" and "texture". None: sample pixels.
+        Sample tokens instead of pixels, from the corpus's token store: "auto", a folder, or tokens, as `load_tokens`
+        takes them. A canvas then is a grid of cells of a few bits, compared by Hamming distance within the range γ and
+        decoded at the end; for the models "local", "class" and "texture". None: sample pixels.
     gamma, order
-        Of tokens: in place of the config's.
+        With tokens: replace the config's values.
 
     Returns
     -------
     Samples
-        Images (n, H, W, C) uint8 and the trace of every pixel. At ranks other than 0 there are none of them.
+        Images (n, H, W, C) uint8 and the trace of every pixel. Ranks other than 0 return no samples.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is out of range, the corpus has no encoder, or `out` holds another run.
     FileExistsError
-        If `out` holds something else, or is being written.
+        If `out` holds other files, or another process is writing it.
     ConnectionError
-        If another rank is gone.
+        If another rank has stopped.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.generate(corpus, n=2, encoder="pixels", seed=0, progress=False)
+    >>> samples.images.shape
+    (2, 28, 28, 1)
+    >>> bool((samples.replay(corpus) == samples.images).all())  # corpus and trace give the images back
+    True
     """
     # 1. Check the arguments, before any work.
     name = model or ("full" if tokens is None else "local")

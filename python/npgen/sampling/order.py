@@ -1,4 +1,4 @@
-"""In which order the cells of a run of tokens are drawn, and the pixels of any run."""
+"""The order in which the pixels of a frame, or the cells of a grid of tokens, are filled."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def cell_order(config: Config, grid: tuple[int, int], stride: int) -> FillOrder:
 
 
 def filled_order(samples: Samples) -> FillOrder:
-    """Order the pixels of samples as they were filled: of tokens, those of one cell after those of another.
+    """Order the pixels of samples as they were filled; for tokens, cell by cell.
 
     Parameters
     ----------
@@ -65,11 +65,11 @@ def filled_order(samples: Samples) -> FillOrder:
         return fill_order(height, width, samples.config.seed_rect(height, width), samples.config.window)
     stride = height // samples.grid[0]
     order = cell_order(samples.config, samples.grid, stride)
-    return FillOrder(spread(order.pixels, stride), order.stages * stride**2)
+    return FillOrder(pixels_of_cells(order.pixels, stride), order.stages * stride**2)
 
 
 def drawn_order(samples: Samples) -> FillOrder:
-    """Order the pixels of samples as they were last drawn: the draw that the trace is of.
+    """Order the pixels of samples as they were last drawn, by the draws that the trace records.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def drawn_order(samples: Samples) -> FillOrder:
     Returns
     -------
     FillOrder
-        Pixels (P, 2) in order; of tokens, those of one cell after those of another. After a sweep there is one stage.
+        Pixels (P, 2) in order; for tokens, cell by cell. After a sweep there is one stage.
     """
     order, sweeps = filled_order(samples), samples.config.sweeps
     if not sweeps:
@@ -87,10 +87,10 @@ def drawn_order(samples: Samples) -> FillOrder:
     stride = 1 if samples.grid is None else samples.images.shape[1] // samples.grid[0]
     places = np.ascontiguousarray(order.pixels[:: stride**2] // stride)
     places = _core.sweep_order(places, samples.seed, sweeps)
-    return FillOrder(spread(places, stride), np.array([0, len(order.pixels)]))
+    return FillOrder(pixels_of_cells(places, stride), np.array([0, len(order.pixels)]))
 
 
-def spread(cells: NDArray[np.int32], stride: int) -> NDArray[np.int32]:
+def pixels_of_cells(cells: NDArray[np.int32], stride: int) -> NDArray[np.int32]:
     """List the pixels (P · s², 2) of some cells (P, 2) of s pixels a side, cell after cell."""
     inside = np.stack(np.divmod(np.arange(stride**2, dtype=np.int32), np.int32(stride)), axis=1)  # (s², 2)
     return np.ascontiguousarray((cells[:, None] * np.int32(stride) + inside).reshape(-1, 2))
@@ -104,7 +104,7 @@ def known_rect(shape: tuple[int, int], rect: tuple[int, int, int, int]) -> NDArr
     return known
 
 
-# A frame beyond this takes more memory and time than anybody has.
+# Larger frames are refused: they would take more memory and time than there is.
 MOST_PIXELS = 1 << 28
 
 
@@ -148,6 +148,12 @@ def fill_order(height: int, width: int, seed_rect: tuple[int, int, int, int], wi
     ------
     ValueError
         If the rectangle is not inside the frame, or the window is even, below 3 or larger than the frame.
+
+    Examples
+    --------
+    >>> order = npgen.fill_order(8, 8, seed_rect=(2, 2, 4, 4), window=5)
+    >>> len(order.pixels), np.diff(order.stages)  # two rings around a 4×4 patch
+    (48, array([20, 28]))
     """
     for name, extent in (("height", height), ("width", width)):
         check_whole(name, extent, 1, MOST_PIXELS)

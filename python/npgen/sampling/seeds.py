@@ -13,10 +13,10 @@ from npgen.sampling.filler import is_framed_as
 
 
 class Seeds:
-    """The seed patches of a run's samples.
+    """The seed patches of a run's samples: a random image, and the patch's place in it.
 
-    A patch stays where it lies in its image, if canvases are framed as all images are; else it comes from anywhere in
-    it. An image that is too small to hold it seeds none.
+    Where canvases have the size of all images, the patch comes from the place in its image where it goes on the canvas;
+    else from a random place. Images that are too small to hold the patch are not drawn.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Seeds:
     shape
         Height and width of the canvases.
     seed
-        Of all draws.
+        Seed of all draws.
 
     Raises
     ------
@@ -42,7 +42,7 @@ class Seeds:
         if config.seed_size > most:
             raise invalid("seed_size", f"in 1..={most} (the corpus's images)", config.seed_size)
         self._in_place = is_framed_as(corpus, shape)
-        self._rooms = np.maximum(frames - config.seed_size + 1, 1)  # corners that a patch may have, down and right
+        self._rooms = np.maximum(frames - config.seed_size + 1, 1)  # rows and columns where a patch may begin
         self._ids: NDArray[np.int32] | None = None
         if corpus.sizes is not None:
             self._ids = np.flatnonzero(frames.min(1) >= config.seed_size).astype(np.int32)
@@ -54,7 +54,10 @@ class Seeds:
         return self._ids[_core.draw_seed_images(self.seed, indices, len(self._ids))]
 
     def corners(self, indices: NDArray[np.uint64], images: NDArray[np.int32]) -> NDArray[np.int32] | None:
-        """Draw where in their images (n,) patches have their upper left corners, (n, 2); None: where they go."""
+        """Draw the upper left corners (n, 2) of the patches in their images (n,).
+
+        None: each patch comes from the place in its image where it goes on the canvas.
+        """
         if self._in_place:
             return None
         rooms = self._rooms[np.clip(images, 0, len(self._rooms) - 1)].tolist()

@@ -1,4 +1,4 @@
-"""Filling from all images where each rank looks at a part of them: pools are merged, pixel after pixel."""
+"""Filling from all images where each rank scans a part of them: the ranks merge their pools, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -11,27 +11,26 @@ import npgen._core as _core
 from npgen.runtime import Ranks
 from npgen.sampling.shortlists import Shortlists
 
-# Members of one rank's pool of one canvas that are equally near.
+# One run of a pool: members of one rank's pool of one canvas that have the same distance. `place` is the first one's
+# place in that rank's pool.
 RUN = np.dtype([("canvas", "i8"), ("rank", "i8"), ("distance", "f8"), ("count", "i8"), ("place", "i8")])
 
 
 class SharedFiller:
-    """Fills the same canvases at every rank, from the images of all.
+    """Fills the same canvases at every rank, from the images of all ranks.
 
-    For each pixel every rank finds the pools over its own images, and tells the others how many candidates it has at
-    which distances. As ranks hold images in order, that says of every member of the whole pool who has it; the owner of
-    the drawn one tells where it is from and its value. Only counts travel, as pools can hold every image there is.
+    Only distances and counts are exchanged, not the members: a pool can hold every image of the corpus.
 
     Parameters
     ----------
     filler
-        The core, for this rank's images.
+        The core's filler for this rank's images.
     images
-        These images, (M, H, W, C) uint8.
+        This rank's images, (M, H, W, C) uint8, consecutive ones of the corpus.
     start
         Id of the first of them.
     ranks
-        Who fills together.
+        The processes that fill the same canvases.
     """
 
     def __init__(self, filler: _core.Filler, images: NDArray[np.uint8], start: int, ranks: Ranks) -> None:
@@ -55,6 +54,7 @@ class SharedFiller:
         image_id, source_y, source_x, distance, pool_size = trace
         known, here = known.copy(), self._local(image_id)
         for y, x in pixels.tolist():
+            # 1. Find the pools over this rank's images.
             pools = self.filler.pools(
                 canvases,
                 (here, source_y, source_x, distance, pool_size),
@@ -62,23 +62,26 @@ class SharedFiller:
                 known=known,
                 barred=self._local(barred),
             )
+            # 2. Merge the pools of all ranks. As ranks hold images in order, ties by image id stay ties by rank.
             runs, before, taken = self._merged(self.ranks.all_gather(self._runs(pools)))
             sizes = np.bincount(runs["canvas"], taken, len(canvases)).astype(np.int64)
+            # 3. Draw a member of each canvas's pool: the same one at every rank.
             drawn = _core.draw_members(seed, sweep, samples, y * canvases.shape[2] + x, sizes)  # (B,)
             inside = drawn[runs["canvas"]] - before
-            chosen = runs[(inside >= 0) & (inside < taken)]  # (B,), one a canvas, in their order
+            chosen = runs[(inside >= 0) & (inside < taken)]  # (B,), one per canvas, in the canvases' order
             chosen["place"] += inside[(inside >= 0) & (inside < taken)]
-            told = self.ranks.all_gather(self._members(pools, chosen[chosen["rank"] == self.ranks.rank]))
-            b = told[:, 0]
-            image_id[b, y, x], source_y[b, y, x], source_x[b, y, x] = told[:, 1:4].T
-            canvases[b, y, x] = told[:, 4:]
+            # 4. The rank that holds the member sends its address and value; all ranks write pixel and trace.
+            found = self.ranks.all_gather(self._members(pools, chosen[chosen["rank"] == self.ranks.rank]))
+            b = found[:, 0]
+            image_id[b, y, x], source_y[b, y, x], source_x[b, y, x] = found[:, 1:4].T
+            canvases[b, y, x] = found[:, 4:]
             distance[:, y, x], pool_size[:, y, x] = chosen["distance"], sizes
             here[:, y, x] = self._local(image_id[:, y, x])
             known[y, x] = True
         return np.zeros(len(canvases), np.int32)
 
     def _local(self, ids: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Ids as this rank counts its images; −1 for those of others."""
+        """Convert ids to positions among this rank's images; −1 for images of other ranks."""
         own = (ids >= self.start) & (ids < self.start + len(self.images))
         return np.where(own, ids - self.start, -1).astype(np.int32)
 
@@ -90,13 +93,13 @@ class SharedFiller:
         return runs
 
     def _merged(self, runs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-        """Sort all ranks' runs as the whole pools have them; with the members before each, and those that it takes."""
+        """Sort the runs of all ranks as in the merged pools; return also the members before each run, and in the pool."""
         columns = (np.ascontiguousarray(runs[name]) for name in ("canvas", "distance", "count"))
         order, before, taken = self.filler.merge_runs(*columns)
         return runs[order], before, taken
 
     def _members(self, pools: _core.Pools, chosen: NDArray[Any]) -> NDArray[np.int32]:
-        """Look up what this rank was asked for: canvas, image, y, x and value, (M, 4 + C)."""
+        """Look up drawn members that this rank holds: canvas, image, y, x and value, (M, 4 + C)."""
         members = pools.members(*(np.ascontiguousarray(chosen[name]) for name in ("canvas", "place")))  # (M, 3)
         values = self.images[tuple(members.T)]  # (M, C)
         members[:, 0] += np.int32(self.start)

@@ -33,7 +33,7 @@ class TokenRun:
     seed
         Seed of all draws.
     threads
-        CPU threads; None means one a core.
+        CPU threads; None means one per core.
     tokens
         The corpus's tokens.
 
@@ -55,7 +55,7 @@ class TokenRun:
         self.shape: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
         self.order = cell_order(config, tokens.grid, tokens.stride)
         self.rect = config.seed_cells(tokens.grid, tokens.stride)
-        # Without a seed patch no image is favoured, and none need be barred.
+        # Without a seed patch no image matches itself, and none needs to be barred.
         self.bars = config.exclude_seed_image and config.order == "rings"
         if len(corpus) - self.bars < 1:
             raise invalid("corpus", "at least 2 images, as the seed's own is barred", len(corpus))
@@ -155,7 +155,7 @@ class TokenRun:
             whole[which] = part
 
     def _filler(self, label: int | None) -> tuple[NDArray[np.int32] | None, _core.TokenFiller]:
-        """Return ids of the images of a label, None for all, and what fills from these."""
+        """Return the ids of a label's images, None for all, and the core's filler for these."""
         if label not in self._fillers:
             ids = None if label is None else self.members[label]
             planes = self.tokens.planes if ids is None else np.ascontiguousarray(self.tokens.planes[..., ids])
@@ -180,7 +180,7 @@ def _make_filler(
 
 
 def pixel_trace(cells: Trace, stride: int) -> Trace:
-    """Tell of each pixel where it came from: from the same place inside the cell that its token came from.
+    """Return the trace of pixels: each came from the same place inside the cell that its token came from.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def token_distributions(
     barred: ArrayLike | None = None,
     threads: int | None = None,
 ) -> NDArray[np.float64]:
-    """Say how likely each token is at one cell of some images, as the histogram sampler draws it.
+    """Return the probability of each token at one cell of some images, as the histogram sampler draws it.
 
     ``p(x | context) ∝ Σ_n (P̄/P)^d_n · P̄^ham(x, z_n) · P^(b − ham(x, z_n))`` over all images n at the same place, d_n
     the Hamming distance of their context from the image's, P = 1 − P̄ (local autoregression).
@@ -218,28 +218,28 @@ def token_distributions(
     Parameters
     ----------
     tokens
-        N images of at most 16 bits a cell.
+        N images of at most 16 bits per cell.
     codes
-        (M, h, w, Y) uint8: the images; of each, what the order fills before the cell is its context.
+        (M, h, w, Y) uint8: tokens of the images. The context is what the order fills before the cell.
     cell
         (y, x) of the cell.
     config
         Settings: `gamma`, `metric`, `order` and `flip` count. None means the defaults.
     barred
-        (M,) ids of an image each that plays no part, as an image of the store itself should not in its own prediction;
-        −1 for none. None bars none.
+        (M,) id of one image per row that is left out, as an image of the store should be in its own prediction; −1 for
+        none. None leaves out none.
     threads
-        CPU threads; None means one a core.
+        CPU threads; None means one per core.
 
     Returns
     -------
     ndarray
-        (M, 2^b) float64: of each image, the probability of each token, bit k of its index being bit k of the token.
+        (M, 2^b) float64: the probability of each token; bit k of its index is bit k of the token.
 
     Raises
     ------
     TypeError, ValueError
-        If types, shapes, ids or the cell don't fit, the seed patch holds the cell, or tokens have more bits.
+        If types, shapes, ids or the cell do not fit, the cell lies in the seed patch, or tokens have more bits.
     """
     check_type("tokens", tokens, Tokens)
     check_type("config", config, Config, type(None))
