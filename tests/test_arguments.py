@@ -1,4 +1,4 @@
-"""What the public functions say of arguments that are not of their kind at all."""
+"""Errors of public functions for arguments of wrong types and values."""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Settings: checked, frozen, JSON both ways."""
+"""Settings: checked, frozen, and the same after a round trip through JSON."""
 
 import dataclasses
 import json

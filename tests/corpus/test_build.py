@@ -1,4 +1,4 @@
-"""Ingestion: every source gives the corpus it should, or one clear error and nothing on disk."""
+"""Building corpora from arrays and datasets: the right corpus, or one clear error and nothing on disk."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ def test_bad_arrays(out: Path, tmp_path: Path) -> None:
     np.savez(path, images=pixels(5) / 255)
     refused(path, out, r"a\.npz: images must be whole numbers, got fractions from .* Multiply by 255")
     np.savez(path, images=np.array([{}]))
-    refused(path, out, r"a\.npz must be a sound .npz file: images must hold plain numbers, got Python objects")
+    refused(path, out, r"a\.npz must be a valid .npz file: images must hold plain numbers, got Python objects")
     np.savez(path, images=pixels(5))
     path.write_bytes(path.read_bytes()[:-30])
-    refused(path, out, r"a\.npz must be a sound .npz file: ")
+    refused(path, out, r"a\.npz must be a valid .npz file: ")
     np.save(tmp_path / "a.npy", pixels(5))
     content = (tmp_path / "a.npy").read_bytes()
     for bad in (content[:-1], content[:40], b"", b"hello"):

@@ -1,4 +1,4 @@
-"""Ingestion of folders of pictures: whatever their layout, size, mode and format, and however they are damaged."""
+"""Building corpora from folders of images: all layouts, sizes, modes and formats, and damaged files."""
 
 from __future__ import annotations
 

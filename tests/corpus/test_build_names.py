@@ -1,4 +1,4 @@
-"""Ingestion of data sets by name: torchvision's files and the demo's digits."""
+"""Building corpora by known names: torchvision's datasets and the demo corpus."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_torchvision_names(tmp_path: Path, name: str, folder: str, first_class: 
 def test_torchvision_files_are_missing(out: Path, tmp_path: Path, name: str) -> None:
     pytest.importorskip("torchvision")
     refused(name, out, "root must be the folder that holds .*, got None")
-    message = f"root must be a folder that holds a sound .*, got '{re.escape(str(tmp_path))}'. Pass --download"
+    message = f"root must be a folder that holds a complete .*, got '{re.escape(str(tmp_path))}'. Pass --download"
     refused(name, out, message, FileNotFoundError, root=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

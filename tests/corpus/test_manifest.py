@@ -65,7 +65,7 @@ def test_the_hash_depends_on_shape_arrays_and_classes() -> None:
         ({"name": "../../x"}, "name must be one path component, got '../../x'"),
         ({"name": None}, "name in .* must be a string, got None"),
         ({"source": []}, "source in .* must be an object"),
-        ({"source": {"a": float("nan")}}, "must be a JSON file, got one that cannot be read: nan is no JSON number"),
+        ({"source": {"a": float("nan")}}, "must be a JSON file, got one that cannot be read: nan is not a JSON number"),
         ({"classes": ["a", "b", "d"]}, "heldout must be labelled, with classes"),
     ],
 )

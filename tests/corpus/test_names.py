@@ -1,4 +1,4 @@
-"""Corpora by name: where they lie, and the demo, which builds itself."""
+"""Corpora by name: where they are stored, and the demo corpus, which is built on first use."""
 
 from __future__ import annotations
 

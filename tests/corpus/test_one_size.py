@@ -1,4 +1,4 @@
-"""What needs images of one size refuses a corpus of several, before anything is made."""
+"""Functions that need images of one size refuse other corpora before they write anything."""
 
 from __future__ import annotations
 

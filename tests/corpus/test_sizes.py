@@ -1,4 +1,4 @@
-"""Images of several sizes: stored as one array, and scanned as if each were alone at its own size."""
+"""Images of several sizes: stored in one array, but scanned as if each were stored in its own size."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_types_and_shapes() -> None:
     assert made.classes == ("a", "b", "c")
 
 
-def test_the_corpus_is_nobody_elses() -> None:
+def test_the_corpus_is_a_read_only_copy() -> None:
     images = pixels()
     made = Corpus.from_arrays(images)
     before = made.images.copy()

@@ -1,4 +1,4 @@
-"""What notebooks show: the right pixels, settings, and nothing that data could slip into the page."""
+"""Display in notebooks: the right pixels and settings, and no HTML injected by data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def opened(data):
 
 
 def pictures(html):
-    """The pictures of a page, by the name that is said of each."""
+    """The pictures of a page, by their captions."""
     found = re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)">', html)
     assert len(found) == html.count("<img")
     return {name: opened(base64.b64decode(data)) for name, data in found}

@@ -1,4 +1,4 @@
-"""Provenance: in every picture that npgen writes, and out of it again."""
+"""Provenance is in every picture that npgen writes, and can be read from it."""
 
 import importlib.metadata
 import struct
@@ -32,36 +32,36 @@ def written(path, text, key="npgen"):
     return path
 
 
-def assert_tells(facts, digits, encoder):
-    """Check the four things that every picture must say."""
+def check_facts(facts, digits, encoder):
+    """Check the four facts that every picture must contain."""
     assert npgen.Config.from_json(facts["config"]) == FAST
     assert facts["corpus"] == {"name": digits.name, "hash": digits.hash}
     assert facts["encoder"] == encoder
     assert facts["npgen"] == importlib.metadata.version("npgen")
 
 
-def test_pictures_of_a_run_tell_it(samples, digits, tmp_path):
+def test_pictures_of_a_run_name_it(samples, digits, tmp_path):
     for path in figures.save_pictures(samples, digits, tmp_path):
         (facts,) = read_provenance(path)
         assert facts == samples.provenance()
-        assert_tells(facts, digits, PIXELS)
+        check_facts(facts, digits, PIXELS)
 
 
-def test_the_panel_of_an_ablation_tells_all_its_runs(digits, tmp_path):
+def test_the_panel_of_an_ablation_names_all_its_runs(digits, tmp_path):
     npgen.ablate(digits, tmp_path / "out", 2, ["full", "local"], FAST, counts={}, encoder="pixels", quiet=True)
     full, local = read_provenance(tmp_path / "out" / "panel.png")
     assert (full["model"], local["model"]) == ("full", "local")
-    assert_tells(full, digits, PIXELS)
-    assert_tells(local, digits, None)
+    check_facts(full, digits, PIXELS)
+    check_facts(local, digits, None)
 
 
-def test_the_plots_of_a_sweep_tell_their_grid(digits, tmp_path):
+def test_the_plots_of_a_sweep_name_their_grid(digits, tmp_path):
     npgen.sweep(digits, tmp_path / "out", {"k_min": [1, 2]}, 2, FAST, encoder="pixels", quiet=True)
     pictures = sorted((tmp_path / "out").glob("*.png"))
     assert pictures
     for path in pictures:
         (facts,) = read_provenance(path)
-        assert_tells(facts, digits, PIXELS)
+        check_facts(facts, digits, PIXELS)
         assert (facts["model"], facts["seed"], facts["n"], facts["grid"]) == ("full", 0, 2, {"k_min": [1, 2]})
 
 

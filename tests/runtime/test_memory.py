@@ -1,4 +1,4 @@
-"""The memory budget: pages of maps are handed back, everything else is left alone. And memory that is kept."""
+"""The memory budget, which releases pages of memory maps and nothing else; and reuse of freed memory."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ MAPPED = 256 << 20
 
 @pytest.fixture
 def mapped(tmp_path):
-    """A memory-mapped array of 256 MiB, all of it in the disk's cache."""
+    """A memory-mapped array of 256 MiB, in the page cache."""
     array = np.lib.format.open_memmap(tmp_path / "big.npy", "w+", np.uint8, (MAPPED,))
     array[:] = 1
     array.flush()
@@ -26,8 +26,8 @@ def mapped(tmp_path):
     return np.load(tmp_path / "big.npy", mmap_mode="r")
 
 
-@pytest.mark.skipif(resident_bytes() is None, reason="this system does not tell what is resident")
-def test_pages_are_handed_back(mapped):
+@pytest.mark.skipif(resident_bytes() is None, reason="this system does not report resident memory")
+def test_pages_are_released(mapped):
     before = resident_bytes()
     assert int(mapped.sum()) == MAPPED
     assert resident_bytes() > before + MAPPED / 2
@@ -40,7 +40,7 @@ def test_pages_are_handed_back(mapped):
     assert int(mapped.sum()) == MAPPED
 
 
-def test_arrays_in_memory_are_left_alone():
+def test_arrays_in_memory_are_not_affected():
     array = np.ones(1 << 20, np.uint8)
     with MemoryBudget(1) as budget:
         budget.watch(array)
@@ -94,19 +94,19 @@ def faults():
 
 
 with retain_freed_memory():
-    kept = faults()
+    retained = faults()
 try:
     with retain_freed_memory():
         raise KeyboardInterrupt
 except KeyboardInterrupt:
-    print(kept, faults())
+    print(retained, faults())
 """
 
 
 @pytest.mark.skipif("CS_GNU_LIBC_VERSION" not in getattr(os, "confstr_names", {}), reason="the C library is not glibc")
-def test_freed_memory_is_kept_for_a_while():
+def test_freed_memory_is_reused_inside_the_block():
     # In a process of its own: what this one did before decides where its memory comes from.
     result = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    kept, afterwards = map(int, result.stdout.split())
-    assert kept < 100
+    retained, afterwards = map(int, result.stdout.split())
+    assert retained < 100
     assert afterwards > 500

@@ -1,4 +1,4 @@
-"""Processes that share a run: whatever they divide, the bytes are those of one process."""
+"""Ranks: however they divide a run, its bytes are those of a single process."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""Atomic writers, and readers of JSON that could be anything."""
+"""Atomic files and folders, and readers of untrusted JSON."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def wait():
         process.kill()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="POSIX locks tell who is alive")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX locks")
 @pytest.mark.parametrize("block", [FOLDER, FILE], ids=["folder", "file"])
 def test_killed_writer_leaves_nothing_for_long(tmp_path: Path, block: str) -> None:
     for name in ("out", "other", "out.txt"):
@@ -187,13 +187,13 @@ def test_killed_writer_leaves_nothing_for_long(tmp_path: Path, block: str) -> No
         with files.new_folder(tmp_path / "out"):
             pass
     else:
-        files.write_bytes(tmp_path / "out", b"whole")
+        files.write_bytes(tmp_path / "out", b"complete")
     others = [name for name in left if not re.fullmatch(r"\.out\.[0-9a-f]+\.partial", name)]
     assert len(others) == 2
     assert left_in(tmp_path) == sorted([*others, mine.name, "out"])
 
 
-@pytest.mark.skipif(os.name != "posix", reason="POSIX locks tell who is alive")
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX locks")
 def test_living_writer_is_left_alone(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with half_written(target, FOLDER):
@@ -212,7 +212,7 @@ def test_writing_needs_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     stale = tmp_path / f".out.{files._MACHINE}00000000.partial"
     stale.touch()
     monkeypatch.setattr("fcntl.flock", unsupported)
-    files.write_bytes(tmp_path / "out", b"whole")
+    files.write_bytes(tmp_path / "out", b"complete")
     assert left_in(tmp_path) == [stale.name, "out"]
 
 
@@ -236,7 +236,7 @@ def test_json_is_readable(tmp_path: Path) -> None:
     "reader", [files.sha256_file, files.read_json, lambda path: npy.open_array(path, np.uint8, (1,))]
 )
 def test_only_regular_files_are_read(tmp_path: Path, reader: Any) -> None:
-    os.mkfifo(tmp_path / "pipe")  # nobody ever writes to it
+    os.mkfifo(tmp_path / "pipe")  # without a writer
     (tmp_path / "zeros").symlink_to("/dev/zero")
     (tmp_path / "folder").mkdir()
     for name in ("pipe", "zeros", "folder"):
@@ -251,9 +251,9 @@ def test_only_regular_files_are_read(tmp_path: Path, reader: Any) -> None:
     [
         ("[" * 100_000, "nested more than 64 deep"),
         ('{"a":' * 100 + "1" + "}" * 100, "nested more than 64 deep"),
-        ('{"a": NaN}', "nan is no JSON number"),
-        ('{"a": [1, -Infinity]}', "-inf is no JSON number"),
-        ('{"a": 1e999}', "inf is no JSON number"),
+        ('{"a": NaN}', "nan is not a JSON number"),
+        ('{"a": [1, -Infinity]}', "-inf is not a JSON number"),
+        ('{"a": 1e999}', "inf is not a JSON number"),
         (r'{"a": "\ud800"}', "surrogates not allowed"),
         (r'{"\udfff": 1}', "surrogates not allowed"),
         ("1" * 5000, "Exceeds the limit"),

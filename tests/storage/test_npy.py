@@ -1,4 +1,4 @@
-"""Arrays on disk: the writer, and the reader that trusts no header."""
+"""`.npy` files: the writer, and readers that check the header."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_an_archive_takes_no_more_memory_than_it_may(tmp_path: Path, monkeypatch
         return npy.read_archive(path, {"x"})[1]
 
     path = archive(tmp_path / "a.npz", x=npy.npy_header(np.uint8, (1 << 40,)) + b"abc")
-    with pytest.raises(ValueError, match=r"a.npz must be a sound .npz file: x must be 1099511627904 bytes .*, got 131"):
+    with pytest.raises(ValueError, match=r"a.npz must be a valid .npz file: x must be 1099511627904 bytes .*, got 131"):
         read()
     path = archive(tmp_path / "a.npz", x=npy.npy_header(np.uint8, (1 << 20,)) + bytes(1 << 20))
     assert read()["x"].shape == (1 << 20,)
@@ -199,5 +199,5 @@ def test_an_archive_takes_no_more_memory_than_it_may(tmp_path: Path, monkeypatch
     data = bytearray(archive(tmp_path / "a.npz", x=npy.npy_header(np.uint8, (9,)) + b"123456789").read_bytes())
     data[data.index(b"x.npy") + 60] ^= 1
     (tmp_path / "a.npz").write_bytes(data)
-    with pytest.raises(ValueError, match="a.npz must be a sound .npz file: "):
+    with pytest.raises(ValueError, match="a.npz must be a valid .npz file: "):
         read()

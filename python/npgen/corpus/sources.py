@@ -216,7 +216,7 @@ def _torchvision_split(name: str, which: str, root: str | os.PathLike[str] | Non
         root = os.fspath(root)
         if isinstance(error, RuntimeError) and "not found" in str(error).lower():
             raise FileNotFoundError(
-                f"root must be a folder that holds a sound {content}, got {root!r}. "
+                f"root must be a folder that holds a complete {content}, got {root!r}. "
                 "Pass --download (download=True) to fetch the files"
             ) from error
         if download and isinstance(error, (OSError, RuntimeError)):

@@ -70,8 +70,12 @@ def embed(
     --------
     >>> images = np.random.default_rng(0).integers(0, 256, (20, 8, 8), np.uint8)
     >>> corpus = npgen.Corpus.from_arrays(images)
-    >>> npgen.embed(corpus, npgen.PixelEncoder(8, 8, 1), progress=False).shape
-    (20, 64)
+    >>> encoder = npgen.PixelEncoder(8, 8, 1)
+    >>> keys = npgen.embed(corpus, encoder, progress=False)
+    >>> keys.shape == (20, encoder.dim)
+    True
+    >>> np.allclose(np.linalg.norm(keys, axis=1), 1)
+    True
     """
     check_corpus(corpus, one_size="an encoder")
     check_type("encoder", encoder, Encoder, PixelEncoder)

@@ -1,4 +1,4 @@
-"""Samples as notebooks show them: pictures without matplotlib, and a table of what they were made with."""
+"""Display of samples in notebooks: pictures, made without matplotlib, and tables of the run and its settings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from PIL import Image
 
 from npgen.output.pictures import grid, image_colours, png_bytes
 
-# A run shows so many samples at most.
+# Most samples that are shown of a run.
 SHOWN = 64
-# Longer side in pixels, about, of one sample and of a grid of several.
+# Approximate longer side in pixels of one sample, and of a grid of several.
 LARGE, SHEET = 224, 448
-# Dark blue to yellow, lighter from step to step: ordered for colour-blind eyes, too.
+# Dark blue to yellow. Lightness increases with every colour, so the order shows without colour vision, too.
 SCALE = np.array([(0, 34, 78), (65, 77, 107), (124, 123, 120), (188, 174, 108), (254, 232, 56)])
 NOTHING = (217, 217, 217)
 PARTS = """<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">{}</div>"""
@@ -33,7 +33,7 @@ def samples_png(pictures: Mapping[str, Image.Image], provenance: Mapping[str, An
     pictures
         Pictures by name, as `sample_maps` and `sample_sheets` return them.
     provenance
-        What made the samples, JSON-able.
+        `Samples.provenance()`, JSON-able.
 
     Returns
     -------
@@ -52,23 +52,23 @@ def samples_html(
     settings: Mapping[str, object],
     provenance: Mapping[str, Any],
 ) -> str:
-    """Describe samples in HTML: their pictures, embedded, and tables of the run and its settings.
+    """Return samples as HTML: embedded pictures, and tables of the run and its settings.
 
     Parameters
     ----------
     pictures
         Pictures by name, as `sample_maps` and `sample_sheets` return them.
     run
-        What the run is, for a table of two columns.
+        Facts about the run by name, shown as a table.
     settings
-        All settings, for a table that opens on demand.
+        All settings by name, shown as a table that is closed at first.
     provenance
-        What made the samples, JSON-able: goes into the pictures.
+        `Samples.provenance()`, JSON-able, stored in the pictures.
 
     Returns
     -------
     str
-        A fragment that refers to nothing outside itself.
+        An HTML fragment without references to other files.
     """
     figures = [
         FIGURE.format(name=escape(name), data=base64.b64encode(png_bytes(picture, provenance)).decode("ascii"))
@@ -86,7 +86,7 @@ def sample_maps(
     distances: NDArray[np.float64],
     unit: str,
 ) -> dict[str, Image.Image]:
-    """Show one sample large beside its maps.
+    """Return pictures of one sample and of its maps, enlarged.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def sample_maps(
 
 
 def sample_sheets(images: NDArray[np.uint8], image_ids: NDArray[np.int32]) -> dict[str, Image.Image]:
-    """Show several samples, and the source image of each of their pixels.
+    """Return pictures of several samples side by side, and of their image-ID maps.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _table(rows: Mapping[str, object]) -> str:
 
 
 def _scaled(values: NDArray[np.floating], drawn: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Colour values (n, H, W) from 0 to the largest, dark to light; grey where nothing was drawn."""
+    """Return colours (n, H, W, 3) of values (n, H, W), dark for 0 to light for the largest; grey where not drawn."""
     shares = values / max(float(values.max()), 1e-9) * (len(SCALE) - 1)
     colours = np.stack([np.interp(shares, np.arange(len(SCALE)), channel) for channel in SCALE.T], axis=-1)
     return np.where(drawn[..., None], colours, NOTHING).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Where a picture comes from, carried in the picture: config, corpus, encoder and version in a PNG's text chunk."""
+"""Provenance of pictures: config, corpus, encoder and version of the run, as JSON in a text chunk of the PNG file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from PIL import Image, UnidentifiedImageError
 from npgen.errors import invalid
 from npgen.storage import open_regular, parse_json
 
-# Name of the text chunk.
+# Keyword of the text chunk.
 KEY = "npgen"
 
 
 def provenance_text(facts: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
-    """Return the facts about a picture's run, or runs, as the line of ASCII JSON that goes into its chunk `KEY`."""
+    """Return the facts about the run or runs that a picture shows as one line of ASCII JSON, for its chunk `KEY`."""
     return json.dumps(facts, sort_keys=True)
 
 
 def read_provenance(path: str | os.PathLike[str]) -> tuple[dict[str, Any], ...]:
-    """Read back what made a picture that npgen wrote.
+    """Read the provenance of a picture that npgen wrote.
 
     Parameters
     ----------
@@ -33,16 +33,26 @@ def read_provenance(path: str | os.PathLike[str]) -> tuple[dict[str, Any], ...]:
     Returns
     -------
     tuple of dict
-        One for each run that it shows, as `Samples.provenance` has it: `config`, `corpus` (name and hash), `encoder`
-        (its hash, or None), `npgen` (the version), `model`, `seed` and more. The plots of a sweep show one run many
-        times: the base's, with the swept values as `grid`.
+        One dict per run that the picture shows, as returned by `Samples.provenance`: `config`, `corpus` (name and
+        hash), `encoder` (its hash, or None), `npgen` (the version), `model`, `seed` and more. Plots of a sweep have one
+        dict, that of the base run, with the swept values as `grid`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no PNG, or carries no provenance: not npgen's, or saved again by a program that drops it.
+        If it is not a PNG file, or has no provenance: npgen did not write it, or another program saved it again.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> samples = npgen.generate(corpus, 1, "local", progress=False)
+    >>> with open("samples.png", "wb") as file:  # the picture that notebooks show
+    ...     _ = file.write(samples._repr_png_())
+    >>> (run,) = npgen.read_provenance("samples.png")
+    >>> run["model"], run["corpus"]["name"]
+    ('local', 'mnist-5k')
     """
     file = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""How plots look: colours, markers, sizes, and files."""
+"""Style of plots: colours, markers, sizes, and how they are saved."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from npgen.storage import write_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours that stay apart for colour-blind eyes; yellow and light blue are left out, too pale for lines.
+# Okabe and Ito's palette for colour-blind readers, without its yellow and light blue, which are too pale for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000")
 MARKERS = "osD^vP"
 GREY = "#777777"
-# Inches: a column of most two-column formats.
+# Inches: the column width of most two-column formats.
 WIDTH = 3.35
 STYLE: Any = {
     "font.size": 7,
@@ -42,7 +42,7 @@ STYLE: Any = {
 
 
 def save_figure(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
-    """Write a figure, atomically, in the format that the path's ending names."""
+    """Write a figure atomically, in the format given by the suffix of the path."""
     data = io.BytesIO()
     figure.savefig(data, format=path.suffix[1:], metadata=metadata)
     write_bytes(path, data.getvalue())

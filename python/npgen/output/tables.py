@@ -1,4 +1,4 @@
-"""Tables of studies: rows by name in, Markdown and CSV out."""
+"""Tables of results: rows of named values to Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Column:
     Attributes
     ----------
     head
-        What it says above.
+        Heading.
     cell
-        Writes a row's cell; None where the row has nothing to say.
+        Returns the text of a row's cell, or None if the row has no value for it.
     """
 
     head: str
@@ -29,7 +29,24 @@ class Column:
 
 
 def number(head: str, key: str, form: str, *, interval: bool = True) -> Column:
-    """Make the column of a number, its interval behind it in brackets if the row has `<key>_low` and `<key>_high`."""
+    """Return the column of a number, followed by its interval in brackets if rows have `<key>_low` and `<key>_high`.
+
+    Parameters
+    ----------
+    head
+        Heading.
+    key
+        Name of the value in rows.
+    form
+        Format specification, such as ".2f".
+    interval
+        Whether to show the interval.
+
+    Returns
+    -------
+    Column
+        The column.
+    """
 
     def cell(row: Row) -> str | None:
         value, low, high = (row.get(key + bound) for bound in ("", "_low", "_high"))
@@ -43,7 +60,7 @@ def number(head: str, key: str, form: str, *, interval: bool = True) -> Column:
 
 
 def quality_columns() -> list[Column]:
-    """Make the columns of the scores that need real images."""
+    """Return the columns of the scores that compare samples with real images."""
     return [
         number("IS", "inception_score", ".2f"),
         number("IS over held-out", "inception_score_over_heldout", ".3f", interval=False),
@@ -55,7 +72,22 @@ def quality_columns() -> list[Column]:
 
 
 def markdown_table(columns: Sequence[Column], rows: Iterable[Row], words: int = 1) -> str:
-    """Lay rows out as a Markdown table; the first `words` columns flush left. Columns without any cell are left out."""
+    """Return a Markdown table.
+
+    Parameters
+    ----------
+    columns
+        The columns; those without a value in any row are left out.
+    rows
+        The rows.
+    words
+        Number of columns that are aligned left, from the first on; the others are aligned right.
+
+    Returns
+    -------
+    str
+        The table, without a line break at the end.
+    """
     cells = [[column.cell(row) for column in columns] for row in rows]
     used = [k for k in range(len(columns)) if any(line[k] is not None for line in cells)]
     lines = [[columns[k].head for k in used], ["---" if k < words else "--:" for k in used]]
@@ -64,7 +96,7 @@ def markdown_table(columns: Sequence[Column], rows: Iterable[Row], words: int = 
 
 
 def csv_table(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Write rows as UTF-8 CSV under the names of all their values; None and missing values are empty."""
+    """Return rows as UTF-8 CSV with a column for each name in any row; None and missing values are empty."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, names, lineterminator="\n")

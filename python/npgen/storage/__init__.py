@@ -1,4 +1,8 @@
-"""Bytes on disk: a file is there whole, or not at all."""
+"""Files: atomic writers, `.npy` arrays and JSON. A file or folder appears under its name only when it is complete.
+
+- `files`: atomic files and folders, hashes, JSON.
+- `npy`: `.npy` files, written row by row and memory-mapped after checks.
+"""
 
 from npgen.storage import npy
 from npgen.storage.files import (

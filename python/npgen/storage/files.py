@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there: atomic writers, hashes and JSON."""
+"""Atomic files and folders, hashes and JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from npgen.errors import invalid
 if os.name == "posix":
     import fcntl
 
-# Manifests of the largest runs take some 100 MB; they are nested six deep.
+# Limits of JSON files: manifests of the largest runs take about 100 MB, and are nested six levels deep.
 JSON_BYTES = 1 << 28
 JSON_DEPTH = 64
 
@@ -41,14 +41,14 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     Returns
     -------
     str
-        Lower-case hexadecimal SHA-256 of all its bytes.
+        SHA-256 of its bytes, 64 lower-case hexadecimal digits.
     """
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """Open a file to read it, unless it is a device, a pipe or anything else that may never end.
+    """Open a file for reading; refuse devices, pipes and anything else that may never end.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no regular file.
+        If it is not a regular file.
     """
     file = Path(path)
     if file.exists() and not file.is_file():
@@ -75,9 +75,9 @@ def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Write a file that appears under its name only when it is complete and on disk.
+    """Write a file atomically: it appears under its name only when it is complete and on disk.
 
-    A process that is killed leaves a hidden partial file, which the next to write the same one removes.
+    A process that is killed leaves a hidden partial file, which the next writer of the same file removes.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        Naming `path`, when the disk is full or the folder cannot be written.
+        If the disk is full or the folder cannot be written; the error names `path`.
     """
     target = Path(path)
     with _partial_sibling(target) as partial:
@@ -126,7 +126,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     path
         Where the file goes.
     value
-        JSON-able value. Not-a-number is refused: it is not JSON.
+        JSON-able value. Not-a-number and infinity are refused, as JSON has no such numbers.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_bytes(path, text.encode("utf-8") + b"\n")
@@ -148,7 +148,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the file is not JSON, not an object, or nested too deep, or too large.
+        If the file is not JSON, not an object, nested too deep or too large.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -165,7 +165,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON from anywhere into a value that can be written, compared and shown without further care.
+    """Parse JSON from an untrusted source, so that the value can be written, compared and shown safely.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def parse_json(text: str | bytes) -> Any:
     Returns
     -------
     Any
-        Its value: finite numbers, sound Unicode, nested at most `JSON_DEPTH` deep.
+        Its value, with finite numbers and valid Unicode only, nested at most `JSON_DEPTH` levels deep.
 
     Raises
     ------
@@ -195,9 +195,9 @@ def parse_json(text: str | bytes) -> Any:
             elif isinstance(part, list):
                 inner += part
             elif isinstance(part, str):
-                part.encode("utf-8")  # half of a surrogate pair is no text, and could not be written
+                part.encode("utf-8")  # raises for half of a surrogate pair
             elif isinstance(part, float) and not math.isfinite(part):
-                raise ValueError(f"{part} is no JSON number")
+                raise ValueError(f"{part} is not a JSON number")
         level = inner
         if not level:
             return value
@@ -206,26 +206,26 @@ def parse_json(text: str | bytes) -> Any:
 
 @contextlib.contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Build a folder that appears under its name only when it is complete and on disk.
+    """Build a folder atomically: it appears under its name only when it is complete and on disk.
 
-    A process that is killed leaves a hidden partial folder, which the next to build the same one removes.
+    A process that is killed leaves a hidden partial folder, which the next writer of the same folder removes.
 
     Parameters
     ----------
     path
-        Where the folder goes. Missing parents are made, and removed again on failure.
+        Where the folder goes. Missing parent folders are made, and removed again on failure.
 
     Yields
     ------
     Path
-        A temporary sibling to fill; removed again if the block raises anything, Ctrl-C included.
+        A temporary sibling to fill; removed again if the block raises any exception, KeyboardInterrupt included.
 
     Raises
     ------
     FileExistsError
-        If something is at `path` already, or appeared there meanwhile.
+        If something exists at `path`, before or after the block.
     OSError
-        Naming `path`, when the disk is full.
+        If the disk is full; the error names `path`.
     """
     target = Path(path).absolute()
     refuse_existing(target)
@@ -243,63 +243,52 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             try:
                 partial.rename(target)
             except OSError:
-                refuse_existing(target)  # the usual reason: another process was first
+                refuse_existing(target)  # raises if another process was first, the usual reason
                 raise
     except BaseException:
         for parent in made:
-            with contextlib.suppress(OSError):  # not empty: somebody else uses it by now
+            with contextlib.suppress(OSError):  # not empty: another process uses it
                 parent.rmdir()
         raise
     _sync_folder(target.parent)
 
 
 def refuse_existing(path: str | os.PathLike[str]) -> None:
-    """Raise if a new folder could not go to `path`.
-
-    Parameters
-    ----------
-    path
-        Where a folder is about to be made.
-
-    Raises
-    ------
-    FileExistsError
-        If anything is there.
-    """
+    """Raise FileExistsError if anything, even a broken link, exists at `path`, where a new folder is to be made."""
     if os.path.lexists(path):
         raise FileExistsError(f"out must be a path that does not exist yet, got {str(path)!r}")
 
 
 @contextlib.contextmanager
 def _partial_sibling(target: Path) -> Iterator[Path]:
-    """Name a temporary sibling, to be renamed to `target`; remove it, file or folder, if the block raises."""
+    """Yield the path of a temporary sibling of `target`; remove it, file or folder, if the block raises."""
     prefix = f".{target.name}.{_MACHINE}"
     partial = target.with_name(f"{prefix}{secrets.token_hex(4)}.partial")
-    with _swept(target.parent, re.compile(f"{re.escape(prefix)}[0-9a-f]{{8}}.partial")):
+    with _locked_and_cleaned(target.parent, re.compile(f"{re.escape(prefix)}[0-9a-f]{{8}}.partial")):
         try:
             yield partial
         except BaseException as error:
             _remove(partial)
-            if isinstance(error, OSError) and error.errno in _NO_SPACE:  # from any depth: one message
+            if isinstance(error, OSError) and error.errno in _NO_SPACE:  # raised anywhere in the block
                 text = f"{os.strerror(error.errno)}; nothing was kept. Free some space or write elsewhere"
                 raise OSError(error.errno, text, str(target)) from error
             raise
 
 
 @contextlib.contextmanager
-def _swept(folder: Path, partial: re.Pattern[str]) -> Iterator[None]:
-    """Remove what killed writers left in a folder, then keep others from removing ours.
+def _locked_and_cleaned(folder: Path, partial: re.Pattern[str]) -> Iterator[None]:
+    """Remove partial files that killed writers left in a folder, and hold a lock that protects those of living ones.
 
-    All writers share a lock on the folder, which the kernel drops when a process ends, however it ends. Who
-    gets that lock alone knows that no partial file has a writer. Some network file systems lock within one
-    machine only, so each machine removes its own.
+    Every writer holds a shared lock on the folder, which the kernel releases when the process ends. A writer that gets
+    the exclusive lock therefore knows that no partial file there belongs to a living writer. Some network file systems
+    apply locks within one machine only: names of partial files contain the machine, and each machine removes its own.
     """
-    if os.name != "posix":  # Windows has no such locks
+    if os.name != "posix":  # Windows cannot lock folders
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # others write here, or this file system has no locks
+        with contextlib.suppress(OSError):  # there are other writers, or this file system has no locks
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for path in folder.iterdir():
                 if partial.fullmatch(path.name):
@@ -320,7 +309,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync_folder(folder: str | os.PathLike[str]) -> None:
-    if os.name != "posix":  # Windows has no way to sync a folder
+    if os.name != "posix":  # Windows cannot sync folders
         return
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -1,4 +1,4 @@
-"""`.npy` files: rows streamed in and hashed on the way, and a reader that trusts no header."""
+"""`.npy` files: written row by row with a hash, and memory-mapped only after their header was checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from npgen.errors import invalid
 from npgen.storage.files import open_regular, replacing
 
 CHUNK_BYTES = 1 << 22
-# What an archive may unpack to: so much, or else so many times what it is. Images hardly reach a tenth of that.
+# Arrays of an archive may unpack to ARCHIVE_BYTES, or to ARCHIVE_RATIO times their packed size if that is more. Images
+# reach about a tenth of that ratio.
 ARCHIVE_BYTES = 1 << 28
 ARCHIVE_RATIO = 100
 
@@ -26,7 +27,7 @@ ARCHIVE_RATIO = 100
 def npy_header(dtype: npt.DTypeLike, shape: tuple[int, ...]) -> bytes:
     """Make the header of a C-ordered `.npy` file.
 
-    NumPy has changed its padding between releases. Hashes cover whole files, so the header is fixed here.
+    NumPy's padding differs between releases. Hashes include the header, so it is defined here.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def npy_header(dtype: npt.DTypeLike, shape: tuple[int, ...]) -> bytes:
 
 
 def sha256_array(array: npt.NDArray[Any]) -> str:
-    """Hash an array as `write_array` would store it, without storing it.
+    """Return the hash of the file that `write_array` would write, without writing it.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def sha256_array(array: npt.NDArray[Any]) -> str:
     Returns
     -------
     str
-        The same as `files.sha256_file` of the file that `write_array` makes.
+        `sha256_file` of that file.
     """
     digest = hashlib.sha256(npy_header(array.dtype, array.shape))
     for chunk in _byte_chunks(array):
@@ -74,7 +75,7 @@ def sha256_array(array: npt.NDArray[Any]) -> str:
 
 
 class ArrayWriter:
-    """Rows of one `.npy` file, written as they come and hashed on the way."""
+    """Writer of one `.npy` file: rows are hashed as they are written."""
 
     def __init__(self, file: BinaryIO, dtype: npt.DTypeLike, shape: tuple[int, ...]) -> None:
         if not shape:
@@ -88,7 +89,7 @@ class ArrayWriter:
 
     @property
     def sha256(self) -> str:
-        """Hash of everything written so far; after the last row, that of the file."""
+        """Hash of the bytes written so far; after the last row, that of the file."""
         return self._digest.hexdigest()
 
     def write(self, rows: npt.NDArray[Any]) -> None:
@@ -102,7 +103,7 @@ class ArrayWriter:
         Raises
         ------
         ValueError
-            If they are of another dtype or shape, or too many.
+            If dtype or trailing shape differ, or there are too many rows.
         """
         if rows.dtype != self.dtype or rows.shape[1:] != self.shape[1:]:
             raise invalid(
@@ -121,7 +122,7 @@ class ArrayWriter:
 
 @contextlib.contextmanager
 def array_writer(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tuple[int, ...]) -> Iterator[ArrayWriter]:
-    """Stream an array of known shape into an atomically written `.npy` file.
+    """Write an array of known shape row by row into a `.npy` file, atomically.
 
     Parameters
     ----------
@@ -133,7 +134,7 @@ def array_writer(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tupl
     Yields
     ------
     ArrayWriter
-        Takes rows in order. All of them must be written before the block ends.
+        Takes the rows in order. All must be written before the block ends, else it raises ValueError.
     """
     with replacing(path) as file:
         writer = ArrayWriter(file, dtype, shape)
@@ -163,9 +164,9 @@ def write_array(path: str | os.PathLike[str], array: npt.NDArray[Any]) -> str:
 
 
 def open_array(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-    """Memory-map a `.npy` file read-only, after checking that it is exactly what is expected.
+    """Memory-map a `.npy` file read-only, after checking its dtype, shape and length.
 
-    Nothing is allocated from what the header says: its shape must match the file's length first.
+    A false header cannot cause a large allocation: its shape must match the length of the file.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def open_array(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tuple[
     dtype
         Expected dtype.
     shape
-        Expected shape; None stands for any extent.
+        Expected shape, with None for any extent.
 
     Returns
     -------
@@ -186,8 +187,8 @@ def open_array(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tuple[
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not `.npy`, holds Python objects or Fortran order, is of another dtype or shape, or is
-        shorter or longer than its header says.
+        If the file is not `.npy`, holds Python objects or Fortran order, has another dtype or shape, or is shorter or
+        longer than its header implies.
     """
     expected = np.dtype(dtype)
     with open_regular(path) as file:
@@ -205,7 +206,7 @@ def open_array(path: str | os.PathLike[str], dtype: npt.DTypeLike, shape: tuple[
 
 
 def open_any_array(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
-    """Memory-map a `.npy` file read-only, whatever its dtype, shape and order.
+    """Memory-map a `.npy` file of any dtype, shape and order read-only.
 
     Parameters
     ----------
@@ -222,51 +223,53 @@ def open_any_array(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not `.npy`, holds Python objects, or is shorter or longer than its header says.
+        If the file is not `.npy`, holds Python objects, or is shorter or longer than its header implies.
     """
     with open_regular(path) as file:
         shape, fortran, dtype = _read_header(file, path)
         return _mapped(file, path, shape, dtype, "F" if fortran else "C")
 
 
-def read_archive(path: str | os.PathLike[str], wanted: Container[str]) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
+def read_archive(path: str | os.PathLike[str], names: Container[str]) -> tuple[list[str], dict[str, npt.NDArray[Any]]]:
     """Read arrays from a `.npz` file.
 
-    No header is believed: an array takes the memory that its packed bytes unpack to, and those no more than
-    `ARCHIVE_RATIO` times as much as they are, beyond `ARCHIVE_BYTES`.
+    False headers cannot cause large allocations: an array takes the memory that its packed bytes unpack to, which is
+    limited by `ARCHIVE_BYTES` and `ARCHIVE_RATIO`.
 
     Parameters
     ----------
     path
         File to read.
-    wanted
-        Names of arrays.
+    names
+        Names of the arrays to read; those that do not exist are ignored.
 
     Returns
     -------
-    names, arrays
-        Names of all arrays there are, in order; and those arrays that are wanted, by name.
+    list of str
+        Names of all arrays in the file, sorted.
+    dict
+        The arrays that were read, by name.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no such archive, or a wanted array is damaged, holds Python objects, or is a bomb.
+        If it is not such an archive, or an array to read is damaged, holds Python objects or unpacks to too much.
     """
     arrays: dict[str, npt.NDArray[Any]] = {}
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-            for name in sorted(name for name in members if name in wanted):
+            for name in sorted(name for name in members if name in names):
                 if members[name].file_size > max(ARCHIVE_BYTES, ARCHIVE_RATIO * members[name].compress_size):
                     raise ValueError(f"{name} would unpack to more than {ARCHIVE_RATIO} times its size")
                 with archive.open(members[name]) as packed:
                     arrays[name] = _unpacked(packed, name, members[name].file_size)
     except FileNotFoundError:
         raise
-    except Exception as error:  # zipfile and zlib each have their own for a broken file
-        raise ValueError(f"{path} must be a sound .npz file: {error}") from error
+    except Exception as error:  # zipfile and zlib raise exceptions of their own for a damaged file
+        raise ValueError(f"{path} must be a valid .npz file: {error}") from error
     return sorted(members), arrays
 
 
@@ -276,22 +279,22 @@ def _unpacked(packed: IO[bytes], name: str, size: int) -> npt.NDArray[Any]:
     if packed.tell() + length != size:
         raise ValueError(f"{name} must be {packed.tell() + length} bytes for shape {shape} of {dtype}, got {size}")
     data = packed.read(length)
-    packed.read(1)  # the end, where the checksum is looked at
+    packed.read(1)  # at the end of the file zipfile checks its checksum
     return np.ndarray(shape, dtype, data, order="F" if fortran else "C")
 
 
 def _mapped(
     file: BinaryIO, path: str | os.PathLike[str], shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"]
 ) -> npt.NDArray[Any]:
-    """Map what follows a header, if it is as long as the header says."""
+    """Memory-map what follows a header, if it has the length that the header implies."""
     offset = file.tell()
-    length = offset + prod(shape) * dtype.itemsize  # Python integers: no header can overflow
+    length = offset + prod(shape) * dtype.itemsize  # Python integers cannot overflow
     size = os.fstat(file.fileno()).st_size
     if size != length:
         raise ValueError(
             f"{path} must be {length} bytes for shape {shape} of {dtype}, got {size}: the file is truncated or altered"
         )
-    if size == offset:  # an empty array: a map of no bytes is not allowed
+    if size == offset:  # an empty array, which cannot be memory-mapped
         empty = np.empty(shape, dtype)
         empty.flags.writeable = False
         return empty
@@ -299,7 +302,7 @@ def _mapped(
 
 
 def read_rows(array: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
-    """Copy some rows of an array; of a memory map from its file, so that no page of the map becomes resident.
+    """Copy some rows of an array; those of a memory map are read from its file, so none of its pages becomes resident.
 
     Parameters
     ----------
@@ -316,7 +319,7 @@ def read_rows(array: npt.NDArray[Any], rows: npt.NDArray[np.integer[Any]]) -> np
     Raises
     ------
     OSError
-        If the file can't be read, or has become shorter.
+        If the file cannot be read or has become shorter.
     """
     if not isinstance(array, np.memmap) or array.filename is None:
         return np.asarray(array[rows])
@@ -338,7 +341,7 @@ def _read_header(file: IO[bytes], path: str | os.PathLike[str]) -> tuple[tuple[i
     }
     try:
         shape, fortran, dtype = readers[np.lib.format.read_magic(file)](file)
-    except Exception as error:  # NumPy answers a damaged header with all kinds
+    except Exception as error:  # NumPy raises exceptions of many kinds for a damaged header
         raise ValueError(f"{path} must be a .npy file, got one that cannot be read: {error}") from error
     if dtype.hasobject:
         raise ValueError(f"{path} must hold plain numbers, got Python objects, which are never unpickled")
@@ -348,7 +351,7 @@ def _read_header(file: IO[bytes], path: str | os.PathLike[str]) -> tuple[tuple[i
 
 
 def _byte_chunks(array: npt.NDArray[Any]) -> Iterator[memoryview]:
-    """Bytes in C order, some megabytes at a time, so that a memory map is never read whole."""
+    """Yield the bytes in C order, `CHUNK_BYTES` at a time, so that a memory map is never copied completely."""
     step = max(1, CHUNK_BYTES // max(1, array.nbytes // max(1, len(array))))
     for start in range(0, len(array), step):
         yield np.ascontiguousarray(array[start : start + step]).reshape(-1).view(np.uint8).data
