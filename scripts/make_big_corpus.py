@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from npgen import Corpus, load_corpus
-from npgen.corpus.store import seal_corpus
+from npgen.corpus.store import write_corpus_manifest
 from npgen.errors import invalid
 from npgen.storage import new_folder, npy
 
@@ -61,7 +61,7 @@ def make(source: Corpus, out: Path, count: int, size: int, seed: int) -> Corpus:
         images = npy.open_array(folder / "images.npy", np.uint8, shape)
         made = {"kind": "augmented", "of": source.name, "hash": source.hash, "size": size, "seed": seed}
         corpus = Corpus(images, labels, source.classes, out.name, source=made)
-        seal_corpus(corpus, folder, sha256)
+        write_corpus_manifest(corpus, folder, sha256)
     # Opened like any corpus, with all checks.
     return load_corpus(out.absolute())
 

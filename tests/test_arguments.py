@@ -155,7 +155,7 @@ VALUES = {
     "samples, model": (lambda s, c: with_facts(s, model="x"), "model must be one of 'full', "),
     "samples, first": (
         lambda s, c: with_facts(s, first=-1),
-        "first must be in 0…18446744073709551615, got -1",
+        "first must be in 0…2⁶⁴ − 1, got -1",
     ),
     "samples, corpus": (
         lambda s, c: with_facts(s, corpus_name="../secret"),

@@ -1,9 +1,9 @@
 """White-box image generation: every pixel is a copy of a known pixel of a known image.
 
-A corpus of images is embedded once. `generate` grows each canvas from a seed patch, pixel by pixel: it looks up source
-patches that look alike, lie at the same place and come from images of like meaning, and copies the centre of one of
-them. Nothing is hidden: `Samples.trace` names the source of every pixel, `candidate_pool` shows who else could have
-been chosen, and corpus and trace give the image back byte for byte.
+A corpus of images is embedded once. `generate` grows each canvas from a seed patch, pixel by pixel: it retrieves source
+patches that look alike, lie at the same place and come from images of similar meaning, and copies the centre of one of
+them. Nothing is hidden: `Samples.trace` names the source of every pixel, `candidate_pool` shows the other candidates,
+and corpus and trace give the image back byte for byte.
 """
 
 from importlib.metadata import version

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from npgen import _core
+import npgen._core as _core
 from npgen.errors import check_choice, check_number, check_odd, check_type, check_whole, check_whole_tuple, invalid
 
 Candidates = Literal["best", "all"]

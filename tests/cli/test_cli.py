@@ -86,7 +86,7 @@ def test_masked_epochs_follow_from_epochs(colours, tmp_path):
         assert tuple(stored_recipe[name] for name in ("epochs", "masked_epochs", "seed")) == (*expected, 4)
     options = ["--out", tmp_path / "b.safetensors", "-q"]
     message = error_of("encoder", "train", tmp_path / "corpus", "--epochs", 0, *options)
-    assert "epochs must be a whole number of at least 1, got 0" in message
+    assert "epochs must be at least 1, got 0" in message
 
 
 def test_the_error_of_an_unknown_corpus_lists_the_known_ones():

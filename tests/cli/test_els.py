@@ -115,13 +115,13 @@ def test_an_interrupted_run_is_resumed_to_the_same_bytes(stored, tmp_path, monke
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda manifest: manifest.pop("windows"), "must have a whole manifest, got one without 'windows'"),
+        (lambda manifest: manifest.pop("windows"), "must have a complete manifest, got one without 'windows'"),
         (lambda manifest: manifest.update(windows=[3, "3", 5]), "shape and windows must be 4 whole numbers"),
         (lambda manifest: manifest.update(format="npgen-run"), "a folder of format 'npgen-scores', got 'npgen-run'"),
         (lambda manifest: manifest.update(version=1), "a folder of version 2, got 1"),
         (lambda manifest: manifest["shards"][0].update(name=".."), "the name of a folder inside the run's, got '..'"),
         (lambda manifest: manifest["shards"][0]["sha256"].update(images="0"), "as it was written, got 'altered bytes'"),
-        (lambda manifest: manifest["corpus"].update(name="../x"), "must have a whole manifest"),
+        (lambda manifest: manifest["corpus"].update(name="../x"), "must have a complete manifest"),
     ],
 )
 def test_damaged_runs_are_refused(stored, tmp_path, change, message):

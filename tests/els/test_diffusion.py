@@ -113,7 +113,7 @@ def test_an_interrupted_training_comes_to_the_same_network(bars, tmp_path, monke
         ({"average": 1}, ValueError, "average must be at least 0, below 1, got 1"),
         ({"learning_rate": -1.0}, ValueError, "learning_rate must be a number above 0, got -1.0"),
         ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number, got 'fast'"),
-        ({"precision": "int8"}, ValueError, 'precision must be "bfloat16" or "float32", got'),
+        ({"precision": "int8"}, ValueError, "precision must be 'bfloat16' or 'float32', got"),
         ({"depth": 3}, ValueError, "recipe must be a JSON object of layers, width, "),
     ],
 )

@@ -133,7 +133,7 @@ def test_instruction_sets_agree(digits, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": 0}, "window must be odd and at least 1, got 0"),
+        ({"window": 0}, "window must be odd, at least 1, got 0"),
         ({"signal": 0.0}, "signal must be above 0, at most 1, got 0"),
         ({"noise": 0.0}, "noise must be in 0.001…1, got 0"),
         ({"sources": 65}, "sources must be in 0…64, got 65"),

@@ -7,7 +7,7 @@ import pytest
 
 import npgen
 from npgen.corpus.resize import resized
-from npgen.els.samples import load_score_samples, to_uint8
+from npgen.els.samples import as_uint8, load_score_samples
 
 
 def test_a_folder_holds_all_and_the_mosaic_shows_sources(digits, tmp_path):
@@ -33,9 +33,9 @@ def test_a_folder_holds_all_and_the_mosaic_shows_sources(digits, tmp_path):
 
 def test_images_become_bytes():
     values = np.array([-7.0, -1.0, -1 + 0.4 / 127.5, -1 + 0.6 / 127.5, 0.999, 1.0, 3.0], np.float32)
-    np.testing.assert_array_equal(to_uint8(values), [0, 0, 0, 1, 255, 255, 255])
+    np.testing.assert_array_equal(as_uint8(values), [0, 0, 0, 1, 255, 255, 255])
     everything = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(to_uint8(everything / 127.5 - 1), everything)
+    np.testing.assert_array_equal(as_uint8(everything / 127.5 - 1), everything)
 
 
 def test_samples_have_the_members_of_traced_samples(digits):

@@ -197,7 +197,7 @@ def test_a_folder_that_cannot_be_written_warns(corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(features, "new_folder", refuse)
     counting = Counting()
-    with pytest.warns(UserWarning, match="features are kept in memory only: .*Permission denied"):
+    with pytest.warns(UserWarning, match="features held in memory only, as .*Permission denied"):
         corpus_outputs(Network(counting, "thumbnails"), stored)
     corpus_outputs(Network(counting, "thumbnails"), stored)
     assert counting.count == 50

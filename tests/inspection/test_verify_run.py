@@ -316,7 +316,7 @@ def test_samples_that_cannot_be_generated_again_are_reported(stored, digits):
         (lambda m: m.update(version=99), r"\(a newer npgen may read it\), got 99"),
         (lambda m: m.update(n=5), r"must be of 5 samples \(generate resumes an interrupted run\), got 4"),
         (lambda m: m.update(n="4"), "got one in which n must be a whole number, got '4'"),
-        (lambda m: m.update(seed=-1), "got one in which seed must be in 0…18446744073709551615, got -1"),
+        (lambda m: m.update(seed=-1), "got one in which seed must be in 0…2⁶⁴ − 1, got -1"),
         (lambda m: m.pop("model"), "must have a complete manifest, got one without 'model'"),
         (lambda m: m.update(model="huge"), "model must be one of"),
         (lambda m: m.update(model=["full"]), r"model must be one of 'full', .*, got \['full'\]"),

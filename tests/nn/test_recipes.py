@@ -25,5 +25,5 @@ def test_other_values_are_refused(values, got):
 def test_precision():
     check_precision("bfloat16")
     check_precision("float32")
-    with pytest.raises(ValueError, match='precision must be "bfloat16" or "float32", got \'float16\''):
+    with pytest.raises(ValueError, match="precision must be 'bfloat16' or 'float32', got 'float16'"):
         check_precision("float16")

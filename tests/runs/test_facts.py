@@ -31,7 +31,7 @@ def test_settings_that_a_manifest_lacks_have_their_defaults():
         ({"format": "zip"}, "run must be a folder of format 'npgen-run', got 'zip'"),
         ({"version": 0}, r"run must be of format version 1 to 3 \(a newer npgen may read it\), got 0"),
         ({"seed": True}, "run must have a complete manifest, got one in which seed must be a whole number, got True"),
-        ({"n": -1}, "got one in which n must be in 0…18446744073709551615, got -1"),
+        ({"n": -1}, "got one in which n must be in 0…2⁶⁴ − 1, got -1"),
         ({"model": "huge"}, "got one in which model must be one of 'full', "),
         ({"tokens": 3}, "got one in which tokens_id must be of type str or None, got int"),
         ({"corpus": {"name": "x"}}, "run must be of a corpus with name and hash, got {'name': 'x'}"),

@@ -126,7 +126,7 @@ def test_keys_are_found_wherever_they_are(data):
 
     def find(ranks):
         library = SharedLibrary(corpus, ranks, keys, 1)
-        start, end = ranks.share(len(queries))
+        start, end = ranks.own_range(len(queries))
         return start, library.nearest(queries[start:end], wanted, barred[start:end])
 
     for start, (ids, products) in together(count, find):

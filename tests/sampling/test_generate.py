@@ -155,8 +155,8 @@ def test_other_seeds_make_other_samples(digits):
         ({"n": 0}, "n must be at least 1, got 0"),
         ({"first": -1}, "first must be at least 0, got -1"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"seed": -1}, "seed must be a whole number in 0…2⁶⁴ − 1, got -1"),
-        ({"seed": 2**64}, "seed must be a whole number in 0…2⁶⁴ − 1, got 18446744073709551616"),
+        ({"seed": -1}, "seed must be in 0…2⁶⁴ − 1, got -1"),
+        ({"seed": 2**64}, "seed must be in 0…2⁶⁴ − 1, got 18446744073709551616"),
         ({"threads": 0}, "threads must be in 1…1024, got 0"),
         (
             {"config": npgen.Config(window=5, shortlist=60)},

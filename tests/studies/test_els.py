@@ -81,7 +81,7 @@ def test_a_comparison_is_kept_and_gone_on_with(bars, trained, tmp_path, monkeypa
         ({"n": 1}, ValueError, "n must be in 2…"),
         ({"machines": []}, ValueError, r"machines must be one or more, each once, got \[\]"),
         ({"machines": ["local", "local"]}, ValueError, "machines must be one or more, each once"),
-        ({"machines": ["global"]}, ValueError, "machine must be one of ideal, local, .*, got 'global'"),
+        ({"machines": ["global"]}, ValueError, "machine must be one of 'ideal', 'local', .*, got 'global'"),
         ({"network_steps": 0}, ValueError, "network_steps must be in 1…10000, got 0"),
         ({"tolerance": 2}, ValueError, "tolerance must be at least 0, below 1, got 2"),
         ({"network": "none.safetensors", "recipe": RECIPE}, ValueError, "recipe must be None where a network is given"),

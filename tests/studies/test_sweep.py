@@ -43,7 +43,7 @@ def done(digits, tmp_path_factory):
 @pytest.fixture
 def scored(digits, monkeypatch):
     """The digits, 40 of them to copy from and 20 held out, with a classifier of one epoch."""
-    monkeypatch.setattr("npgen.evaluation.classifier._epochs", lambda shown, count: 1)
+    monkeypatch.setattr("npgen.evaluation.classifier_recipe._epochs", lambda shown, count: 1)
     heldout = npgen.Corpus.from_arrays(digits.images[40:], digits.labels[40:])
     return npgen.Corpus.from_arrays(digits.images[:40], digits.labels[:40], heldout=heldout)
 

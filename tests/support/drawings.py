@@ -5,21 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 import npgen
+from npgen.runs import RunFacts
 
 
 def made_up(corpus, shape, config, n=1):
     """Make samples of any size with random sources around a seed patch, without generation."""
     random = np.random.default_rng(0)
     height, width = shape
-    made = npgen.Samples.empty(
-        (n, *shape, corpus.images.shape[3]),
-        model="texture",
-        config=config,
-        seed=0,
-        first=0,
-        corpus=corpus,
-        encoder_id=None,
-    )
+    facts = RunFacts("texture", config, 0, 0, n, corpus.name, corpus.hash)
+    made = npgen.Samples.empty(facts, (*shape, corpus.images.shape[3]))
     trace = made.trace
     trace.image_id[:] = random.integers(0, len(corpus), trace.image_id.shape)
     trace.y[:] = random.integers(0, corpus.images.shape[1], trace.y.shape)

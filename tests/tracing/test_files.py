@@ -89,7 +89,7 @@ def test_what_the_command_refuses(stored, samples, digits, colours, tmp_path):
     result = run("figures", stored / "run", "--corpus", tmp_path / "other", "--out", tmp_path / "out")
     assert result.exit_code == 1 and "corpus must be the one the samples were made from" in result.stderr
     assert not (tmp_path / "out").exists()
-    with pytest.raises(ValueError, match="format must be 'png', 'svg' or 'pdf', got 'gif'"):
+    with pytest.raises(ValueError, match="format must be one of 'png', 'svg', 'pdf', got 'gif'"):
         tracing.save_figures(samples, digits, tmp_path / "out", format="gif")
     (tmp_path / "file").write_text("")
     result = run("figures", stored / "run", "--corpus", stored / "corpus", "--out", tmp_path / "file")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import npgen._core as _core
 from npgen.corpus import Corpus, check_corpus, label_number
-from npgen.errors import check_number, check_odd, check_threads, check_whole, invalid
+from npgen.errors import check_choice, check_number, check_odd, check_threads, check_whole, invalid
 from npgen.storage import npy
 
 MACHINES: tuple[str, ...] = tuple(_core.score_machines())
@@ -193,8 +193,7 @@ def check_settings(
     TypeError, ValueError
         What `denoise` would raise in any step.
     """
-    if machine not in MACHINES:
-        raise invalid("machine", f"one of {', '.join(MACHINES)}", machine)
+    check_choice("machine", machine, MACHINES)
     check_corpus(corpus, one_size=NEEDS)
     check_threads(threads)
     widest = 2 * max(corpus.images.shape[1:3]) - 1
@@ -202,12 +201,9 @@ def check_settings(
         check_whole("window", side, most=WIDEST)
         if side % 2 == 0 or not 1 <= side <= widest:
             raise invalid("window", f"odd, in 1…{widest}", side)
-    check_number("tolerance", tolerance)
-    if not 0 <= tolerance < 1:
-        raise invalid("tolerance", "at least 0, below 1", tolerance)
-    check_number("sampling", sampling)
-    if not sampling >= 0:
-        raise invalid("sampling", "at least 0", sampling)
+    check_number("tolerance", tolerance, 0, below=1, allowed="at least 0, below 1")
+    if sampling != float("inf"):  # without a bound on the error one tile of images is enough
+        check_number("sampling", sampling, 0, allowed="at least 0")
 
 
 def similarity_order(corpus: Corpus, label: int | str | None) -> NDArray[np.int32]:

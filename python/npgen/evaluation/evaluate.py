@@ -114,6 +114,8 @@ def evaluate(
     (20, 5, 'unnamed')
     """
     check_whole("seed", seed, 0)
+    if heldout is not None:
+        check_type("heldout", heldout, Corpus)
     _check_scorable(samples, corpus)
     heldout = checked_heldout(corpus, heldout)
     name, opened = _network(network, corpus, weights, device, quiet)
@@ -243,7 +245,8 @@ def checked_heldout(corpus: Corpus, heldout: Corpus | None) -> Corpus:
     TypeError, ValueError
         If there are no held-out images, or corpus or held-out images are too few, or of other shapes.
     """
-    check_type("heldout", heldout, Corpus, type(None))
+    if heldout is not None:
+        check_corpus(heldout, one_size="scores", parameter="heldout")
     shape = corpus.images.shape[1:]
     heldout = corpus.heldout if heldout is None else heldout
     if heldout is None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from npgen.errors import invalid
+from npgen.errors import check_choice, invalid
 from npgen.storage import read_json
 
 
@@ -70,5 +70,4 @@ class JsonRecipe:
 
 def check_precision(got: object) -> None:
     """Check the number type that a training is to compute in."""
-    if got not in ("bfloat16", "float32"):
-        raise invalid("precision", '"bfloat16" or "float32"', got)
+    check_choice("precision", got, ("bfloat16", "float32"))

@@ -59,10 +59,7 @@ class Options:
         check_number("megabytes", megabytes, above=0)
         count = min(count, len(samples))
         for k in pools or ():
-            if not isinstance(k, int | np.integer) or isinstance(k, bool):
-                raise TypeError(f"pools must be indices of samples, got {k!r}")
-            if not 0 <= k < count:
-                raise invalid("pools", f"indices of the samples shown, 0…{count - 1}", k)
+            check_whole("each of pools", k, 0, count - 1, allowed=f"the index of a sample shown, in 0…{count - 1}")
         return cls(count, None if pools is None else tuple(sorted({int(k) for k in pools})), float(megabytes))
 
 

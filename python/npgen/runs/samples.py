@@ -54,7 +54,7 @@ class TracedSamples(Protocol):
         """Return, JSON-able, what it takes to make the samples again."""
 
     def describe(self) -> dict[str, Any]:
-        """Return, JSON-able, what an evaluation says of the samples' origin: model, config and seed."""
+        """Return, JSON-able, where the samples come from, as evaluations record it: model, config and seed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,7 +326,7 @@ class Samples:
         return self.facts.to_json()
 
     def describe(self) -> dict[str, Any]:
-        """Return, JSON-able, what an evaluation says of the samples' origin: model, config and seed."""
+        """Return, JSON-able, where the samples come from, as evaluations record it: model, config and seed."""
         return {"model": self.model, "config": self.config.to_json(), "model_seed": self.seed}
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -377,7 +377,7 @@ def write_run(samples: Samples, folder: Path) -> None:
 
 
 def write_shard(samples: Samples, folder: Path) -> dict[str, Any]:
-    """Write samples into a folder, and return what the manifest says of it."""
+    """Write samples into a folder, and return the manifest's entry for it."""
     arrays: dict[str, NDArray[Any]] = {
         "images": samples.images,
         "anchor": samples.anchor,

@@ -99,7 +99,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def check_finished(folder: Path, n: int, shards: tuple[Shard, ...], how: str) -> None:
-    """Raise ValueError unless a run's shards hold all its n samples; `how` tells what finishes a run."""
+    """Raise ValueError unless a run's shards hold all its n samples; `how` names the command that finishes a run."""
     written = sum(shard.n for shard in shards)
     if written != n or not shards:
         raise invalid(run_name(folder), f"of {n} samples ({how} resumes an interrupted run)", written)

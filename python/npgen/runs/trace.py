@@ -33,7 +33,7 @@ class Trace:
     pool_size: NDArray[np.int32]
 
     def __post_init__(self) -> None:
-        """Check types and shapes: all that is told of samples rests on them."""
+        """Check types and shapes: all statements about samples rest on them."""
         shape = getattr(self.image_id, "shape", ())
         for name, dtype in TRACE_DTYPES.items():
             check_array(f"trace.{name}", getattr(self, name), dtype, 3, shape)

@@ -285,5 +285,5 @@ def _share(facts: RunFacts, process: _Process, n: int) -> tuple[int, int]:
 
 
 def _scans_together(facts: RunFacts, process: _Process) -> bool:
-    """Tell whether every rank fills every canvas, each scanning its own images: no shortlist says which are needed."""
+    """Return True if every rank fills every canvas, each scanning its own images: then there are no shortlists."""
     return process.split == "corpus" and find_model(facts.model).semantics is None

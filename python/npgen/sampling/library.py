@@ -140,8 +140,8 @@ class SharedLibrary(Library):
         length, own = min(count + 1, int(np.diff(self.bounds).max())), self.end - self.start
         ids = np.full((len(together), length), np.iinfo(np.int32).max, np.int32)
         products = np.full((len(together), length), -np.inf, np.float32)
-        nobody, keys = np.full(len(together), -1, np.int32), self.keys[self.start : self.end]
-        local, products[:, :own] = _core.shortlist(keys, together, min(length, own), nobody, self.threads or 0)
+        no_bar, keys = np.full(len(together), -1, np.int32), self.keys[self.start : self.end]
+        local, products[:, :own] = _core.shortlist(keys, together, min(length, own), no_bar, self.threads or 0)
         ids[:, :own] = local + np.int32(self.start)
         cuts = np.cumsum([len(asker) for asker in askers])[:-1]
         found = [self.ranks.all_to_all(np.split(array, cuts)) for array in (ids, products)]

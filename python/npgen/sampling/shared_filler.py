@@ -93,7 +93,7 @@ class SharedFiller:
         return runs
 
     def _merged(self, runs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-        """Sort the runs of all ranks as in the merged pools; return also the members before each run, and in the pool."""
+        """Sort the runs of all ranks as in the merged pools; return also how many members precede each, and it has."""
         columns = (np.ascontiguousarray(runs[name]) for name in ("canvas", "distance", "count"))
         order, before, taken = self.filler.merge_runs(*columns)
         return runs[order], before, taken

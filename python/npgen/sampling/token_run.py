@@ -256,6 +256,6 @@ def token_distributions(
         raise invalid("cell", f"one that is filled, of a grid of {tokens.grid[0]}×{tokens.grid[1]}", tuple(cell))
     known = known_rect(tokens.grid, config.seed_cells(tokens.grid, tokens.stride))
     known[tuple(order[: place[0]].T)] = True
-    nobody = np.full(len(codes), -1, np.int32) if barred is None else np.asarray(barred, np.int32)
+    left_out = np.full(len(codes), -1, np.int32) if barred is None else np.asarray(barred, np.int32)
     filler = _make_filler(tokens.planes, tokens.bits, config, 0, threads)
-    return filler.distributions(np.ascontiguousarray(codes), known, (int(cell[0]), int(cell[1])), config.flip, nobody)
+    return filler.distributions(np.ascontiguousarray(codes), known, (int(cell[0]), int(cell[1])), config.flip, left_out)

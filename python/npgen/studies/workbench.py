@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from npgen.config import MODELS, Config
 from npgen.corpus import Corpus, check_corpus
 from npgen.encoders import AnyEncoder, cache_keys, embed, load_encoder
-from npgen.errors import check_type, check_whole, invalid
+from npgen.errors import check_seed, check_threads, check_type, check_whole, invalid
 from npgen.evaluation import FEWEST, NetworkRequest, checked_heldout, evaluate, load_network
 from npgen.evaluation import VERSION as EVALUATION_VERSION
 from npgen.output import Row
@@ -99,10 +99,9 @@ class Workbench:
         if self.heldout is not None:
             check_corpus(self.heldout, one_size="a study", parameter="heldout")
         check_type("network", self.network, str)
-        check_whole("seed", self.seed, 0)
+        check_seed(self.seed)
         check_whole("batch_size", self.batch_size, 1)
-        if self.threads is not None:
-            check_whole("threads", self.threads, 1)
+        check_threads(self.threads)
         if self.unscored is None:  # checked here, as the first evaluation comes after the first run
             checked_heldout(self.corpus, self.heldout)
         object.__setattr__(self, "network_id", self._find_network_id())
