@@ -47,7 +47,7 @@ CALLS = {
         "config must be of type Config or None, got str",
     ),
     "candidate_pool, pixel": (lambda s, c: pool(c, pixel=3), "pixel must be whole numbers (y, x), got 3"),
-    "candidate_pool, y": (lambda s, c: pool(c, pixel=(1, 0.5)), "each of pixel must be a whole number, got 0.5"),
+    "candidate_pool, y": (lambda s, c: pool(c, pixel=(1, 0.5)), "pixel must be whole numbers (y, x), got (1, 0.5)"),
     "fill_order": (
         lambda s, c: npgen.fill_order(8, 8, "x", 3),
         "seed_rect must be whole numbers (y, x, height, width), got 'x'",

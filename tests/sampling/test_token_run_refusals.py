@@ -90,7 +90,7 @@ def test_tokens_that_do_not_fit_are_refused(digits, colours, digit_tokens):
     ("change", "error", "message"),
     [
         ({"cell": (8, 0)}, ValueError, r"cell must be one that is filled, of a grid of 8×8, got \(8, 0\)"),
-        ({"cell": (1.5, 0)}, TypeError, "each of cell must be a whole number, got 1.5"),
+        ({"cell": (1.5, 0)}, TypeError, r"cell must be whole numbers \(y, x\), got \(1.5, 0\)"),
         ({"codes": np.zeros((1, 8, 8, 2), np.uint8)}, ValueError, "codes must be of shape"),
         ({"codes": np.zeros((1, 8, 8, 1))}, TypeError, "codes must be a 4-dimensional array of uint8"),
         ({"barred": [60]}, ValueError, r"barred must be image ids in 0\.\.60, got 60"),

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 import npgen._core as _core
 from npgen.config import Config
 from npgen.corpus import Corpus, check_corpus, describe_sizes
-from npgen.errors import check_type, invalid
-from npgen.sampling.order import _whole_numbers
+from npgen.errors import check_type, check_whole_tuple, invalid
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +151,7 @@ def make_filler(
 
 
 def _pixel(pixel: Any) -> tuple[int, int]:
-    y, x = _whole_numbers("pixel", "y, x", pixel)
+    y, x = check_whole_tuple("pixel", pixel, "y, x", -(2**31), 2**31 - 1)
     return y, x
 
 

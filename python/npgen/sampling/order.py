@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import npgen._core as _core
 from npgen.config import Config
-from npgen.errors import check_whole, invalid
+from npgen.errors import check_whole, check_whole_tuple, invalid
 from npgen.runs import Samples
 
 
@@ -159,18 +158,11 @@ def fill_order(height: int, width: int, seed_rect: tuple[int, int, int, int], wi
         check_whole(name, extent, 1, MOST_PIXELS)
     if height * width > MOST_PIXELS:
         raise invalid("frame", f"of at most {MOST_PIXELS} pixels", f"{height}×{width}")
-    y, x, rect_height, rect_width = _whole_numbers("seed_rect", "y, x, height, width", seed_rect)
+    y, x, rect_height, rect_width = check_whole_tuple(
+        "seed_rect", seed_rect, "y, x, height, width", -(2**31), 2**31 - 1
+    )
     rect = y, x, rect_height, rect_width
     inside = min(y, x) >= 0 and min(rect_height, rect_width) >= 1
     if not inside or y + rect_height > height or x + rect_width > width:
         raise invalid("seed rectangle", f"inside the {height}×{width} frame", rect)
     return FillOrder(*_core.fill_order(known_rect((int(height), int(width)), rect), window))
-
-
-def _whole_numbers(name: str, meaning: str, values: Any) -> tuple[int, ...]:
-    numbers = tuple(values) if isinstance(values, tuple | list | np.ndarray) else ()
-    if len(numbers) != len(meaning.split(", ")):
-        raise TypeError(f"{name} must be whole numbers ({meaning}), got {values!r}")
-    for number in numbers:
-        check_whole(f"each of {name}", number, -(2**31), 2**31 - 1)
-    return tuple(map(int, numbers))

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 import npgen._core as _core
 from npgen.config import Config, find_model
 from npgen.corpus import Corpus
-from npgen.errors import check_type, check_whole, invalid
+from npgen.errors import check_type, check_whole_tuple, invalid
 from npgen.runs import TRACE_DTYPES, RunFacts, Samples, Trace
 from npgen.sampling.order import cell_order, known_rect
 from npgen.sampling.seeds import images_by_label
@@ -248,8 +248,7 @@ def token_distributions(
     check_type("codes", codes, np.ndarray)
     if codes.dtype != np.uint8 or codes.ndim != 4:
         raise TypeError(f"codes must be a 4-dimensional array of uint8, got {codes.dtype} of shape {codes.shape}")
-    for at in cell:
-        check_whole("each of cell", at, -(2**31), 2**31 - 1)
+    check_whole_tuple("cell", cell, "y, x", -(2**31), 2**31 - 1)
     order = cell_order(config, tokens.grid, tokens.stride).pixels
     place = np.flatnonzero((order == np.array(cell)).all(1))
     if len(place) != 1:

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
-from npgen.errors import invalid
+from npgen.errors import check_whole, invalid
 from npgen.output import STYLE as PLOT_STYLE
 from npgen.output import WIDTH, class_colours
 from npgen.runs import Samples, class_names, required_labels
@@ -39,11 +39,7 @@ LEGEND: Any = {"handlelength": 0.9, "handleheight": 0.9, "handletextpad": 0.5, "
 
 def check_index(samples: Samples, k: int) -> int:
     """Return the index of a sample; raise TypeError or ValueError if it is out of range."""
-    if not isinstance(k, int | np.integer) or isinstance(k, bool):
-        raise TypeError(f"sample must be a whole number, got {k!r}")
-    if not 0 <= k < len(samples):
-        raise invalid("sample", f"in 0…{len(samples) - 1}", k)
-    return int(k)
+    return check_whole("sample", k, 0, len(samples) - 1)
 
 
 # A figure, or a function that makes one of a height in inches; None makes a pyplot figure.
