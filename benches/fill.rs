@@ -10,6 +10,7 @@ use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
 use npgen::geometry::{Extent, Rect};
 use npgen::order::fill_order;
+use npgen::pixels::quota::{Quotas, SourceCounts};
 use npgen::pixels::scan::{Scan, WorkCounter};
 use npgen::pixels::settings::Settings;
 use npgen::pixels::window::Window;
@@ -44,6 +45,7 @@ impl Arrays {
                 barred: None,
                 pixels,
                 trace: Trace { image_id, y, x, distance, pool_size },
+                sources: SourceCounts::default(),
                 fallbacks: 0,
             })
             .collect()
@@ -58,7 +60,7 @@ fn fills(criterion: &mut Criterion) {
         window: Window::new(9, 9.0 / 6.4, extent).unwrap(),
         radius: 2,
         rule: PoolRule::new(0.1, 1, Keep::Best).unwrap(),
-        quota: None,
+        quotas: Quotas::default(),
         corpus_tolerance: false,
         instructions: InstructionSet::best(),
     };

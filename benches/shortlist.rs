@@ -27,7 +27,7 @@ fn shortlists(criterion: &mut Criterion) {
         bencher.iter(|| {
             let keys = Rows::new("keys", &keys, WIDTH).unwrap();
             let queries = Rows::new("queries", &queries, WIDTH).unwrap();
-            black_box(shortlist(instructions, (keys, queries), 100, &[None; BATCH], &go_on).unwrap())
+            black_box(shortlist(instructions, (keys, queries), 100, &[None; BATCH], None, &go_on).unwrap())
         });
     });
     group.finish();

@@ -7,6 +7,7 @@ use npgen::corpus::Corpus;
 use npgen::geometry::{Extent, Pixel};
 use npgen::pixels::planes::Planes;
 use npgen::pixels::probe::Probe;
+use npgen::pixels::quota::Quotas;
 use npgen::pixels::settings::Settings;
 use npgen::pixels::ssd::{scan_plainly, ScanBuffers};
 use npgen::pixels::window::Window;
@@ -26,7 +27,7 @@ fn scans(criterion: &mut Criterion) {
         window: Window::new(9, 9.0 / 6.4, extent).unwrap(),
         radius: 2,
         rule: PoolRule::NEAREST,
-        quota: None,
+        quotas: Quotas::default(),
         corpus_tolerance: false,
         instructions: InstructionSet::best(),
     };

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::canvas::{Canvas, Trace};
 use npgen::geometry::{Extent, Pixel};
+use npgen::pixels::quota::SourceCounts;
 use npgen::pool::{Keep, PoolRule};
 use npgen::random::KeyedRandom;
 use npgen::simd::InstructionSet;
@@ -69,6 +70,7 @@ fn scans(criterion: &mut Criterion) {
                     barred: None,
                     pixels,
                     trace: Trace { image_id, y, x, distance, pool_size },
+                    sources: SourceCounts::default(),
                     fallbacks: 0,
                 })
                 .collect();

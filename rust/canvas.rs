@@ -1,6 +1,7 @@
 //! A canvas: an image that is being filled, with its trace.
 
 use crate::corpus::ImageId;
+use crate::pixels::quota::SourceCounts;
 use crate::random::KeyedRandom;
 
 /// An image that is being filled. All slices are row-major over the frame.
@@ -12,6 +13,8 @@ pub struct Canvas<'a> {
     /// `(H, W, C)` bytes.
     pub pixels: &'a mut [u8],
     pub trace: Trace<'a>,
+    /// How many known pixels come from each image; kept only where a quota of the frame needs it.
+    pub sources: SourceCounts,
     /// Number of draws so far for which no candidate was near enough, so that the pool was the nearest `k_min`.
     pub fallbacks: i32,
 }

@@ -1,6 +1,7 @@
 //! The sampler of pixels: each pixel of a canvas is a copy of a source pixel with a similar window.
 //!
-//! 1. [`settings`]: how windows are compared and which candidates may be copied; [`quota`]: how many pixels per image.
+//! 1. [`settings`]: how windows are compared and which candidates may be copied; [`quota`]: how many pixels per image, in a
+//!    window and in the frame.
 //! 2. [`window`]: the Gaussian window, and its taps that are known at a pixel.
 //! 3. [`planes`]: some source images, position-major: one byte of each image side by side.
 //! 4. [`probe`]: everything about the scan of one pixel that all canvases of a batch share.

@@ -1,7 +1,7 @@
 //! `npgen._core`: converts arrays, releases the GIL and calls the core. It has no logic of its own.
 //!
 //! 1. `convert`: arrays and numbers to types of the core, and their checks. `run`: work without the GIL.
-//! 2. `draws`: orders and draws. `quota`: the quota of pixels per image.
+//! 2. `draws`: orders and draws. `quota`: the quotas of pixels per image.
 //! 3. `pixels`: the class that fills canvases of pixels; `pools`: its pools. `tokens`: the same for tokens.
 //! 4. `els`: the score machines.
 
@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::geometry::Extent;
-use crate::shortlist::Rows;
+use crate::shortlist::{Labels, Rows};
 use crate::simd::InstructionSet;
 use convert::{contiguous, optional_id};
 use run::run;
@@ -34,8 +34,10 @@ impl From<Error> for PyErr {
 
 type Pair<'py, A, B> = (Bound<'py, A>, Bound<'py, B>);
 
-/// Ids and products of the `k` nearest keys of each query, nearest first, (B, k) each.
+/// Ids and products of the `k` nearest keys of each query, nearest first, (B, k) each. With `labels` = (of keys, of
+/// queries), (N,) and (B,), only keys of the query's label; where there are fewer than `k`, ids −1 and products −∞ follow.
 #[pyfunction]
+#[pyo3(signature = (keys, queries, k, barred, threads, labels=None))]
 fn shortlist<'py>(
     py: Python<'py>,
     keys: PyReadonlyArray2<f32>,
@@ -43,6 +45,7 @@ fn shortlist<'py>(
     k: usize,
     barred: PyReadonlyArray1<i32>,
     threads: usize,
+    labels: Option<(PyReadonlyArray1<i32>, PyReadonlyArray1<i32>)>,
 ) -> PyResult<Pair<'py, PyArray2<i32>, PyArray2<f32>>> {
     let key_rows = Rows::new("keys", contiguous("keys", keys.as_slice())?, keys.shape()[1])?;
     let query_rows = Rows::new("queries", contiguous("queries", queries.as_slice())?, queries.shape()[1])?;
@@ -50,12 +53,23 @@ fn shortlist<'py>(
         .iter()
         .map(|&id| optional_id("barred", id, key_rows.count()))
         .collect::<Result<Vec<_>>>()?;
+    let labels = match &labels {
+        Some((of_keys, of_queries)) => Some(Labels {
+            of_keys: contiguous("labels", of_keys.as_slice())?,
+            of_queries: contiguous("labels", of_queries.as_slice())?,
+        }),
+        None => None,
+    };
     let (instructions, rows) = (InstructionSet::chosen()?, (key_rows, query_rows));
-    let found =
-        run(py, threads, |cancel| crate::shortlist::shortlist(instructions, rows, k, &barred, cancel))?;
+    let found = run(py, threads, |cancel| {
+        crate::shortlist::shortlist(instructions, rows, k, &barred, labels, cancel)
+    })?;
     let shape = (found.len(), k);
-    let ids = Array2::from_shape_fn(shape, |(b, rank)| found[b][rank].image.0 as i32);
-    let products = Array2::from_shape_fn(shape, |(b, rank)| found[b][rank].product);
+    let ids =
+        Array2::from_shape_fn(shape, |(b, rank)| found[b].get(rank).map_or(-1, |one| one.image.0 as i32));
+    let products = Array2::from_shape_fn(shape, |(b, rank)| {
+        found[b].get(rank).map_or(f32::NEG_INFINITY, |one| one.product)
+    });
     Ok((ids.into_pyarray(py), products.into_pyarray(py)))
 }
 
@@ -83,7 +97,9 @@ fn instruction_sets() -> Vec<&'static str> {
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use super::draws::{draw_members, draw_seed_images, draw_seed_places, fill_order, sweep_order};
+    use super::draws::{
+        draw_halves, draw_members, draw_seed, draw_seed_images, draw_seed_places, fill_order, sweep_order,
+    };
     #[pymodule_export]
     use super::els::{denoise, score_machines, tile_size, DenoisedArrays};
     #[pymodule_export]
@@ -91,7 +107,7 @@ mod _core {
     #[pymodule_export]
     use super::pools::Pools;
     #[pymodule_export]
-    use super::quota::{quota_limits, served_counts, used_up_images};
+    use super::quota::{quotas_in_effect, served_counts, used_up_images};
     #[pymodule_export]
     use super::tokens::{TokenFiller, TokenSettings};
     #[pymodule_export]

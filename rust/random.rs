@@ -23,6 +23,10 @@ pub enum Stream {
     Distance { sweep: u16 },
     /// Which bits of a token are flipped; position = 64 · flat cell index + bit.
     Flip { sweep: u16 },
+    /// The seed of a further draw of the samples; sample = the draw's number, position = 0.
+    DrawSeed,
+    /// Which images of a longer list a draw uses; position = image id.
+    Half,
 }
 
 impl Stream {
@@ -34,6 +38,8 @@ impl Stream {
             Self::SweepOrder => 3,
             Self::Distance { sweep } => u32::from(sweep) << 16 | 4,
             Self::Flip { sweep } => u32::from(sweep) << 16 | 5,
+            Self::DrawSeed => 6,
+            Self::Half => 7,
         }
     }
 }
@@ -56,7 +62,8 @@ impl KeyedRandom {
         (self.bits(stream, position) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    fn bits(self, stream: Stream, position: u32) -> u64 {
+    /// 64 random bits.
+    pub fn bits(self, stream: Stream, position: u32) -> u64 {
         let halves = |word: u64| [word as u32, (word >> 32) as u32];
         let [low, high] = halves(self.sample);
         let block = philox([low, high, position, stream.word()], halves(self.seed));

@@ -68,12 +68,21 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// For each query the `k` nearest images, nearest first; `barred[b]`, if any, is left out for query `b`.
+/// Labels of keys and queries: a query finds only keys of its own label.
+#[derive(Debug, Clone, Copy)]
+pub struct Labels<'a> {
+    pub of_keys: &'a [i32],
+    pub of_queries: &'a [i32],
+}
+
+/// For each query the `k` nearest images, nearest first; `barred[b]`, if any, is left out for query `b`, and with
+/// `labels` all images of another label. There are fewer than `k` only where the label has fewer.
 pub fn shortlist(
     instructions: InstructionSet,
     (keys, queries): (Rows, Rows),
     k: usize,
     barred: &[Option<ImageId>],
+    labels: Option<Labels>,
     cancel: &AtomicBool,
 ) -> Result<Vec<Vec<Match>>> {
     require(
@@ -86,6 +95,14 @@ pub fn shortlist(
     let limit = keys.count() - usize::from(barred.iter().any(Option::is_some) && keys.count() > 0);
     require((1..=limit).contains(&k), "shortlist", format!("in 1..={limit}"), k)?;
     check_finite("queries", queries.values, 0, queries.width)?;
+    if let Some(Labels { of_keys, of_queries }) = labels {
+        require(of_keys.len() == keys.count(), "labels", format!("{} of keys", keys.count()), of_keys.len())?;
+        let allowed = || format!("{} of queries", queries.count());
+        require(of_queries.len() == queries.count(), "labels", allowed(), of_queries.len())?;
+    }
+    let listed = |query: usize, key: usize| {
+        labels.is_none_or(|labels| labels.of_keys[key] == labels.of_queries[query])
+    };
 
     let nearest_of_part = |part: &[f32], first_key: usize| {
         let mut nearest = vec![Nearest::new(k); queries.count()];
@@ -96,7 +113,7 @@ pub fn shortlist(
             let keys = Rows { values, ..keys };
             products(instructions, keys, queries, &mut nearest, |query, key, product, nearest| {
                 let image = ImageId((first_key + key) as u32);
-                if Some(image) != barred[query] {
+                if Some(image) != barred[query] && listed(query, first_key + key) {
                     nearest.offer(Match { image, product });
                 }
             });
@@ -277,108 +294,4 @@ impl Nearest {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// The definition: the same order of summation, one product at a time.
-    fn plain(keys: Rows, query: &[f32], k: usize, barred: Option<ImageId>) -> Vec<Match> {
-        let mut all: Vec<Match> = (0..keys.count())
-            .map(|key| {
-                let product = multiply([keys.row(key); TILE], [query; TILE])[2][1];
-                Match { image: ImageId(key as u32), product }
-            })
-            .filter(|one| Some(one.image) != barred)
-            .collect();
-        all.sort_by(Match::order);
-        all.truncate(k);
-        all
-    }
-
-    proptest! {
-        #[test]
-        fn the_nearest_are_found_whatever_the_batch(
-            width in 1_usize..40,
-            count in 2_usize..1500,
-            batch in 1_usize..10,
-            k in 1_usize..50,
-            salt in 0_u32..1000,
-        ) {
-            // Few different values, so that there are many ties.
-            let value = |at: usize| ((at as u32).wrapping_mul(2_654_435_761).wrapping_add(salt) >> 28) as f32 - 8.0;
-            let keys: Vec<f32> = (0..count * width).map(value).collect();
-            let queries: Vec<f32> = (0..batch * width).map(|at| value(at + 77) / 3.0).collect();
-            let keys = Rows::new("keys", &keys, width).unwrap();
-            let queries = Rows::new("queries", &queries, width).unwrap();
-            let k = k.min(count - 1);
-            let barred: Vec<_> = (0..batch).map(|b| (b % 2 == 0).then_some(ImageId((b % count) as u32))).collect();
-            for instructions in InstructionSet::available() {
-                let found = shortlist(instructions, (keys, queries), k, &barred, &AtomicBool::new(false)).unwrap();
-                for (b, found) in found.iter().enumerate() {
-                    prop_assert_eq!(found, &plain(keys, queries.row(b), k, barred[b]));
-                }
-            }
-        }
-
-        #[test]
-        fn products_are_near_double_precision(values in prop::collection::vec(-1.0_f32..1.0, 1..200)) {
-            let query: Vec<f32> = values.iter().rev().copied().collect();
-            let exact: f64 = values.iter().zip(&query).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-            let product = multiply([&values; TILE], [&query; TILE])[1][3];
-            prop_assert!((f64::from(product) - exact).abs() < 1e-5);
-        }
-    }
-
-    #[test]
-    fn all_instruction_sets_give_the_same_bits() {
-        let values: Vec<f32> = (0..67 * 50).map(|at| ((at * 37 % 101) as f32 - 50.0) / 61.0).collect();
-        let rows = Rows::new("keys", &values, 67).unwrap();
-        let bits = |instructions| {
-            let (mut nearest, mut bits) = (vec![Nearest::new(1000); 50], Vec::new());
-            products(instructions, rows, rows, &mut nearest, |q, k, product, _| {
-                bits.push((q, k, product.to_bits()));
-            });
-            bits
-        };
-        let plain = bits(InstructionSet::Portable);
-        assert_eq!(plain.len(), 50 * 50);
-        for instructions in InstructionSet::available() {
-            assert_eq!(bits(instructions), plain, "{instructions:?}");
-        }
-    }
-
-    #[test]
-    fn bad_arguments_are_refused() {
-        let values = [0.0, 1.0, 2.0, f32::NAN];
-        let rows = |values, width| Rows::new("keys", values, width).unwrap();
-        let message = |keys, queries, k, barred: &[Option<ImageId>]| {
-            let never = AtomicBool::new(false);
-            shortlist(InstructionSet::best(), (keys, queries), k, barred, &never).unwrap_err().to_string()
-        };
-        assert_eq!(
-            message(rows(&values[..2], 1), rows(&values[..2], 2), 1, &[None]),
-            "queries must be of the keys' width 1, got 2"
-        );
-        assert_eq!(
-            message(rows(&values[..2], 1), rows(&values[..1], 1), 3, &[None]),
-            "shortlist must be in 1..=2, got 3"
-        );
-        assert_eq!(
-            message(rows(&values[..2], 1), rows(&values[..1], 1), 2, &[Some(ImageId(0))]),
-            "shortlist must be in 1..=1, got 2"
-        );
-        assert_eq!(
-            message(rows(&values[..2], 1), rows(&values[..1], 1), 0, &[None]),
-            "shortlist must be in 1..=2, got 0"
-        );
-        assert_eq!(
-            message(rows(&values, 1), rows(&values[..1], 1), 1, &[None]),
-            "keys must be finite, got NaN in row 3"
-        );
-        assert_eq!(
-            message(rows(&values[..2], 1), rows(&values[..2], 1), 1, &[None]),
-            "barred must be 2 ids, got 1"
-        );
-        assert_eq!(Rows::new("keys", &values, 3).unwrap_err().to_string(), "keys must be rows of 3, got 4");
-    }
-}
+mod tests;

@@ -33,7 +33,7 @@ def work(corpus: npgen.Corpus, model: str, config: npgen.Config, width: int) -> 
         known[y, x] = True
     pixels = len(plan.order.pixels)
     stages = sum(1 for _ in plan.stages())
-    embedded = plan.model.semantics == "embedding"
+    embedded = plan.model.embedding
     candidates = config.shortlist if embedded else total
     places = (2 * config.locality + 1) ** 2
     return {

@@ -9,7 +9,7 @@ use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
 use npgen::geometry::{Extent, Offset, Rect};
 use npgen::order::{fill_order, FillOrder};
-use npgen::pixels::quota::Quota;
+use npgen::pixels::quota::{Quota, Quotas, SourceCounts};
 use npgen::pixels::scan::{Scan, WorkCounter};
 use npgen::pixels::settings::Settings;
 use npgen::pixels::window::Window;
@@ -55,7 +55,7 @@ impl Scene {
                 window: Window::new(7, 1.2, EXTENT).unwrap(),
                 radius: 2,
                 rule: PoolRule::new(0.1, 3, Keep::Best).unwrap(),
-                quota: quota.map(|most| Quota::new(most, 7).unwrap()),
+                quotas: Quotas { window: quota.map(|most| Quota::of_window(most, 7).unwrap()), frame: None },
                 corpus_tolerance: false,
                 instructions: InstructionSet::best(),
             },
@@ -110,6 +110,7 @@ impl Scene {
                 barred: Some(ImageId(sample)),
                 pixels,
                 trace: Trace { image_id, y, x, distance, pool_size },
+                sources: SourceCounts::default(),
                 fallbacks: 0,
             })
             .collect();
@@ -207,6 +208,26 @@ fn no_image_serves_more_of_a_window_than_its_quota() {
         assert!(fewest(&image_id[0]));
         assert!(!fewest(&free_id[0]));
     }
+}
+
+#[test]
+fn no_image_gives_more_of_the_frame_than_its_quota() {
+    let most = 9;
+    let mut scene = Scene::new(None);
+    scene.settings.quotas.frame = Some(Quota::of_frame(most, EXTENT).unwrap());
+    let given = |image_id: &[i32], image: i32| image_id.iter().filter(|&&id| id == image).count();
+    let largest = |image_id: &[i32]| image_id.iter().map(|&image| given(image_id, image)).max().unwrap();
+    // In this scene all seeds are of image 0, which is not counted where it is barred.
+    for lists in [None, Some(vec![(0..COUNT as u32).map(ImageId).collect::<Vec<_>>(); 2])] {
+        let outcome = scene.fill((InstructionSet::best(), 2, 2), lists.as_deref(), false).unwrap();
+        let drawn = |ids: &[i32]| -> Vec<i32> {
+            scene.order.pixels.iter().map(|&pixel| ids[EXTENT.flat(pixel)]).collect()
+        };
+        assert!(outcome.ids.iter().all(|[image_id, ..]| largest(&drawn(image_id)) <= most));
+    }
+    let free = Scene::new(None).fill((InstructionSet::best(), 2, 2), None, false).unwrap();
+    assert!(largest(&free.ids[0][0]) > most);
+    check_agreement(&scene);
 }
 
 #[test]

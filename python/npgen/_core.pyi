@@ -11,12 +11,14 @@ __all__ = [
     "TokenFiller",
     "TokenSettings",
     "denoise",
+    "draw_halves",
     "draw_members",
+    "draw_seed",
     "draw_seed_images",
     "draw_seed_places",
     "fill_order",
     "instruction_sets",
-    "quota_limits",
+    "quotas_in_effect",
     "score_machines",
     "served_counts",
     "shortlist",
@@ -42,6 +44,7 @@ def shortlist(
     k: int,
     barred: NDArray[np.int32],
     threads: int,
+    labels: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
 def sliding_entropy(labels: NDArray[np.int64], window: int) -> NDArray[np.float64]: ...
 def instruction_sets() -> list[str]: ...
@@ -49,11 +52,23 @@ def sweep_order(pixels: NDArray[np.int32], seed: int, sweep: int) -> NDArray[np.
 def draw_members(
     seed: int, sweep: int, samples: NDArray[np.uint64], pixel: int, sizes: NDArray[np.int64]
 ) -> NDArray[np.int64]: ...
+def draw_seed(seed: int, draw: int) -> int: ...
+def draw_halves(
+    seed: int, samples: NDArray[np.uint64], ids: NDArray[np.int32], ends: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
 def draw_seed_images(seed: int, samples: NDArray[np.uint64], count: int) -> NDArray[np.int32]: ...
 def draw_seed_places(seed: int, samples: NDArray[np.uint64], height: int, width: int) -> NDArray[np.int32]: ...
-def quota_limits(quota: int, window: int, candidates: int) -> bool: ...
+def quotas_in_effect(
+    candidates: int, *, window: int, quota: int | None, frame: tuple[int, int], frame_quota: int | None
+) -> tuple[bool, bool]: ...
 def used_up_images(
-    image_id: NDArray[np.int32], known: NDArray[np.bool_], pixel: tuple[int, int], quota: int, window: int
+    image_id: NDArray[np.int32],
+    known: NDArray[np.bool_],
+    pixel: tuple[int, int],
+    *,
+    window: int,
+    quota: int | None,
+    frame_quota: int | None,
 ) -> NDArray[np.int32]: ...
 def served_counts(
     image_id: NDArray[np.int32], known: NDArray[np.bool_], pixels: NDArray[np.int32], window: int
@@ -110,6 +125,7 @@ class PixelSettings:
         k_min: int,
         best_only: bool,
         quota: int | None,
+        frame_quota: int | None,
         corpus_tolerance: bool,
         low_level: bool,
         threads: int,

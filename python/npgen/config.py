@@ -6,6 +6,7 @@ They are checked when they are made, and stored as JSON with everything that a r
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -16,7 +17,6 @@ from npgen.errors import check_choice, check_number, check_odd, check_type, chec
 Candidates = Literal["best", "all"]
 Semantic = Literal["topk", "threshold"]
 Tolerance = Literal["candidates", "corpus"]
-Semantics = Literal["embedding", "label"]
 Order = Literal["rings", "raster"]
 Metric = Literal["chebyshev", "l2"]
 Draw = Literal["pool", "histogram"]
@@ -24,6 +24,7 @@ Draw = Literal["pool", "histogram"]
 # Efros and Leung's ratio of window side to the Gaussian's standard deviation.
 WINDOW_PER_SIGMA = 6.4
 MOST_SWEEPS = 1000
+MOST_DRAWS = 1000
 CHOICES: dict[str, Any] = {
     "tolerance": Tolerance,
     "semantic": Semantic,
@@ -39,10 +40,12 @@ PIXEL_SETTINGS = (
     "locality",
     "tolerance",
     "quota",
+    "max_share",
     "shortlist",
     "semantic",
     "candidates",
     "anchor_weight",
+    "select",
     "size",
     "stage_pixels",
 )
@@ -55,26 +58,34 @@ class Model:
 
     Attributes
     ----------
-    semantics
-        Candidates come from a shortlist of semantically similar images (H in the paper): those with the nearest
-        "embedding", or those with the same "label" as the seed's image. None: from all images.
+    embedding, label
+        Semantics (H in the paper): candidates come from the images with the nearest embeddings, or from those with the
+        same label as the seed's image; with both, from the nearest of the same label (the paper's class-conditional
+        model with a representation). With neither, from all images.
     locality
         Candidates lie within `Config.locality` of the pixel's position (NS in the paper); else anywhere in the frame.
     low_level
         Candidates are compared by the pixels around them (L in the paper); else all are equally good.
     """
 
-    semantics: Semantics | None
+    embedding: bool
+    label: bool
     locality: bool
     low_level: bool
 
+    @property
+    def semantics(self) -> bool:
+        """Whether candidates come from a shortlist of images."""
+        return self.embedding or self.label
+
 
 MODELS: dict[str, Model] = {
-    "full": Model(semantics="embedding", locality=True, low_level=True),
-    "local": Model(semantics=None, locality=True, low_level=True),
-    "texture": Model(semantics=None, locality=False, low_level=True),
-    "semantic": Model(semantics="embedding", locality=True, low_level=False),
-    "class": Model(semantics="label", locality=True, low_level=True),
+    "full": Model(embedding=True, label=False, locality=True, low_level=True),
+    "local": Model(embedding=False, label=False, locality=True, low_level=True),
+    "texture": Model(embedding=False, label=False, locality=False, low_level=True),
+    "semantic": Model(embedding=True, label=False, locality=True, low_level=False),
+    "class": Model(embedding=False, label=True, locality=True, low_level=True),
+    "conditional": Model(embedding=True, label=True, locality=True, low_level=True),
 }
 
 
@@ -125,7 +136,12 @@ class Config:
         At most this many of the known pixels in a window may come from one image: images that have reached the quota
         offer no candidates for the window's centre. It limits how much is copied in one piece, and so bounds the
         image-ID entropy from below. None sets no limit. Without effect where there are fewer than w² / quota candidate
-        images, and in models that compare no windows.
+        images (with `max_share`, w² / quota + 1 / max_share), and in models that compare no windows.
+    max_share
+        Largest share of the frame that may come from one image, above 0, at most 1: images that gave so many pixels,
+        those of the seed patch included, offer no candidates. It limits how much of an image is copied without forcing
+        more seams than needed. None sets no limit. Without effect where there are fewer than 1 / max_share
+        candidate images.
     shortlist
         Length K of the shortlist of semantically similar images; with `semantic="threshold"`, its smallest length.
     semantic
@@ -135,6 +151,10 @@ class Config:
         "best": the nearest position of each image only; "all": every position.
     anchor_weight
         Weight β of the anchor image's embedding in the query, 0 to 1; the canvas's embedding has weight 1 − β.
+    select
+        Number of draws M of each sample, of which the one of the highest density in the embedding is kept: mean product
+        of its embedding with those of the 20 nearest images, the anchor and its duplicates left out. Each draw uses a
+        random half of a shortlist of 2·K images. The densities are recorded. Only for models with an embedding.
     seed_size
         Side s of the seed patch in pixels.
     seed_at
@@ -190,10 +210,12 @@ class Config:
     tolerance: Tolerance = "candidates"
     k_min: int = 1
     quota: int | None = 30
+    max_share: float | None = None
     shortlist: int = 100
     semantic: Semantic = "topk"
     candidates: Candidates = "best"
     anchor_weight: float = 0.5
+    select: int = 1
     seed_size: int = 8
     seed_at: tuple[int, int] | None = None
     exclude_seed_image: bool = True
@@ -212,11 +234,15 @@ class Config:
         for name, least in (("locality", 0), ("k_min", 1), ("shortlist", 1), ("seed_size", 1)):
             self._set(name, check_whole(name, getattr(self, name), least))
         self._set("sweeps", check_whole("sweeps", self.sweeps, 0, MOST_SWEEPS))
+        self._set("select", check_whole("select", self.select, 1, MOST_DRAWS))
         for name in ("quota", "stage_pixels", "gamma"):
             if getattr(self, name) is not None:
                 self._set(name, check_whole(name, getattr(self, name), 1, allowed="at least 1 or None"))
         if self.sigma is not None:
             self._set("sigma", check_number("sigma", self.sigma, above=0, allowed="a positive number or None"))
+        if self.max_share is not None:
+            allowed = "a number above 0, at most 1, or None"
+            self._set("max_share", check_number("max_share", self.max_share, most=1, above=0, allowed=allowed))
         self._set("epsilon", check_number("epsilon", self.epsilon, 0))
         self._set("anchor_weight", check_number("anchor_weight", self.anchor_weight, 0, 1))
         self._set("flip", check_number("flip", self.flip, 0, 0.5))
@@ -249,9 +275,35 @@ class Config:
             if field.name in (PIXEL_SETTINGS if tokens else TOKEN_SETTINGS) and value != field.default:
                 raise invalid(field.name, f"{field.default!r} {'with' if tokens else 'without'} tokens", value)
 
-    def limited(self, choice: int) -> bool:
-        """Tell whether the quota limits candidates from so many images."""
-        return self.quota is not None and _core.quota_limits(self.quota, self.window, choice)
+    def frame_quota(self, frame: tuple[int, int]) -> int | None:
+        """Return how many pixels of a frame (height, width) may come from one image: `max_share` of it, at least 1."""
+        if self.max_share is None:
+            return None
+        # 0.29 · 100 is 28.999999999999996: a share of a hundredth means whole pixels.
+        return max(1, math.floor(round(self.max_share * frame[0] * frame[1], 6)))
+
+    def quotas(self, frame: tuple[int, int], candidates: int, low_level: bool) -> tuple[int | None, int | None]:
+        """Return the quotas of window and frame that are in effect, None for one that is not.
+
+        Parameters
+        ----------
+        frame
+            Height and width of the canvas.
+        candidates
+            Images that may serve it.
+        low_level
+            Whether the model compares windows.
+        """
+        quota, frame_quota = self.quota if low_level else None, self.frame_quota(frame)
+        in_effect = _core.quotas_in_effect(
+            candidates, window=self.window, quota=quota, frame=frame, frame_quota=frame_quota
+        )
+        return quota if in_effect[0] else None, frame_quota if in_effect[1] else None
+
+    @property
+    def halves(self) -> int:
+        """1, or 2 if each draw uses a random half of a shortlist twice as long."""
+        return 2 if self.select > 1 else 1
 
     @property
     def gaussian_sigma(self) -> float:

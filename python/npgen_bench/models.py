@@ -37,7 +37,7 @@ def measure_model(task: Task) -> list[Row]:
     corpus = load_corpus(task.corpus)
     plan = PixelPlan(corpus, task.section, task.config, SEED)
     encoder = keys = None
-    if plan.model.semantics == "embedding":
+    if plan.model.embedding:
         encoder = load_encoder(task.encoder, corpus)
         keys = embed(corpus, encoder, threads=task.threads, progress=False)
     clock = _Stopwatch()

@@ -149,7 +149,7 @@ def run_bench(
     task = Task(SCAN, os.fspath(corpus), encoder, config, most, seconds, batch_size)
     load_encoder(encoder, source)
     labelled = source.labels is not None
-    possible = [name for name in SECTIONS if name not in MODELS or MODELS[name].semantics != "label" or labelled]
+    possible = [name for name in SECTIONS if name not in MODELS or not MODELS[name].label or labelled]
     for section in possible:
         if section in MODELS:
             PixelPlan(source, section, config, 0)  # raises an error where they do not fit each other

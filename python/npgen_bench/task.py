@@ -66,7 +66,7 @@ class Task:
     @property
     def has_anchors(self) -> bool:
         """Whether this is a model with an embedding, and so with anchors."""
-        return self.section in MODELS and MODELS[self.section].semantics == "embedding"
+        return self.section in MODELS and MODELS[self.section].embedding
 
     def to_json(self) -> dict[str, Any]:
         """Return all attributes as values that JSON can hold."""

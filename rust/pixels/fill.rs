@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 use rayon::prelude::*;
 
 use super::planes::Planes;
+use super::probe::Probe;
 use super::scan::{merged, Scan, ScanTask, Target};
 use super::ssd::ScanBuffers;
 use crate::canvas::Canvas;
@@ -41,6 +42,7 @@ impl Scan<'_> {
         shortlists: Option<&[Vec<ImageId>]>,
         cancel: &AtomicBool,
     ) -> Result<()> {
+        self.count_sources(canvases, known);
         match shortlists {
             _ if self.settings.corpus_tolerance => {
                 self.fill_by_corpus_tolerance(pixels, known, canvases, shortlists, cancel)
@@ -72,7 +74,7 @@ impl Scan<'_> {
                 let pools = self.pools_of(probe, planes, &targets, buffers);
                 for ((canvas, _), mut pool) in group.iter_mut().zip(pools) {
                     // 4. and 5. Draw and copy.
-                    self.draw(canvas, probe.pixel(), pool.finish());
+                    self.draw(canvas, probe, pool.finish());
                 }
             }
             self.work.add(buffers);
@@ -111,7 +113,7 @@ impl Scan<'_> {
             self.scan_all(&probe, &targets, &mut tasks, cancel)?;
             let draw = |(index, (canvas, pool)): (usize, (&mut Canvas, &mut PoolBuilder))| {
                 // 3. Pools; 4. and 5. draw and copy.
-                self.draw(canvas, probe.pixel(), merged(pool, &tasks, index));
+                self.draw(canvas, &probe, merged(pool, &tasks, index));
             };
             canvases.par_iter_mut().zip(&mut pools).enumerate().for_each(draw);
         }
@@ -162,7 +164,7 @@ impl Scan<'_> {
                 let (members, near_enough) = self.settings.rule.members(candidates, least);
                 canvas.fallbacks += i32::from(!near_enough);
                 // 4. and 5. Draw and copy.
-                self.draw(canvas, pixel, members);
+                self.draw(canvas, &probe, members);
             };
             canvases.par_iter_mut().enumerate().for_each_init(Default::default, draw);
             known[self.settings.frame.flat(pixel)] = true;
@@ -171,13 +173,19 @@ impl Scan<'_> {
     }
 
     /// Draws a member of the pool and copies its pixel into the canvas, together with its trace.
-    fn draw(&self, canvas: &mut Canvas, pixel: Pixel, pool: &[Candidate]) {
+    fn draw(&self, canvas: &mut Canvas, probe: &Probe, pool: &[Candidate]) {
         let channels = self.corpus.channels();
-        let flat = self.settings.frame.flat(pixel);
+        let flat = self.settings.frame.flat(probe.pixel());
         let stream = Stream::Pixel { sweep: self.sweep };
         let drawn = pool[canvas.random.index(stream, flat as u32, pool.len())];
         canvas.pixels[flat * channels..][..channels]
             .copy_from_slice(self.corpus.value(drawn.image, drawn.source));
+        if self.settings.quotas.frame.is_some() {
+            if probe.redrawn() {
+                canvas.sources.remove(canvas.trace.image_id[flat]);
+            }
+            canvas.sources.add(drawn.image.0 as i32);
+        }
         canvas.trace.image_id[flat] = drawn.image.0 as i32;
         canvas.trace.y[flat] = drawn.source.y as i32;
         canvas.trace.x[flat] = drawn.source.x as i32;

@@ -38,6 +38,8 @@ pub(super) struct SourceLines {
 #[derive(Debug)]
 pub struct Probe {
     pub(super) pixel: Pixel,
+    /// Whether the pixel is known already, so that it is drawn again.
+    redrawn: bool,
     pub(super) taps: Taps,
     /// Source positions q, in (y, x) order: `Q` of them.
     pub(super) sources: Vec<Pixel>,
@@ -102,7 +104,8 @@ impl Probe {
             })
             .collect();
         let norm = if taps.offsets.is_empty() { 1.0 } else { channels as f64 * taps.total_weight() };
-        Self { pixel, taps, sources, canvas_bytes, lines, places, shells, norm, region }
+        let redrawn = known[frame.flat(pixel)];
+        Self { pixel, redrawn, taps, sources, canvas_bytes, lines, places, shells, norm, region }
     }
 
     /// Whether a position is a source position.
@@ -117,6 +120,11 @@ impl Probe {
 
     pub fn pixel(&self) -> Pixel {
         self.pixel
+    }
+
+    /// Whether the pixel is known already, so that it is drawn again.
+    pub fn redrawn(&self) -> bool {
+        self.redrawn
     }
 
     pub fn region(&self) -> Rect {

@@ -1,37 +1,113 @@
-//! The quota: how many of the pixels in one window may come from the same image.
+//! Quotas: how many pixels may come from the same image, of those in one window and of those in the whole frame.
 
 use std::num::NonZeroUsize;
 
+use crate::corpus::ImageId;
 use crate::error::{Error, Result};
 use crate::geometry::{Extent, Pixel};
 
-/// At most this many pixels of a window may come from one image.
+/// At most this many pixels of a region may come from one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     most: NonZeroUsize,
-    /// Pixels of a window without its centre.
-    window_pixels: usize,
+    /// Pixels of the region without the one that is drawn.
+    others: usize,
 }
 
 impl Quota {
+    /// At most `most` pixels of a region of `area` pixels; `name` is the setting's.
+    fn new(name: &'static str, most: usize, area: usize) -> Result<Self> {
+        let most = NonZeroUsize::new(most).ok_or_else(|| Error::invalid(name, "at least 1 or None", 0))?;
+        Ok(Self { most, others: area.saturating_sub(1) })
+    }
+
     /// At most `most` pixels of a window of side `window` per image.
-    pub fn new(most: usize, window: usize) -> Result<Self> {
-        let most = NonZeroUsize::new(most).ok_or_else(|| Error::invalid("quota", "at least 1 or None", 0))?;
-        Ok(Self { most, window_pixels: window.saturating_mul(window).saturating_sub(1) })
+    pub fn of_window(most: usize, window: usize) -> Result<Self> {
+        Self::new("quota", most, window.saturating_mul(window))
     }
 
-    /// Whether the quota limits a draw from `candidates` images. It does not where the window could use up all of
-    /// them, as nothing would be left to draw from.
-    pub fn limits(&self, candidates: usize) -> bool {
-        candidates > self.window_pixels / self.most
+    /// At most `most` pixels of the frame per image.
+    pub fn of_frame(most: usize, frame: Extent) -> Result<Self> {
+        Self::new("frame_quota", most, frame.area())
     }
 
-    /// The images that are used up, ascending, given the source image of each known pixel of a window.
+    /// How many images the pixels of the region can use up at once.
+    fn most_used_up(&self) -> usize {
+        self.others / self.most
+    }
+
+    /// Whether an image is used up that gave so many pixels.
+    fn is_used_up(&self, given: usize) -> bool {
+        given >= self.most.get()
+    }
+
+    /// The images that are used up, ascending, given the source image of each known pixel of the region.
     pub fn used_up<T: Ord + Copy>(&self, sources: impl Iterator<Item = T>) -> Vec<T> {
         let mut sources: Vec<T> = sources.collect();
         sources.sort_unstable();
-        let full = sources.chunk_by(|a, b| a == b).filter(|same| same.len() >= self.most.get());
+        let full = sources.chunk_by(|a, b| a == b).filter(|same| self.is_used_up(same.len()));
         full.map(|same| same[0]).collect()
+    }
+}
+
+/// The quotas of a run. Each is in effect only where it leaves an image to draw from, whatever the canvas shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quotas {
+    pub window: Option<Quota>,
+    pub frame: Option<Quota>,
+}
+
+impl Quotas {
+    /// The quotas that are in effect for a draw from `candidates` images: that of the frame where it can't use up all of
+    /// them, and that of the window where both together can't.
+    pub fn in_effect(&self, candidates: usize) -> Self {
+        let frame = self.frame.filter(|quota| candidates > quota.most_used_up());
+        let by_frame = frame.map_or(0, |quota| quota.most_used_up());
+        let window = self.window.filter(|quota| candidates > quota.most_used_up() + by_frame);
+        Self { window, frame }
+    }
+}
+
+/// How many known pixels of a canvas come from each image.
+///
+/// Counting is incremental: to count all pixels of the frame at each draw would cost as much as the draw.
+#[derive(Debug, Clone, Default)]
+pub struct SourceCounts {
+    /// Image ids, ascending, and their pixels.
+    counts: Vec<(i32, usize)>,
+}
+
+impl SourceCounts {
+    /// Counts the known pixels of a canvas, given the source image of each pixel.
+    pub fn new(image_id: &[i32], known: &[bool]) -> Self {
+        let mut ids: Vec<i32> =
+            image_id.iter().zip(known).filter_map(|(&id, &known)| known.then_some(id)).collect();
+        ids.sort_unstable();
+        Self { counts: ids.chunk_by(|a, b| a == b).map(|same| (same[0], same.len())).collect() }
+    }
+
+    /// Counts one more pixel of an image.
+    pub fn add(&mut self, image: i32) {
+        match self.counts.binary_search_by_key(&image, |&(id, _)| id) {
+            Ok(at) => self.counts[at].1 += 1,
+            Err(at) => self.counts.insert(at, (image, 1)),
+        }
+    }
+
+    /// Counts one pixel of an image less.
+    pub fn remove(&mut self, image: i32) {
+        if let Ok(at) = self.counts.binary_search_by_key(&image, |&(id, _)| id) {
+            self.counts[at].1 -= 1;
+        }
+    }
+
+    /// The images that are used up, ascending; `redrawn` is the source of the pixel that is drawn again, which does not
+    /// count.
+    pub fn used_up(&self, quota: Quota, redrawn: Option<i32>) -> impl Iterator<Item = ImageId> + '_ {
+        let own = move |id: i32| usize::from(Some(id) == redrawn);
+        let full =
+            self.counts.iter().filter(move |&&(id, given)| id >= 0 && quota.is_used_up(given - own(id)));
+        full.map(|&(id, _)| ImageId(id as u32))
     }
 }
 
@@ -69,21 +145,65 @@ pub fn served_counts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
-    fn a_quota_limits_only_where_images_would_be_left() {
-        let quota = Quota::new(3, 5).unwrap(); // 24 pixels use up 8 images
-        assert!(!quota.limits(8));
-        assert!(quota.limits(9));
-        assert_eq!(Quota::new(0, 5).unwrap_err().to_string(), "quota must be at least 1 or None, got 0");
-        assert!(!Quota::new(1, usize::MAX).unwrap().limits(usize::MAX - 1));
+    fn a_quota_is_in_effect_only_where_images_would_be_left() {
+        let window = Some(Quota::of_window(3, 5).unwrap()); // 24 pixels use up 8 images
+        let frame = Some(Quota::of_frame(20, Extent::new(9, 9)).unwrap()); // 80 pixels use up 4 images
+        let both = Quotas { window, frame };
+        let in_effect = |candidates| {
+            let quotas = both.in_effect(candidates);
+            (quotas.window.is_some(), quotas.frame.is_some())
+        };
+        assert_eq!(
+            [4, 5, 12, 13].map(in_effect),
+            [(false, false), (false, true), (false, true), (true, true)]
+        );
+        let alone = Quotas { window, frame: None };
+        assert_eq!(alone.in_effect(8), Quotas::default());
+        assert_eq!(alone.in_effect(9), alone);
+        let huge = Quotas { window: Some(Quota::of_window(1, usize::MAX).unwrap()), frame: None };
+        assert_eq!(huge.in_effect(usize::MAX - 1), Quotas::default());
+    }
+
+    #[test]
+    fn quotas_of_nothing_are_refused() {
+        let message = |quota: Result<Quota>| quota.unwrap_err().to_string();
+        assert_eq!(message(Quota::of_window(0, 5)), "quota must be at least 1 or None, got 0");
+        assert_eq!(
+            message(Quota::of_frame(0, Extent::new(4, 4))),
+            "frame_quota must be at least 1 or None, got 0"
+        );
     }
 
     #[test]
     fn images_are_used_up_at_the_quota() {
-        let quota = Quota::new(2, 5).unwrap();
+        let quota = Quota::of_window(2, 5).unwrap();
         assert_eq!(quota.used_up([7, 3, 5, 3, 5, 5].into_iter()), [3, 5]);
         assert!(quota.used_up([1, 2, 3].into_iter()).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn counts_that_grow_are_those_of_the_whole_canvas(
+            ids in prop::collection::vec(-1_i32..6, 12),
+            draws in prop::collection::vec((0_usize..12, 0_i32..6), 0..40),
+            most in 1_usize..6,
+        ) {
+            let quota = Quota::of_frame(most, Extent::new(3, 4)).unwrap();
+            let (mut ids, mut known) = (ids, vec![false; 12]);
+            known[..5].fill(true);
+            let mut counts = SourceCounts::new(&ids, &known);
+            for (at, id) in draws {
+                let redrawn = known[at].then_some(ids[at]);
+                let others = (0..12).filter(|&p| p != at && known[p] && ids[p] >= 0).map(|p| ImageId(ids[p] as u32));
+                prop_assert!(counts.used_up(quota, redrawn).eq(quota.used_up(others)));
+                redrawn.into_iter().for_each(|id| counts.remove(id));
+                counts.add(id);
+                (ids[at], known[at]) = (id, true);
+            }
+        }
     }
 
     #[test]

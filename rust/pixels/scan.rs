@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::planes::{Planes, GROUP_IMAGES};
 use super::probe::Probe;
+use super::quota::{Quotas, SourceCounts};
 use super::settings::Settings;
 use super::ssd::{self, ScanBuffers};
 use crate::canvas::Canvas;
@@ -192,19 +193,27 @@ impl<'a> Scan<'a> {
         Target { pixels: canvas.pixels, barred, bound: pool.bound() }
     }
 
-    /// The images that must not be copied to a pixel: the canvas's barred image, and images that the quota has used up.
+    /// The images that must not be copied to a pixel: the canvas's barred image, and images that a quota has used up.
     fn barred(&self, probe: &Probe, canvas: &Canvas, shortlist: Option<&[ImageId]>) -> Vec<ImageId> {
         let mut barred: Vec<ImageId> = canvas.barred.into_iter().collect();
-        let Some(quota) = self.settings.quota else { return barred };
-        let listed = |id: &ImageId| shortlist.is_none_or(|ids| ids.binary_search(id).is_ok());
-        let images = shortlist.map_or(self.corpus.count() + self.elsewhere, <[ImageId]>::len);
-        if !quota.limits(images - usize::from(canvas.barred.as_ref().is_some_and(listed))) {
+        if self.settings.quotas == Quotas::default() {
             return barred;
         }
-        let frame = self.settings.frame;
-        let tap = |&offset: &Offset| frame.step(probe.pixel(), offset);
-        let source = |tap: Pixel| u32::try_from(canvas.trace.image_id[frame.flat(tap)]).ok().map(ImageId);
-        barred.extend(quota.used_up(probe.taps().offsets.iter().filter_map(tap).filter_map(source)));
+        let listed = |id: &ImageId| shortlist.is_none_or(|ids| ids.binary_search(id).is_ok());
+        let images = shortlist.map_or(self.corpus.count() + self.elsewhere, <[ImageId]>::len);
+        let candidates = images - usize::from(canvas.barred.as_ref().is_some_and(listed));
+        let Quotas { window, frame } = self.settings.quotas.in_effect(candidates);
+        let extent = self.settings.frame;
+        if let Some(quota) = window {
+            let tap = |&offset: &Offset| extent.step(probe.pixel(), offset);
+            let source =
+                |tap: Pixel| u32::try_from(canvas.trace.image_id[extent.flat(tap)]).ok().map(ImageId);
+            barred.extend(quota.used_up(probe.taps().offsets.iter().filter_map(tap).filter_map(source)));
+        }
+        if let Some(quota) = frame {
+            let redrawn = probe.redrawn().then(|| canvas.trace.image_id[extent.flat(probe.pixel())]);
+            barred.extend(canvas.sources.used_up(quota, redrawn));
+        }
         barred
     }
 
@@ -318,14 +327,24 @@ impl<'a> Scan<'a> {
         tasks.par_iter_mut().with_max_len(1).enumerate().try_for_each(run)
     }
 
+    /// Counts the known pixels of each image on each canvas, if a quota needs it.
+    pub(crate) fn count_sources(&self, canvases: &mut [Canvas], known: &[bool]) {
+        if self.settings.quotas.frame.is_some() {
+            canvases.par_iter_mut().for_each(|canvas| {
+                canvas.sources = SourceCounts::new(canvas.trace.image_id, known);
+            });
+        }
+    }
+
     /// The pools of one pixel over all images, one per canvas.
     pub fn pools(
         &self,
         pixel: Pixel,
         known: &[bool],
-        canvases: &[Canvas],
+        canvases: &mut [Canvas],
         cancel: &AtomicBool,
     ) -> Result<Vec<Vec<Candidate>>> {
+        self.count_sources(canvases, known);
         let probe = self.probe(known, pixel);
         let targets: Vec<Target> =
             canvases.par_iter().map(|canvas| self.target(&probe, canvas, None)).collect();

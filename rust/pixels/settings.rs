@@ -1,6 +1,6 @@
 //! The settings of a run, the same for all of its pixels.
 
-use super::quota::Quota;
+use super::quota::Quotas;
 use super::window::Window;
 use crate::geometry::{Extent, Pixel, Rect};
 use crate::pool::PoolRule;
@@ -15,7 +15,7 @@ pub struct Settings {
     /// Largest Chebyshev distance between a pixel and its source, `R`.
     pub radius: usize,
     pub rule: PoolRule,
-    pub quota: Option<Quota>,
+    pub quotas: Quotas,
     /// Whether ε is relative to the nearest window of all images, wherever it lies (the paper's R_SSD). Otherwise it
     /// is relative to the nearest candidate.
     pub corpus_tolerance: bool,

@@ -9,6 +9,7 @@ use crate::canvas::{Canvas, Trace};
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Error, Result};
 use crate::geometry::{Extent, Pixel};
+use crate::pixels::quota::SourceCounts;
 use crate::random::KeyedRandom;
 
 pub fn contiguous<'a, T>(
@@ -136,6 +137,7 @@ pub fn canvases_of<'a>(
         barred,
         pixels,
         trace,
+        sources: SourceCounts::default(),
         fallbacks: 0,
     };
     let pixels = contiguous_mut("canvases", canvases.as_slice_mut())?.chunks_exact_mut(area * channels);

@@ -4,7 +4,7 @@ use numpy::ndarray::{Array1, Array2};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::convert::{check_shape, contiguous, pixels_of};
+use super::convert::{check_shape, contiguous, cut, pixels_of};
 use super::run::run;
 use super::Pair;
 use crate::error::{require, Error, Result};
@@ -104,4 +104,41 @@ pub fn draw_members<'py>(
     };
     let sizes = contiguous("sizes", sizes.as_slice())?;
     Ok(samples.iter().zip(sizes).map(draw).collect::<Result<Array1<i64>>>()?.into_pyarray(py))
+}
+
+/// The seed of draw `draw` of all samples: of draw 0 it is the run's own.
+#[pyfunction]
+pub fn draw_seed(seed: u64, draw: u32) -> u64 {
+    match draw {
+        0 => seed,
+        _ => KeyedRandom { seed, sample: draw.into() }.bits(Stream::DrawSeed, 0),
+    }
+}
+
+/// Draws half of each sample's images, rounded up, from lists `ids[ends[b - 1]..ends[b]]`; they stay in their order. An
+/// image is in or out for the whole of a draw as far as the list is the same: its random number depends on its id alone.
+#[pyfunction]
+pub fn draw_halves<'py>(
+    py: Python<'py>,
+    seed: u64,
+    samples: PyReadonlyArray1<u64>,
+    ids: PyReadonlyArray1<i32>,
+    ends: PyReadonlyArray1<i64>,
+) -> PyResult<Pair<'py, PyArray1<i32>, PyArray1<i64>>> {
+    let samples = contiguous("samples", samples.as_slice())?;
+    check_shape("ends of shortlists", ends.shape(), &[samples.len()])?;
+    let ids = contiguous("shortlists", ids.as_slice())?;
+    let (mut halves, mut half_ends) = (Vec::with_capacity(ids.len()), Vec::with_capacity(samples.len()));
+    for (list, &sample) in
+        cut(ids, contiguous("ends of shortlists", ends.as_slice())?)?.into_iter().zip(samples)
+    {
+        let random = KeyedRandom { seed, sample };
+        let mut drawn: Vec<usize> = (0..list.len()).collect();
+        drawn.sort_by_key(|&at| (random.bits(Stream::Half, list[at] as u32), at));
+        drawn.truncate(list.len().div_ceil(2));
+        drawn.sort_unstable();
+        halves.extend(drawn.into_iter().map(|at| list[at]));
+        half_ends.push(halves.len() as i64);
+    }
+    Ok((Array1::from(halves).into_pyarray(py), Array1::from(half_ends).into_pyarray(py)))
 }

@@ -15,7 +15,7 @@ use super::pools::{merge_runs, MergedRuns, Pools};
 use super::run::run;
 use crate::error::{require, Result};
 use crate::geometry::{Extent, Pixel};
-use crate::pixels::quota::Quota;
+use crate::pixels::quota::{Quota, Quotas};
 use crate::pixels::scan::{Scan, WorkCounter};
 use crate::pixels::settings::Settings;
 use crate::pixels::window::Window;
@@ -41,7 +41,7 @@ pub(super) struct PixelSettings {
 #[pymethods]
 impl PixelSettings {
     #[new]
-    #[pyo3(signature = (*, frame, window, sigma, radius, epsilon, k_min, best_only, quota, corpus_tolerance, low_level, threads))]
+    #[pyo3(signature = (*, frame, window, sigma, radius, epsilon, k_min, best_only, quota, frame_quota, corpus_tolerance, low_level, threads))]
     #[allow(clippy::too_many_arguments)] // one keyword per setting
     fn new(
         frame: (usize, usize),
@@ -52,13 +52,17 @@ impl PixelSettings {
         k_min: usize,
         best_only: bool,
         quota: Option<usize>,
+        frame_quota: Option<usize>,
         corpus_tolerance: bool,
         low_level: bool,
         threads: usize,
     ) -> PyResult<Self> {
         let frame = Extent::new(frame.0, frame.1);
         require(frame.area() > 0, "frame", "at least 1×1", format!("{}×{}", frame.height, frame.width))?;
-        let quota = quota.map(|most| Quota::new(most, window)).transpose()?;
+        let quotas = Quotas {
+            window: quota.map(|most| Quota::of_window(most, window)).transpose()?,
+            frame: frame_quota.map(|most| Quota::of_frame(most, frame)).transpose()?,
+        };
         let gaussian = Window::new(window, sigma, frame)?;
         let keep = if best_only { Keep::Best } else { Keep::All };
         let settings = Settings {
@@ -66,7 +70,7 @@ impl PixelSettings {
             window: if low_level { gaussian } else { Window::empty() },
             radius,
             rule: PoolRule::new(epsilon, k_min, keep)?,
-            quota,
+            quotas,
             corpus_tolerance,
             instructions: InstructionSet::chosen()?,
         };
@@ -212,10 +216,10 @@ impl Filler {
             let barred = optional_ids(&barred, canvases.shape()[0], scan.corpus.count())?;
             let samples = vec![0; barred.len()]; // nothing is drawn
             let frame = (scan.settings.frame, scan.corpus.channels());
-            let batch = canvases_of(frame, &mut canvases, &mut trace, (0, &samples), &barred)?;
+            let mut batch = canvases_of(frame, &mut canvases, &mut trace, (0, &samples), &barred)?;
             let (pixel, known) =
                 (pixel_of(pixel, scan.settings.frame)?, mask_of(&known, scan.settings.frame)?);
-            Ok(Pools(run(py, self.threads(), |cancel| scan.pools(pixel, known, &batch, cancel))?))
+            Ok(Pools(run(py, self.threads(), |cancel| scan.pools(pixel, known, &mut batch, cancel))?))
         })
     }
 

@@ -10,6 +10,7 @@ use super::fill::{DrawRule, Sampler, Settings};
 use super::kernel::HammingScan;
 use super::*;
 use crate::canvas::{Canvas, Trace};
+use crate::pixels::quota::SourceCounts;
 use crate::pool::{Candidate, Keep, PoolBuilder, PoolRule};
 use crate::random::{KeyedRandom, Stream};
 use crate::simd::InstructionSet;
@@ -117,6 +118,7 @@ fn fill(case: &Case, sampler: &Sampler, cells: &[Pixel], bars: bool) -> Vec<Fill
             barred: (bars && sample == 1).then_some(ImageId(0)),
             pixels,
             trace: Trace { image_id, y, x, distance, pool_size },
+            sources: SourceCounts::default(),
             fallbacks: 0,
         }
     };
@@ -295,7 +297,14 @@ fn a_histogram_draws_each_token_as_often_as_its_distribution_says() {
             pool_size: &mut pool_size,
         };
         let random = KeyedRandom { seed: 9, sample };
-        let mut canvases = [Canvas { random, barred: None, pixels: &mut pixels, trace, fallbacks: 0 }];
+        let mut canvases = [Canvas {
+            random,
+            barred: None,
+            pixels: &mut pixels,
+            trace,
+            sources: SourceCounts::default(),
+            fallbacks: 0,
+        }];
         sampler.fill((&[cell], 0), &known, &mut canvases, &GO_ON).unwrap();
         counts[usize::from(pixels[1])] += 1;
         assert_eq!(pool_size[1], 4);

@@ -22,6 +22,7 @@ def _settings_arguments(**changes: Any) -> dict[str, Any]:
         "k_min": 1,
         "best_only": True,
         "quota": 4,
+        "frame_quota": 20,
         "corpus_tolerance": False,
         "low_level": True,
         "threads": 1,
@@ -34,6 +35,7 @@ def _filler(random: Random) -> _core.Filler:
         corpus_tolerance=random.random() < 0.2,
         radius=random.choice((1, 0, 8, 100)),
         quota=random.choice((None, 1, 4)),
+        frame_quota=random.choice((None, 1, 20)),
         low_level=random.random() < 0.8,
     )
     return _core.Filler(make_corpus().images.copy(), _core.PixelSettings(**settings))
@@ -140,7 +142,22 @@ def core_functions() -> dict[str, Function]:
         "_core.draw_seed_places": plain(
             6, _core.draw_seed_places, lambda: {"seed": 0, "samples": ids(), "height": 2, "width": 3}
         ),
-        "_core.quota_limits": plain(4, _core.quota_limits, lambda: {"quota": 2, "window": 3, "candidates": 5}),
+        "_core.draw_seed": plain(4, _core.draw_seed, lambda: {"seed": 0, "draw": 1}),
+        "_core.draw_halves": plain(
+            8,
+            _core.draw_halves,
+            lambda: {
+                "seed": 0,
+                "samples": ids(),
+                "ids": np.arange(6, dtype=np.int32),
+                "ends": np.array([2, 3, 6], np.int64),
+            },
+        ),
+        "_core.quotas_in_effect": plain(
+            6,
+            _core.quotas_in_effect,
+            lambda: {"candidates": 5, "window": 3, "quota": 2, "frame": (4, 4), "frame_quota": 6},
+        ),
         "_core.used_up_images": plain(
             8,
             _core.used_up_images,
@@ -148,8 +165,9 @@ def core_functions() -> dict[str, Function]:
                 "image_id": np.eye(8, dtype=np.int32),
                 "known": known(),
                 "pixel": (2, 3),
-                "quota": 2,
                 "window": 3,
+                "quota": 2,
+                "frame_quota": 9,
             },
         ),
         "_core.served_counts": plain(

@@ -33,6 +33,11 @@ SETTINGS = [
     ("texture", {"size": (15, 11), "seed_at": (1, 2)}),
     ("semantic", {}),
     ("class", {"sweeps": 1, "quota": 5}),
+    ("conditional", {"max_share": 0.2, "shortlist": 8}),
+    ("full", {"max_share": 0.1, "sweeps": 2, "quota": 6}),
+    ("semantic", {"max_share": 0.1}),
+    ("texture", {"max_share": 0.1, "size": (15, 11)}),
+    ("full", {"select": 3, "shortlist": 8, "sweeps": 1}),
 ]
 
 

@@ -81,6 +81,7 @@ SETTINGS = [("full", FAST)] + [
     for some in (
         {"quota": 4}, {"sweeps": 1}, {"exclude_seed_image": False}, {"seed_at": (0, 9)}, {"candidates": "all"},
         {"semantic": "threshold"}, {"anchor_weight": 1}, {"k_min": 3, "stage_pixels": 7},
+        {"max_share": 0.1}, {"max_share": 0.1, "sweeps": 1, "quota": 3}, {"select": 3},
     )
 ]  # fmt: skip
 SETTINGS += [(model, FAST) for model in MODELS if model != "full"]

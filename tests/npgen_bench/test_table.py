@@ -34,7 +34,7 @@ def test_without_faiss_its_row_says_how_to_install_it(make_task, monkeypatch, se
 def _rows_of_models():
     for name, model in MODELS.items():
         weights = ", anchor weight 1", ", anchor weight 0.5"
-        yield from [name + weight for weight in weights] if model.semantics == "embedding" else [name]
+        yield from [name + weight for weight in weights] if model.embedding else [name]
 
 
 def test_the_table_has_every_row(stored, tmp_path):

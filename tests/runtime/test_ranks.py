@@ -80,7 +80,7 @@ def assert_same(one, other):
 
 
 @pytest.mark.parametrize("split", ["samples", "corpus"])
-@pytest.mark.parametrize("model", ["full", "local", "texture", "semantic", "class"])
+@pytest.mark.parametrize("model", ["full", "local", "texture", "semantic", "class", "conditional"])
 def test_ranks_make_what_one_process_makes(colours, monkeypatch, model, split):
     alone = npgen.generate(colours, 7, model, CONFIG, 5, first=3, encoder="pixels", progress=False)
     for count in (2, 3, 8):  # 8: more ranks than samples
@@ -98,6 +98,8 @@ def test_ranks_make_what_one_process_makes(colours, monkeypatch, model, split):
         {"quota": 2, "candidates": "all"},
         {"quota": 1, "k_min": 3},
         {"exclude_seed_image": False, "shortlist": 40},
+        {"max_share": 0.06},
+        {"max_share": 0.1, "quota": 2},
     ],
     ids=str,
 )
@@ -107,6 +109,15 @@ def test_whatever_the_settings(colours, monkeypatch, model, changes):
     alone = npgen.generate(colours, 4, model, config, 1, encoder="pixels", progress=False)
     first, *_ = generated(monkeypatch, 3, "corpus", colours, 4, model, config, 1)
     assert_same(first, alone)
+
+
+@pytest.mark.parametrize("model", ["full", "conditional"])
+def test_ranks_keep_the_same_draws(colours, monkeypatch, model):
+    config = dataclasses.replace(CONFIG, select=3, shortlist=5)
+    alone = npgen.generate(colours, 5, model, config, 1, encoder="pixels", progress=False)
+    for split in ("samples", "corpus"):
+        first, *_ = generated(monkeypatch, 3, split, colours, 5, model, config, 1)
+        assert_same(first, alone)
 
 
 @given(st.data())
@@ -120,14 +131,22 @@ def test_keys_are_found_wherever_they_are(data):
     queries = random.integers(-1, 2, (data.draw(st.integers(0, 6)), 3)).astype(np.float32)
     barred = random.integers(-1, total, len(queries)).astype(np.int32)
     wanted = data.draw(st.integers(1, total - 1))
-    corpus = npgen.Corpus.from_arrays(np.zeros((total, 8, 8), np.uint8))
+    labels = random.integers(0, 3, total)
+    corpus = npgen.Corpus.from_arrays(np.zeros((total, 8, 8), np.uint8), labels)
     alone = Library(corpus, keys, 1)
-    expected = alone.nearest(queries, wanted, barred)
+    like = random.integers(0, total, len(queries)).astype(np.int32) if data.draw(st.booleans()) else None
+    expected = alone.nearest(queries, wanted, barred, like)
+    if like is not None:
+        found = expected[0] >= 0
+        assert (labels[expected[0]] == labels[like][:, None])[found].all()
+        eligible = (labels[None] == labels[like][:, None]) & (np.arange(total)[None] != barred[:, None])
+        np.testing.assert_array_equal(found.sum(1), eligible.sum(1).clip(max=wanted))
 
     def find(ranks):
         library = SharedLibrary(corpus, ranks, keys, 1)
         start, end = ranks.own_range(len(queries))
-        return start, library.nearest(queries[start:end], wanted, barred[start:end])
+        own = None if like is None else like[start:end]
+        return start, library.nearest(queries[start:end], wanted, barred[start:end], own)
 
     for start, (ids, products) in together(count, find):
         np.testing.assert_array_equal(ids, expected[0][start : start + len(ids)])

@@ -151,7 +151,10 @@ def test_other_seeds_make_other_samples(digits):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "big"}, "model must be one of 'full', 'local', 'texture', 'semantic', 'class', got 'big'"),
+        (
+            {"model": "big"},
+            "model must be one of 'full', 'local', 'texture', 'semantic', 'class', 'conditional', got 'big'",
+        ),
         ({"n": 0}, "n must be at least 1, got 0"),
         ({"first": -1}, "first must be at least 0, got -1"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),

@@ -21,7 +21,7 @@ from npgen.studies.ablation import PAPER, ablate
 
 CONFIG = npgen.Config(window=5, shortlist=9, seed_size=4)
 OPTIONS = {"n": 4, "config": CONFIG, "encoder": "pixels", "quiet": True}
-MODELS_HERE = [name for name in MODELS if name != "class"]
+MODELS_HERE = [name for name, model in MODELS.items() if not model.label]
 
 
 @pytest.fixture
@@ -253,16 +253,17 @@ def test_a_folder_of_other_files_is_left_as_it_is(digits, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
-def test_without_labels_the_class_model_is_left_out_with_a_note(digits, tmp_path):
+def test_without_labels_the_models_of_labels_are_left_out_with_a_note(digits, tmp_path):
     bare = npgen.Corpus.from_arrays(digits.images)
     ablation = ablate(bare, tmp_path / "out", 2, None, CONFIG, encoder="pixels", quiet=True)
     assert [row["name"] for row in ablation.rows] == [f"`{name}`" for name in MODELS_HERE]
     assert "- `class` is left out: the corpus has no labels." in ablation.markdown()
+    assert "- `conditional` is left out: the corpus has no labels." in ablation.markdown()
     assert "No scores beside real images: the corpus has no labels" in ablation.markdown()
     assert "class entropy" not in ablation.markdown()
-    if "class" in MODELS:
-        with pytest.raises(ValueError, match="models must be without 'class', as the corpus has no labels, got"):
-            ablate(bare, tmp_path / "other", 2, ["class"], CONFIG, encoder="pixels", quiet=True)
+    for name in ("class", "conditional"):
+        with pytest.raises(ValueError, match=f"models must be without '{name}', as the corpus has no labels, got"):
+            ablate(bare, tmp_path / "other", 2, [name], CONFIG, encoder="pixels", quiet=True)
 
 
 def test_scores_are_beside_the_papers_and_those_of_as_many_real_images(scored, tmp_path):

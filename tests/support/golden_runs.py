@@ -36,6 +36,7 @@ from golden_parts import (
 from PIL import Image
 
 import npgen
+from npgen.config import MODELS
 
 CONFIG = npgen.Config(window=5, shortlist=20, seed_size=4)
 
@@ -113,8 +114,8 @@ def of_tokens(corpus: Callable[[], npgen.Corpus], model: str | None = None, **se
 
 LITERAL = {"candidates": "all", "semantic": "threshold", "tolerance": "corpus", "shortlist": 2, "epsilon": 0.3}
 GENERATED: dict[str, Callable[..., str]] = {
-    **{f"{model}": generated(digits, model) for model in ("full", "local", "texture", "semantic", "class")},
-    **{f"{model} of colours": generated(colours, model) for model in ("full", "local", "texture", "semantic", "class")},
+    **{f"{model}": generated(digits, model) for model in MODELS},
+    **{f"{model} of colours": generated(colours, model) for model in MODELS},
     "sweeps": generated(digits, "full", sweeps=2),
     "sweeps without semantics": generated(digits, "local", sweeps=1, quota=None),
     "sweeps of texture": generated(digits, "texture", n=2, sweeps=1),
@@ -128,6 +129,10 @@ GENERATED: dict[str, Callable[..., str]] = {
     "literal": generated(digits, "full", n=2, **LITERAL),
     "all candidates": generated(digits, "class", candidates="all", k_min=3, locality=1),
     "quota": generated(digits, "full", quota=2, window=7),
+    "share": generated(digits, "full", max_share=0.1),
+    "share with sweeps and quota": generated(colours, "local", max_share=0.1, quota=3, sweeps=1),
+    "densest of three": generated(digits, "full", select=3, shortlist=8),
+    "densest of two, conditional": generated(colours, "conditional", select=2, shortlist=8, max_share=0.2),
     "the anchor alone": generated(digits, "full", anchor_weight=1.0),
     "the canvas alone": generated(digits, "full", anchor_weight=0.0, stage_pixels=20),
     "with the seed's image": generated(digits, "local", exclude_seed_image=False, seed_at=(1, 7), sigma=0.9),

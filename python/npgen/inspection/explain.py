@@ -34,7 +34,7 @@ class Explanation:
     shortlist
         (K,) int32, ids of the shortlisted images, ascending; None means all images of the corpus.
     barred
-        (B,) int32, ids of images that were not allowed, ascending: the seed's own, and those with a used up quota.
+        (B,) int32, ids of images that were not allowed, ascending: the seed's own, and those that a quota had used up.
     pool
         The M candidates, nearest first.
     drawn
@@ -127,7 +127,7 @@ class Explainer:
         self.samples, self.corpus, self.config = samples, corpus, samples.config
         self.plan = PixelPlan(corpus, samples.model, samples.config, samples.seed)
         keys = None
-        if self.plan.model.semantics == "embedding":
+        if self.plan.model.embedding:
             if samples.queries is None or samples.encoder_id is None:
                 raise invalid("samples", "with the queries of their run", None)
             keys = cached_keys(corpus, samples.encoder_id)
@@ -148,12 +148,16 @@ class Explainer:
         barred = self._barred(k)
         barred = barred[barred >= 0]
         candidates = len(self.corpus) - len(barred) if shortlist is None else len(shortlist)
-        if self.plan.model.low_level and self.config.limited(candidates):
-            assert self.config.quota is not None
-            used_up = _core.used_up_images(
-                np.ascontiguousarray(ids), known, (y, x), self.config.quota, self.config.window
-            )
-            barred = np.union1d(barred, used_up)
+        quota, frame_quota = self.config.quotas(self.plan.shape, candidates, self.plan.model.low_level)
+        used_up = _core.used_up_images(
+            np.ascontiguousarray(ids),
+            known,
+            (y, x),
+            window=self.config.window,
+            quota=quota,
+            frame_quota=frame_quota,
+        )
+        barred = np.union1d(barred, used_up)
         # 3. Recompute the pool, and find the pixel's source in it.
         pool = Pool(
             *self.run.scan.candidate_pool(
@@ -222,7 +226,7 @@ class Explainer:
             plan = PixelPlan(self.corpus, self.samples.model, config, self.samples.seed)
             one = self.samples[k : k + 1]
             again = Samples.empty(replace(one.facts, config=config), one.images.shape[1:])
-            again = replace(again, queries=one.queries)
+            again = replace(again, queries=one.queries, densities=one.densities)
             PixelRun(plan, self.run.library).fill(again, tqdm(disable=True))
             self._before_last_sweep = k, again
         return self._before_last_sweep[1]
@@ -233,7 +237,8 @@ class Explainer:
         return self._latest[1]
 
     def _find_shortlist(self, k: int, stage: int) -> NDArray[np.int32] | None:
-        retrieve = self.run.shortlists(self.samples[k : k + 1], self._barred(k))
+        one = self.samples[k : k + 1]
+        retrieve = self.run.shortlists(one, one.indices, self._barred(k), draw=int(one.kept[0]))
         earlier = sum(len(self.plan.cuts(sweep)) - 1 for sweep in range(self.config.sweeps))
         found = retrieve(earlier + stage, self._steps >= 0)
         return None if found is None else np.setdiff1d(found[0], self._barred(k))

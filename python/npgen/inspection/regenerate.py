@@ -41,12 +41,11 @@ class Regeneration:
             return
         plan = PixelPlan(corpus, samples.model, samples.config, samples.seed)
         y, x = plan.rect[:2]
-        indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
-        drawn = plan.seeds.images(indices)
+        drawn = plan.seeds.images(samples.indices)
         if not ((drawn == samples.anchor) | (drawn == samples.trace.image_id[:, y, x])).all():
             raise ValueError("their seeds were drawn in another way, as from a part of the corpus")
         keys = None
-        if plan.model.semantics == "embedding":
+        if plan.model.embedding:
             if samples.queries is None or samples.encoder_id is None:
                 raise ValueError("the run has no queries")
             keys = cached_keys(corpus, samples.encoder_id)
@@ -55,7 +54,8 @@ class Regeneration:
     def violation(self, samples: Samples) -> Violation:
         """List the pixels of samples of the shard that differ when they are generated again."""
         again = samples.mapped(lambda array: np.zeros(array.shape, array.dtype))
-        self.run.fill(replace(again, queries=samples.queries), tqdm(disable=True))
+        again = replace(again, queries=samples.queries, densities=samples.densities)
+        self.run.fill(again, tqdm(disable=True))
         images, arrays = again.images, (samples.trace.arrays(), again.trace.arrays())
         pairs = dict(zip(TRACE_DTYPES, zip(*arrays, strict=True), strict=True))
         where = (images != samples.images).any(axis=-1)  # (n, H, W)

@@ -51,7 +51,7 @@ class TraceRules:
     Every pixel has the value of its source. The seed patch is a patch of the anchor and was not drawn: its pool sizes
     and distances are 0. Every other pixel was drawn from at least one candidate, and its source keeps the model's
     constraints: within the locality radius, not of the barred image, of the anchor's label, not of an image whose quota
-    is used up.
+    or share is used up.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ class TraceRules:
         self.source: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
         self.shape = canvas_shape(corpus, config)
         self.seeds = Seeds(corpus, config, self.shape, seed)
-        if self.model.semantics == "label" and corpus.labels is None:
-            raise invalid("corpus", "one with labels, for the model 'class'", corpus.name)
+        if self.model.label and corpus.labels is None:
+            raise invalid("corpus", f"one with labels, for the model {model!r}", corpus.name)
         self.rect = config.seed_rect(*self.shape)
         self.drawn = ~known_rect(self.shape, self.rect)  # (H, W)
 
@@ -91,11 +91,13 @@ class TraceRules:
         if self.config.exclude_seed_image:
             own = samples.trace.image_id == samples.anchor[:, None, None]
             yield Violation(own & self.drawn, lambda at: "its image is barred: the seed patch comes from it")
-        if self.model.semantics == "label":
+        if self.model.label:
             yield self._same_label(samples, inside)
-        if self._limited() and self.config.sweeps == 0:  # after sweeps, the canvases of earlier ones are not known
-            assert self.config.quota is not None
-            yield self._quota(samples, self.config.quota)
+        quota, frame_quota = self.config.quotas(self.shape, self._fewest_candidates(), self.model.low_level)
+        if quota is not None and self.config.sweeps == 0:  # after sweeps, the canvases of earlier ones are not known
+            yield self._quota(samples, quota)
+        if frame_quota is not None:
+            yield self._share(samples, frame_quota)
 
     def _copies(self, samples: Samples, inside: NDArray[np.bool_]) -> Violation:
         ids, y, x = (np.where(inside, part, 0) for part in samples.trace.arrays()[:3])
@@ -137,7 +139,7 @@ class TraceRules:
     def _most_candidates(self) -> int:
         """Return the largest pool size that the settings allow."""
         images = len(self.corpus)
-        if self.model.semantics == "embedding" and self.config.semantic == "topk":
+        if self.model.embedding and self.config.semantic == "topk":
             images = min(images, self.config.shortlist)
         if self.config.candidates == "best" and self.model.low_level:
             return images
@@ -177,15 +179,17 @@ class TraceRules:
             wrong, lambda at: f"its source must be of the seed's label, {own[at[0], 0, 0]}, got {labels[at]}"
         )
 
-    def _limited(self) -> bool:
-        """Whether the quota holds for all samples: it does not for a sample with too few candidate images."""
-        others = len(self.corpus) - self.config.exclude_seed_image
-        candidates = {"embedding": self.config.shortlist, None: others}
-        if self.model.semantics == "label":
+    def _fewest_candidates(self) -> int:
+        """Return the least number of images that may serve a sample: a quota that it suffices for holds for all."""
+        fewest = len(self.corpus) - self.config.exclude_seed_image
+        if self.model.label:
             assert self.corpus.labels is not None
             _, counts = np.unique(self.corpus.labels, return_counts=True)
-            candidates["label"] = int(counts.min()) - self.config.exclude_seed_image
-        return self.model.low_level and self.config.limited(candidates[self.model.semantics])
+            fewest = int(counts.min()) - self.config.exclude_seed_image
+        if self.model.embedding:
+            halves = self.config.halves
+            fewest = -(-min(halves * self.config.shortlist, fewest) // halves)
+        return fewest
 
     def _quota(self, samples: Samples, quota: int) -> Violation:
         order = fill_order(*self.shape, self.rect, self.config.window).pixels
@@ -195,4 +199,16 @@ class TraceRules:
         return Violation(
             used >= quota,
             lambda at: f"its image gave {used[at]} pixels of its window already; the quota is {quota}",
+        )
+
+    def _share(self, samples: Samples, frame_quota: int) -> Violation:
+        ids = samples.trace.image_id.reshape(len(samples), -1)  # (n, H·W)
+        # Pixels of the sample that come from the image of each pixel, (n, H, W).
+        given = np.zeros(samples.trace.image_id.shape, np.int64)
+        for row, image_ids in zip(given, ids, strict=True):
+            _, places, counts = np.unique(image_ids, return_inverse=True, return_counts=True)
+            row[:] = counts[places].reshape(row.shape)
+        return Violation(
+            (given > frame_quota) & self.drawn,
+            lambda at: f"its image gave {given[at]} pixels of the frame; the quota of max_share is {frame_quota}",
         )

@@ -182,10 +182,11 @@ class _Verification:
             "anchor": (shard.n,),
             "fallbacks": (shard.n,),
             "queries": (shard.n, None, None),
+            "densities": (shard.n, facts.config.select),
             "codes": (shard.n, None, None, None),
         }
         dtypes: dict[str, type[Any]] = {"images": np.uint8, "anchor": np.int32, **TRACE_DTYPES}
-        dtypes |= {"fallbacks": np.int32, "queries": np.float32, "codes": np.uint8}
+        dtypes |= {"fallbacks": np.int32, "queries": np.float32, "densities": np.float32, "codes": np.uint8}
         arrays: dict[str, Any] = {
             key: npy.open_array(self.folder / shard.name / f"{key}.npy", dtype, shapes.get(key, frame))
             for key, dtype in dtypes.items()
@@ -200,8 +201,9 @@ class _Verification:
         try:
             if not self.corpus_unaltered:
                 raise ValueError("the corpus was altered")
-            if "queries" in altered:
-                raise ValueError("its queries were altered")
+            for name in ("queries", "densities"):
+                if name in altered:
+                    raise ValueError(f"its {name} were altered")
             return Regeneration(samples, self.corpus, self.tokens)
         except (ValueError, OSError) as error:
             self._note(f"samples from {samples.first - self.facts.first} on can't be generated again: {error}")

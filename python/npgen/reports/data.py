@@ -211,10 +211,10 @@ def _chosen_pools(
 
 def _candidate_images(samples: Samples, corpus: Corpus) -> int:
     """Return the approximate number of images that a pixel's candidates come from."""
-    semantics = find_model(samples.model).semantics
-    if semantics == "embedding":
+    model = find_model(samples.model)
+    if model.embedding:
         return samples.config.shortlist
-    if semantics == "label" and corpus.labels is not None:
+    if model.label and corpus.labels is not None:
         return int(np.bincount(corpus.labels).max())
     return len(corpus)
 

@@ -1,6 +1,6 @@
 """What sampling leaves behind, in memory and on disk.
 
-Read in this order: `facts` (what a run is), `trace` (where each pixel came from), `samples`, `shards` and
+Read in this order: `facts` (what a run is), `trace` (where each pixel came from), `samples`, `traced`, `shards` and
 `folder` (a run written while it is made), `reading` (a run read back), `pictures` (samples, image-ID maps and class
 maps as PNG files).
 """
@@ -11,14 +11,13 @@ from npgen.runs.pictures import class_names, coloured_by_image, required_labels,
 from npgen.runs.reading import load_samples
 from npgen.runs.samples import (
     Samples,
-    TracedSamples,
     check_samples,
-    check_traced,
     distances_to_show,
     write_run,
 )
 from npgen.runs.shards import MANIFEST, Shard, check_finished, read_arrays, read_manifest, shards_of, write_shards
 from npgen.runs.trace import TRACE_DTYPES, Trace
+from npgen.runs.traced import TracedSamples, check_traced
 
 __all__ = [
     "FORMAT",

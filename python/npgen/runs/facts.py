@@ -17,6 +17,8 @@ FORMAT = "npgen-run"
 VERSION = 2
 TOKEN_VERSION = 3
 READABLE = range(1, TOKEN_VERSION + 1)
+# Settings that manifests of earlier versions do not name, as their runs had them.
+UNLIMITED = {"max_share": None}
 # Samples per shard. A run that is stopped loses one unfinished shard at most: shards are large where a sample takes
 # milliseconds, and small where each sample scans all images.
 SHARD = 1024
@@ -83,7 +85,7 @@ class RunFacts:
         run
             What error messages call the run.
         manifest
-            The manifest's JSON object. Settings that it does not name have their defaults.
+            The manifest's JSON object. Settings that it does not name have their defaults, but `max_share` is None.
 
         Raises
         ------
@@ -106,7 +108,7 @@ class RunFacts:
         try:
             return cls(
                 model=manifest["model"],
-                config=Config.from_json(manifest["config"]),
+                config=Config.from_json(UNLIMITED | manifest["config"]),
                 seed=manifest["seed"],
                 first=manifest["first"],
                 n=manifest["n"],
@@ -145,7 +147,7 @@ class RunFacts:
         model = find_model(self.model)
         if self.tokens_id is not None:
             return SHARD if model.locality else SLOW_SHARD
-        return SLOW_SHARD if model.semantics is None or self.config.tolerance == "corpus" else SHARD
+        return SLOW_SHARD if not model.semantics or self.config.tolerance == "corpus" else SHARD
 
 
 def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -77,6 +77,7 @@ def _read_shard(folder: Path, shard: Shard, facts: RunFacts) -> dict[str, NDArra
     optional: dict[str, ArrayForm] = {
         "fallbacks": (np.int32, (n,)),
         "queries": (np.float32, (n, None, None)),
+        "densities": (np.float32, (n, facts.config.select)),
         "codes": (np.uint8, (n, None, None, None)),
     }
     forms |= {name: form for name, form in optional.items() if name in shard.sha256}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,40 +21,6 @@ from npgen.storage import new_folder, npy
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-class TracedSamples(Protocol):
-    """Samples of either kind, as metrics take them: each pixel has a value and a source.
-
-    `Samples` and `npgen.ScoreSamples` are such.
-    """
-
-    def __len__(self) -> int:
-        """Return the number of samples n."""
-
-    def __getitem__(self, part: slice) -> Self:
-        """Return consecutive samples."""
-
-    @property
-    def pixels(self) -> NDArray[np.uint8]:
-        """(n, H, W, C): the images as bytes."""
-
-    @property
-    def trace(self) -> Trace:
-        """Where each pixel came from."""
-
-    @property
-    def first(self) -> int:
-        """Index of the first of these samples in the run that the seed defines."""
-
-    def check_corpus(self, corpus: Corpus) -> None:
-        """Raise ValueError unless the samples were made from this corpus, and every address in them exists."""
-
-    def provenance(self) -> dict[str, Any]:
-        """Return, JSON-able, what it takes to make the samples again."""
-
-    def describe(self) -> dict[str, Any]:
-        """Return, JSON-able, where the samples come from, as evaluations record it: model, config and seed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +42,9 @@ class Samples:
     queries
         (n, S, D) float32: the query of each canvas, stage by stage; S is 1 where the anchor alone decides. None where
         the model has no embedding. With the corpus's keys they give the shortlists again.
+    densities
+        (n, M) float32: of M draws of each sample (`Config.select`), the density of the image in the embedding; the kept
+        draw has the highest. None where there is one draw.
     codes
         (n, h, w, Y) uint8: of a run of tokens, each sample as drawn, which `images` is the decoding of; else None. The
         trace then holds for each pixel where its cell's token came from, at the same place inside that cell; distances
@@ -93,6 +62,7 @@ class Samples:
     anchor: NDArray[np.int32]
     fallbacks: NDArray[np.int32]
     queries: NDArray[np.float32] | None = None
+    densities: NDArray[np.float32] | None = None
     codes: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
@@ -105,6 +75,8 @@ class Samples:
         check_array("fallbacks", self.fallbacks, np.int32, 1, shape[:1])
         if self.queries is not None:
             check_array("queries", self.queries, np.float32, 3, shape[:1])
+        if self.densities is not None:
+            check_array("densities", self.densities, np.float32, 2, (*shape[:1], self.facts.config.select))
         if self.codes is not None:
             check_array("codes", self.codes, np.uint8, 4, shape[:1])
             height, width = self.codes.shape[1:3]
@@ -125,7 +97,7 @@ class Samples:
         codes: tuple[int, int, int] | None = None,
     ) -> Samples:
         """Make n canvases (H, W, C) of which nothing is known yet, with room for queries (S, D) and codes (h, w, Y)."""
-        n = facts.n
+        n, draws = facts.n, facts.config.select
         return cls(
             facts,
             images=np.zeros((n, *shape), np.uint8),
@@ -133,6 +105,7 @@ class Samples:
             anchor=np.zeros(n, np.int32),
             fallbacks=np.zeros(n, np.int32),
             queries=None if queries is None else np.zeros((n, *queries), np.float32),
+            densities=np.zeros((n, draws), np.float32) if draws > 1 else None,
             codes=None if codes is None else np.zeros((n, *codes), np.uint8),
         )
 
@@ -175,6 +148,16 @@ class Samples:
     def tokens_id(self) -> str | None:
         """`Tokens.id` of the run's token store; None for a run of pixels."""
         return self.facts.tokens_id
+
+    @property
+    def indices(self) -> NDArray[np.uint64]:
+        """Indices (n,) of the samples in the run that the seed defines."""
+        return np.arange(self.first, self.first + len(self), dtype=np.uint64)
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """Number (n,) of the draw that was kept of each sample: the densest, the first of equals."""
+        return np.zeros(len(self), np.int64) if self.densities is None else self.densities.argmax(1)
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -244,14 +227,21 @@ class Samples:
             trace=self.trace[part],
             anchor=self.anchor[part],
             fallbacks=self.fallbacks[part],
-            queries=None if self.queries is None else self.queries[part],
-            codes=None if self.codes is None else self.codes[part],
+            **{name: array[part] for name, array in self.optional_arrays().items()},
         )
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return all arrays, each with one row per sample."""
-        others = [array for array in (self.queries, self.codes) if array is not None]
-        return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks, *others]
+        return [*self.drawn_arrays(), *self.optional_arrays().values()]
+
+    def drawn_arrays(self) -> list[NDArray[Any]]:
+        """Return the arrays that follow from draws: all but queries, densities and codes."""
+        return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks]
+
+    def optional_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return those of queries, densities and codes that the samples have, by their names."""
+        arrays = {"queries": self.queries, "densities": self.densities, "codes": self.codes}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Samples:
         """Return samples with each array replaced by what `change` makes of it."""
@@ -263,9 +253,13 @@ class Samples:
             trace=self.trace.mapped(change),
             anchor=change(self.anchor),
             fallbacks=change(self.fallbacks),
-            queries=None if self.queries is None else change(self.queries),
-            codes=None if self.codes is None else change(self.codes),
+            **{name: change(array) for name, array in self.optional_arrays().items()},
         )
+
+    def put(self, rows: NDArray[np.bool_], others: Samples) -> None:
+        """Overwrite what was drawn of the samples that the mask (n,) names with what was drawn of others."""
+        for own, other in zip(self.drawn_arrays(), others.drawn_arrays(), strict=True):
+            own[rows] = other
 
     def place_seed(
         self, anchors: NDArray[np.uint8], rect: tuple[int, int, int, int], corners: NDArray[np.int32] | None = None
@@ -358,13 +352,6 @@ def distances_to_show(samples: Samples) -> tuple[NDArray[np.float64], str]:
     return (np.sqrt(distances), "grey levels") if samples.codes is None else (distances, "of the bits compared")
 
 
-def check_traced(samples: TracedSamples, corpus: Corpus) -> None:
-    """Raise TypeError or ValueError unless these are samples of either kind, made from this corpus."""
-    if not all(hasattr(samples, name) for name in ("pixels", "trace", "check_corpus", "describe")):
-        raise TypeError(f"samples must be of type Samples or ScoreSamples, got {type(samples).__name__}")
-    samples.check_corpus(corpus)
-
-
 def check_samples(samples: Samples, corpus: Corpus) -> None:
     """Raise TypeError or ValueError unless these are samples, made from this corpus."""
     check_type("samples", samples, Samples)
@@ -383,8 +370,7 @@ def write_shard(samples: Samples, folder: Path) -> dict[str, Any]:
         "anchor": samples.anchor,
         "fallbacks": samples.fallbacks,
         **dict(zip(TRACE_DTYPES, samples.trace.arrays(), strict=True)),
+        **samples.optional_arrays(),
     }
-    others = {"queries": samples.queries, "codes": samples.codes}
-    arrays |= {key: array for key, array in others.items() if array is not None}
     hashes = {key: npy.write_array(folder / f"{key}.npy", array) for key, array in arrays.items()}
     return {"name": f"{samples.first:08d}", "n": len(samples), "sha256": hashes}

@@ -130,9 +130,15 @@ def make_filler(
     `elsewhere` is the number of images that other processes scan; `sizes` (N, 2) are the sizes of images that do not
     fill H×W.
     """
-    candidates = len(images) + elsewhere - config.exclude_seed_image
+    height, width = frame or images.shape[1:3]
+    quota, frame_quota = config.quota if low_level else None, config.frame_quota((height, width))
+    if elsewhere:
+        # A process that holds a part of the images can't tell whether a canvas's barred image is among the others, so
+        # which quotas are in effect is decided here for all of them.
+        candidates = len(images) + elsewhere - config.exclude_seed_image
+        quota, frame_quota = config.quotas((height, width), candidates, low_level)
     settings = _core.PixelSettings(
-        frame=frame or images.shape[1:3],
+        frame=(height, width),
         window=config.window,
         sigma=config.gaussian_sigma,
         radius=radius,
@@ -140,9 +146,8 @@ def make_filler(
         k_min=config.k_min,
         # Where nothing is compared, no position of an image is better than another.
         best_only=config.candidates == "best" and low_level,
-        # A process that holds a part of the images can't tell whether a canvas's barred image is among the others, so
-        # whether the quota limits a draw is decided here for all of them.
-        quota=config.quota if not elsewhere or config.limited(candidates) else None,
+        quota=quota,
+        frame_quota=frame_quota,
         corpus_tolerance=config.tolerance == "corpus",
         low_level=low_level,
         threads=threads or 0,

@@ -59,8 +59,8 @@ def generate(
     model
         "full": semantics, locality and low level; "local": no semantics; "texture": no locality either, the
         algorithm of Efros and Leung (1999) on a corpus; "semantic": no low level, a uniform draw from the shortlist;
-        "class": as "full", with the label of the seed's image in place of the embedding. None means "full", or with
-        tokens "local".
+        "class": as "full", with the label of the seed's image in place of the embedding; "conditional": as "full", with
+        both, the nearest images of the seed's label. None means "full", or with tokens "local".
     config
         Settings; None means the defaults.
     seed
@@ -68,8 +68,8 @@ def generate(
     first
         Index of the first sample: ``generate(..., n=1, first=17)`` is sample 17 of a larger run.
     encoder
-        The encoder φ: "auto", "pixels", the name of a shipped encoder, a file, or an encoder. Only "full" and
-        "semantic" use it.
+        The encoder φ: "auto", "pixels", the name of a shipped encoder, a file, or an encoder. Only "full",
+        "semantic" and "conditional" use it.
     batch_size
         Canvases grown side by side.
     device
@@ -199,7 +199,7 @@ def _open_pixels(plan: PixelPlan, encoder: str | os.PathLike[str] | AnyEncoder, 
         if len(corpus) < ranks.count:
             raise invalid("corpus", f"at least one image a rank, {ranks.count}", len(corpus))
     phi = keys = None
-    if plan.model.semantics == "embedding":
+    if plan.model.embedding:
         phi = load_encoder(encoder, corpus, process.device)
         ranks.check_equal("encoder", phi.id)
         keys = embed(corpus, phi, threads=threads, progress=process.progress, ranks=ranks)
@@ -231,7 +231,7 @@ def _fill_and_write(
 ) -> Samples:
     """Make the samples of a call. Without a folder, return them at rank 0; other ranks return none."""
     ranks, n = process.ranks, facts.n
-    pixels = run.drawn * (1 + facts.config.sweeps)  # per sample
+    pixels = run.drawn * (1 + facts.config.sweeps) * facts.config.select  # per sample
     samples = run.blank(facts.part(facts.first, 0))
     with contextlib.ExitStack() as stack:
         folder = None
@@ -286,4 +286,4 @@ def _share(facts: RunFacts, process: _Process, n: int) -> tuple[int, int]:
 
 def _scans_together(facts: RunFacts, process: _Process) -> bool:
     """Return True if every rank fills every canvas, each scanning its own images: then there are no shortlists."""
-    return process.split == "corpus" and find_model(facts.model).semantics is None
+    return process.split == "corpus" and not find_model(facts.model).semantics

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,13 +64,26 @@ class Library:
         return npy.read_rows(self.corpus.images, ids) if self.from_file else np.asarray(self.corpus.images[ids])
 
     def nearest(
-        self, queries: NDArray[np.float32], count: int, barred: NDArray[np.int32]
+        self,
+        queries: NDArray[np.float32],
+        count: int,
+        barred: NDArray[np.int32],
+        same_label: NDArray[np.int32] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Find the `count` keys nearest to each query (B, D), without those that are barred (B,); −1 bars none.
 
-        Returns ids and products with the query, (B, count) each, nearest first.
+        With `same_label` (B,), ids of images, only keys of images of the same label as that one. Returns ids and
+        products with the query, (B, count) each, nearest first; where a label has fewer images, ids −1 and products −∞
+        follow.
         """
-        return _core.shortlist(self.keys, queries, count, barred, self.threads or 0)
+        labels = None if same_label is None else (self.labels, self.labels[same_label])
+        return _core.shortlist(self.keys, queries, count, barred, self.threads or 0, labels)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int32]:
+        """The images' labels (N,), numbered from 0."""
+        assert self.corpus.labels is not None, "the plan has checked that there are labels"
+        return np.unique(self.corpus.labels, return_inverse=True)[1].astype(np.int32)
 
     def any(self, flag: bool) -> bool:
         """Return True if the flag is True at any of the processes that search together."""
@@ -128,7 +143,11 @@ class SharedLibrary(Library):
         return images[places]
 
     def nearest(
-        self, queries: NDArray[np.float32], count: int, barred: NDArray[np.int32]
+        self,
+        queries: NDArray[np.float32],
+        count: int,
+        barred: NDArray[np.int32],
+        same_label: NDArray[np.int32] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Find the keys nearest to each query, over all ranks; see `Library.nearest`.
 
@@ -141,8 +160,12 @@ class SharedLibrary(Library):
         ids = np.full((len(together), length), np.iinfo(np.int32).max, np.int32)
         products = np.full((len(together), length), -np.inf, np.float32)
         no_bar, keys = np.full(len(together), -1, np.int32), self.keys[self.start : self.end]
-        local, products[:, :own] = _core.shortlist(keys, together, min(length, own), no_bar, self.threads or 0)
-        ids[:, :own] = local + np.int32(self.start)
+        labels = None
+        if same_label is not None:
+            wanted = np.concatenate(self.ranks.all_to_all([self.labels[same_label]] * self.ranks.count))
+            labels = self.labels[self.start : self.end], wanted
+        local, products[:, :own] = _core.shortlist(keys, together, min(length, own), no_bar, self.threads or 0, labels)
+        ids[:, :own] = np.where(local < 0, ids[:, :own], local + np.int32(self.start))
         cuts = np.cumsum([len(asker) for asker in askers])[:-1]
         found = [self.ranks.all_to_all(np.split(array, cuts)) for array in (ids, products)]
         return _nearest_of(np.concatenate(found[0], 1), np.concatenate(found[1], 1), count, barred)
@@ -155,9 +178,14 @@ class SharedLibrary(Library):
 def _nearest_of(
     ids: NDArray[np.int32], products: NDArray[np.float32], count: int, barred: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Of the matches of each query, (B, M) each in any order, the `count` best that are not barred (B,)."""
+    """Of the matches of each query, (B, M) each in any order, the `count` best that are not barred (B,).
+
+    Where there are fewer, ids −1 and products −∞ follow.
+    """
+    products = np.where(ids == barred[:, None], np.float32(-np.inf), products)
     bits = products.view(np.int32)
     # The core's total order of floats: −0 comes before +0.
     rising = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
-    order = np.lexsort((ids, -rising, ids == barred[:, None]), axis=1)[:, :count]
-    return np.take_along_axis(ids, order, 1), np.take_along_axis(products, order, 1)
+    order = np.lexsort((ids, -rising), axis=1)[:, :count]
+    ids, products = np.take_along_axis(ids, order, 1), np.take_along_axis(products, order, 1)
+    return np.where(np.isneginf(products), np.int32(-1), ids), products

@@ -17,6 +17,7 @@ from npgen.sampling.filler import make_filler
 from npgen.sampling.library import Library
 from npgen.sampling.order import known_rect
 from npgen.sampling.plan import PixelPlan
+from npgen.sampling.selection import Densities
 from npgen.sampling.shared_filler import SharedFiller
 from npgen.sampling.shortlists import CanvasQueries, RecordedQueries, Shortlister, Shortlists, same_label
 
@@ -79,29 +80,58 @@ class PixelRun:
     def blank(self, facts: RunFacts) -> Samples:
         """Make canvases of which nothing is known yet, with room for the queries that the run records."""
         queries = None
-        if self.plan.model.semantics == "embedding":
+        if self.plan.model.embedding:
             queries = self.plan.query_count, self.library.keys.shape[1]
         return Samples.empty(facts, (*self.plan.shape, self.plan.corpus.images.shape[3]), queries)
 
     def fill(self, batch: Samples, bar: tqdm) -> None:  # type: ignore[type-arg]
-        """Fill the canvases of one batch, in place (section 2 of the paper).
+        """Fill the canvases of one batch, in place; with `Config.select`, keep the densest of several draws of each.
 
         Parameters
         ----------
         batch
-            B blank canvases; image, trace, anchor, queries and fallbacks are written together.
+            B blank canvases; image, trace, anchor, queries, densities and fallbacks are written. Without an encoder it
+            holds the queries and densities of an earlier run: then only the draws that were kept are made again.
         bar
             Progress in pixels.
         """
-        plan = self.plan
-        # 1. Seed. Each canvas starts from a patch of a random image: its anchor, which is barred as a source.
-        indices = np.arange(batch.first, batch.first + len(batch), dtype=np.uint64)
+        indices = batch.indices
+        if batch.densities is None:
+            self._draw(batch, indices, 0, bar)
+            return
+        kept = batch.kept
+        if self.encoder is None:
+            for draw in np.unique(kept):
+                of_draw = kept == draw
+                part = batch.mapped(lambda array, rows=of_draw: array[rows])  # type: ignore[misc]
+                self._draw(part, indices[of_draw], int(draw), bar)
+                batch.put(of_draw, part)
+            return
+        assert batch.queries is not None
+        densities = None
+        for draw in range(self.plan.config.select):
+            drawn = batch.mapped(np.zeros_like)
+            self._draw(drawn, indices, draw, bar)
+            if densities is None:
+                anchors = self.library.images(drawn.anchor)
+                densities = Densities(self.library, self.encoder, drawn.anchor, anchors, self.threads)
+            batch.densities[:, draw] = densities(drawn.images)
+            denser = batch.densities[:, : draw + 1].argmax(1) == draw
+            chosen = drawn.mapped(lambda array, rows=denser: array[rows])  # type: ignore[misc]
+            batch.put(denser, chosen)
+            batch.queries[denser] = chosen.queries
+
+    def _draw(self, batch: Samples, indices: NDArray[np.uint64], draw: int, bar: tqdm) -> None:  # type: ignore[type-arg]
+        """Fill the canvases of samples with these indices (B,), in place (section 2 of the paper)."""
+        plan, seed = self.plan, _core.draw_seed(self.plan.seed, draw)
+        # 1. Seed. Each canvas starts from a patch of a random image: its anchor, which is barred as a source. All draws
+        #    of a sample have the same one.
         batch.anchor[:] = plan.seeds.images(indices)
         anchors = self.library.images(batch.anchor)  # (B, H, W, C)
         batch.place_seed(anchors, plan.rect, plan.seeds.corners(indices, batch.anchor))
         barred = batch.anchor if plan.config.exclude_seed_image else np.full_like(batch.anchor, -1)
         known = known_rect(plan.shape, plan.rect)  # (H, W), the same for all canvases
-        shortlists_of = self.shortlists(batch, barred, anchors)
+        shortlists_of = self.shortlists(batch, indices, barred, anchors, draw=draw)
         for number, (sweep, pixels) in enumerate(plan.stages()):
             # 2. Semantics (H). List the images that mean what the canvas shows so far.
             shortlists = shortlists_of(number, known)
@@ -113,7 +143,7 @@ class PixelRun:
                     shortlists,
                     pixels=pixels,
                     known=known,
-                    seed=plan.seed,
+                    seed=seed,
                     sweep=sweep,
                     samples=indices,
                     barred=barred,
@@ -123,7 +153,13 @@ class PixelRun:
             bar.update(len(batch) * len(pixels))
 
     def shortlists(
-        self, batch: Samples, barred: NDArray[np.int32], anchors: NDArray[np.uint8] | None = None
+        self,
+        batch: Samples,
+        indices: NDArray[np.uint64],
+        barred: NDArray[np.int32],
+        anchors: NDArray[np.uint8] | None = None,
+        *,
+        draw: int,
     ) -> Callable[[int, NDArray[np.bool_]], Shortlists | None]:
         """Return what lists the images that may serve a batch's canvases.
 
@@ -131,10 +167,14 @@ class PixelRun:
         ----------
         batch
             B canvases.
+        indices
+            (B,): indices of the samples.
         barred
             (B,): image that may not serve each canvas, −1 for none.
         anchors
             (B, H, W, C): what the encoder makes queries of, together with the canvases. None: take the batch's queries.
+        draw
+            Which draw of the samples it is.
 
         Returns
         -------
@@ -142,23 +182,27 @@ class PixelRun:
             Takes the number of the stage and the mask (H, W) of known pixels. Its result is None where every image may
             serve.
         """
-        semantics, labels = self.plan.model.semantics, self.plan.corpus.labels
-        if semantics is None:
+        plan, labels = self.plan, self.plan.corpus.labels
+        if not plan.model.semantics:
             return lambda stage, known: None
-        if semantics == "label":
+        if not plan.model.embedding:
             assert labels is not None
-            shared = same_label(self.plan.members, labels[batch.anchor], barred)
+            shared = same_label(plan.members, labels[batch.anchor], barred)
             return lambda stage, known: shared
         queries: CanvasQueries | RecordedQueries = RecordedQueries(batch)
         if self.encoder is not None and anchors is not None:
             with self.clock("query"):
                 queries = CanvasQueries(self.encoder, anchors, batch, self.threads)
+        like = batch.anchor if plan.model.label else None
 
         def nearest(stage: int, known: NDArray[np.bool_]) -> Shortlists:
             with self.clock("query"):
                 rows = queries(stage, known)  # (B, D)
             with self.clock("shortlist"):
-                return self.shortlister.find(rows, barred)
+                found = self.shortlister.find(rows, barred, like)
+                if plan.config.select == 1:
+                    return found
+                return _core.draw_halves(_core.draw_seed(plan.seed, draw), indices, *found)
 
         return nearest
 

@@ -47,7 +47,7 @@ class PixelPlan:
     radius
         Largest Chebyshev distance between a pixel and its source.
     members
-        Ids of the images of each label, for the semantics "label".
+        Ids of the images of each label, for a model with labels.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class PixelPlan:
         self.shape = canvas_shape(corpus, config)
         self.seeds = Seeds(corpus, config, self.shape, seed)
         self._check_choice()
-        self.members = images_by_label(corpus) if self.model.semantics == "label" else {}
+        self.members = images_by_label(corpus, model) if self.model.label else {}
         self.rect = config.seed_rect(*self.shape)
         self.order = fill_order(*self.shape, self.rect, config.window)
         # Without locality every position is a candidate: none is farther away than the longest side.
@@ -85,9 +85,13 @@ class PixelPlan:
         others = len(self.corpus) - config.exclude_seed_image
         if others < 1:
             raise invalid("corpus", "at least 2 images, as the seed's own is barred", len(self.corpus))
-        if self.model.semantics == "embedding" and config.shortlist > others:
+        if config.select > 1 and not self.model.embedding:
+            raise invalid("select", "1 for a model without embedding", config.select)
+        if self.model.embedding and config.shortlist > others // config.halves:
             barred = ", the seed's own barred" if config.exclude_seed_image else ""
-            raise invalid("shortlist", f"in 1..={others} (the corpus's images{barred})", config.shortlist)
+            half = "half of " if config.select > 1 else ""
+            allowed = f"in 1..={others // config.halves} ({half}the corpus's images{barred})"
+            raise invalid("shortlist", allowed, config.shortlist)
         if config.tolerance != "candidates" and not self.model.low_level:
             raise invalid("tolerance", "'candidates' for a model that looks at no window", config.tolerance)
 
@@ -113,7 +117,7 @@ class PixelPlan:
     def cuts(self, sweep: int) -> list[int]:
         """Where stages begin and end in the order of a sweep: rings or the whole sweep, cut further where asked for."""
         whole = [0, len(self.order.pixels)]
-        if self.model.semantics == "label" or (self.model.semantics and self.config.anchor_weight == 1):
+        if self.model.semantics and (not self.model.embedding or self.config.anchor_weight == 1):
             return whole  # the shortlist is the same throughout
         rings: list[int] = self.order.stages.tolist() if sweep == 0 else whole
         longest = self.config.stage_pixels if self.model.semantics else SLICE

@@ -67,8 +67,8 @@ class Seeds:
         return np.concatenate([np.empty((0, 2), np.int32), *drawn])
 
 
-def images_by_label(corpus: Corpus) -> dict[int, NDArray[np.int32]]:
-    """Return the ids of the images of each label, ascending."""
+def images_by_label(corpus: Corpus, model: str) -> dict[int, NDArray[np.int32]]:
+    """Return the ids of the images of each label, ascending; raise ValueError, naming the model, if there are none."""
     if corpus.labels is None:
-        raise invalid("corpus", "one with labels, for the model 'class'", corpus.name)
+        raise invalid("corpus", f"one with labels, for the model {model!r}", corpus.name)
     return {int(label): np.flatnonzero(corpus.labels == label).astype(np.int32) for label in np.unique(corpus.labels)}

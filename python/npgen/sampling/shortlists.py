@@ -78,24 +78,44 @@ class Shortlister:
     def __init__(self, library: Library, config: Config) -> None:
         self.library, self.config = library, config
 
-    def find(self, queries: NDArray[np.float32], barred: NDArray[np.int32]) -> Shortlists:
-        """List the images for each query (B, D), without those that are barred (B,); −1 bars none."""
+    def find(
+        self, queries: NDArray[np.float32], barred: NDArray[np.int32], same_label: NDArray[np.int32] | None = None
+    ) -> Shortlists:
+        """List the images for each query (B, D), without those that are barred (B,); −1 bars none.
+
+        With `same_label` (B,), ids of images, only images of the same label as that one.
+
+        Raises
+        ------
+        ValueError
+            If a canvas is left without an image.
+        """
+        lists = self._lists(queries, barred, same_label)
+        if any(len(ids) == 0 for ids in lists):
+            raise invalid("corpus", "at least 2 images of each label, as the seed's own is barred", "1 of a label")
+        return chained(lists)
+
+    def _lists(
+        self, queries: NDArray[np.float32], barred: NDArray[np.int32], same_label: NDArray[np.int32] | None
+    ) -> list[NDArray[np.int32]]:
         config = self.config
-        ids, products = self.library.nearest(queries, config.shortlist, barred)  # (B, K)
+        length = config.halves * config.shortlist
+        ids, products = self.library.nearest(queries, length, barred, same_label)  # (B, K)
         if config.semantic == "topk":
-            return ids.ravel(), np.arange(1, len(ids) + 1) * config.shortlist
+            return [row[row >= 0] for row in ids]
         lists, rest = list(ids), np.arange(len(ids))
         others = len(self.library.corpus) - config.exclude_seed_image
         while True:
             within = np.array([self._within(row) for row in products], np.int64)
             for b, row, count in zip(rest, ids, within, strict=True):
-                lists[b] = row[: max(config.shortlist, count)]
+                lists[b] = row[: max(length, count)]
             # Where all that were found are within the threshold there may be more: search again, twice as far.
             unsure = within == ids.shape[1]
             if ids.shape[1] == others or not self.library.any(bool(unsure.any())):
-                return chained(lists)
+                return [row[row >= 0] for row in lists]
             rest = rest[unsure]
-            ids, products = self.library.nearest(queries[rest], min(2 * ids.shape[1], others), barred[rest])
+            of_rest = None if same_label is None else same_label[rest]
+            ids, products = self.library.nearest(queries[rest], min(2 * ids.shape[1], others), barred[rest], of_rest)
 
     def _within(self, products: NDArray[np.float32]) -> int:
         """Count how many of the nearest, in order, are within (1 + ε) of the first one's distance."""

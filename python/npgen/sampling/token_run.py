@@ -47,7 +47,7 @@ class TokenRun:
         self, corpus: Corpus, model: str, config: Config, seed: int, threads: int | None, tokens: Tokens
     ) -> None:
         self.model_name, self.model = model, find_model(model)
-        if self.model.semantics == "embedding":
+        if self.model.embedding:
             raise invalid("model", "'local', 'texture' or 'class' with tokens, which have no embeddings", model)
         config.check_ignored_settings(tokens=True)
         self.corpus, self.config, self.tokens = corpus, config, tokens
@@ -59,7 +59,7 @@ class TokenRun:
         self.bars = config.exclude_seed_image and config.order == "rings"
         if len(corpus) - self.bars < 1:
             raise invalid("corpus", "at least 2 images, as the seed's own is barred", len(corpus))
-        self.members = images_by_label(corpus) if self.model.semantics == "label" else {}
+        self.members = images_by_label(corpus, model) if self.model.label else {}
         if self.bars and any(len(ids) == 1 for ids in self.members.values()):
             raise invalid("corpus", "at least 2 images of each label, as the seed's own is barred", "1 of a label")
         self._fillers: dict[int | None, tuple[NDArray[np.int32] | None, _core.TokenFiller]] = {}

@@ -139,7 +139,7 @@ def ablate(
     n
         Number of samples per model, at least 4; at least 2 if nothing is scored.
     models
-        Names of models; None means all, without "class" if the corpus has no labels.
+        Names of models; None means all, without those of labels if the corpus has none.
     config
         Settings of all models; None means the defaults.
     seed
@@ -216,14 +216,20 @@ def ablate(
 
 def _chosen(models: Sequence[str] | None, corpus: Corpus) -> list[str]:
     if models is None:
-        return [name for name in MODELS if name != "class" or corpus.labels is not None]
+        return [name for name in MODELS if name not in _of_labels() or corpus.labels is not None]
     for name in models:
         find_model(name)
     if not models or len(set(models)) < len(models):
         raise invalid("models", "one or more models, each once", list(models))
-    if "class" in models and corpus.labels is None:
-        raise invalid("models", "without 'class', as the corpus has no labels", list(models))
+    for name in _of_labels():
+        if name in models and corpus.labels is None:
+            raise invalid("models", f"without {name!r}, as the corpus has no labels", list(models))
     return list(models)
+
+
+def _of_labels() -> list[str]:
+    """Return the names of the models that need labels."""
+    return [name for name, model in MODELS.items() if model.label]
 
 
 def _measured(bench: Workbench, samples: Samples, run: Path) -> dict[str, Any]:
@@ -271,8 +277,8 @@ def _notes(bench: Workbench, names: list[str], network: dict[str, Any] | None) -
             "¹ The paper's numbers (arXiv 2510.22196, Tables 1 and 2, CIFAR-10): Inception Score and FID in "
             "Inception-v3, on another number of samples; not comparable with scores in another network."
         )
-    if "class" not in names and bench.corpus.labels is None:
-        notes.append("`class` is left out: the corpus has no labels.")
+    if bench.corpus.labels is None:
+        notes += [f"`{name}` is left out: the corpus has no labels." for name in _of_labels()]
     return notes
 
 

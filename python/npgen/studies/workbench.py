@@ -139,7 +139,7 @@ class Workbench:
 
     def encoder_id(self, model: str) -> str | None:
         """Return the id of the encoder of a model's runs; None if the model has no encoder."""
-        return self._loaded_encoder.id if MODELS[model].semantics == "embedding" else None
+        return self._loaded_encoder.id if MODELS[model].embedding else None
 
     def source(self, images: int) -> tuple[Corpus, NDArray[np.int64]]:
         """Return a corpus of some of the images, and their ids (M,) in the whole corpus, ascending.

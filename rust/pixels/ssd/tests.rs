@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::planes::Planes;
+use super::super::quota::Quotas;
 use super::super::settings::Settings;
 use super::super::window::Window;
 use super::*;
@@ -79,7 +80,7 @@ impl Case {
             window,
             radius: self.radius,
             rule: PoolRule::NEAREST,
-            quota: None,
+            quotas: Quotas::default(),
             corpus_tolerance: false,
             instructions: InstructionSet::Portable,
         };
