@@ -45,6 +45,7 @@ PIXEL_SETTINGS = (
     "semantic",
     "candidates",
     "anchor_weight",
+    "query_expansion",
     "select",
     "size",
     "stage_pixels",
@@ -151,6 +152,9 @@ class Config:
         "best": the nearest position of each image only; "all": every position.
     anchor_weight
         Weight β of the anchor image's embedding in the query, 0 to 1; the canvas's embedding has weight 1 − β.
+    query_expansion
+        Number of nearest images whose embeddings are added to the query before the shortlist is found (average query
+        expansion, Chum et al. 2007): ``q' = normalise(q + Σ_j φ(j))``. 0 adds none.
     select
         Number of draws M of each sample, of which the one of the highest density in the embedding is kept: mean product
         of its embedding with those of the 20 nearest images, the anchor and its duplicates left out. Each draw uses a
@@ -215,6 +219,7 @@ class Config:
     semantic: Semantic = "topk"
     candidates: Candidates = "best"
     anchor_weight: float = 0.5
+    query_expansion: int = 0
     select: int = 1
     seed_size: int = 8
     seed_at: tuple[int, int] | None = None
@@ -231,7 +236,13 @@ class Config:
     def __post_init__(self) -> None:
         """Check all values; replace NumPy numbers and JSON lists by plain numbers and tuples."""
         self._set("window", check_odd("window", self.window, 3))
-        for name, least in (("locality", 0), ("k_min", 1), ("shortlist", 1), ("seed_size", 1)):
+        for name, least in (
+            ("locality", 0),
+            ("k_min", 1),
+            ("shortlist", 1),
+            ("query_expansion", 0),
+            ("seed_size", 1),
+        ):
             self._set(name, check_whole(name, getattr(self, name), least))
         self._set("sweeps", check_whole("sweeps", self.sweeps, 0, MOST_SWEEPS))
         self._set("select", check_whole("select", self.select, 1, MOST_DRAWS))

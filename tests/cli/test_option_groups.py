@@ -25,6 +25,7 @@ WORDS = {
     "semantic": "threshold",
     "candidates": "all",
     "anchor_weight": "0.75",
+    "query_expansion": "5",
     "select": "3",
     "seed_size": "4",
     "seed_at": "1 2",

@@ -35,6 +35,7 @@ CONFIG_OPTIONS: dict[str, Any] = {
     "semantic": typer.Option(help="topk, or threshold: within (1 + ε) of the nearest."),
     "candidates": typer.Option(help="best or all positions of an image."),
     "anchor_weight": typer.Option(help="Weight β of the anchor in the query."),
+    "query_expansion": typer.Option(help="Nearest images whose embeddings are added to the query."),
     "select": typer.Option(help="Draws of each sample, of which the densest in the embedding is kept."),
     "seed_size": typer.Option(help="Side s of the seed patch."),
     "seed_at": typer.Option(help="Corner (y x) of the seed patch; by default centred."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -190,10 +191,11 @@ class PixelRun:
             shared = same_label(plan.members, labels[batch.anchor], barred)
             return lambda stage, known: shared
         queries: CanvasQueries | RecordedQueries = RecordedQueries(batch)
-        if self.encoder is not None and anchors is not None:
-            with self.clock("query"):
-                queries = CanvasQueries(self.encoder, anchors, batch, self.threads)
         like = batch.anchor if plan.model.label else None
+        if self.encoder is not None and anchors is not None:
+            nearest_keys = partial(self.shortlister.nearest_keys, barred=barred, same_label=like)
+            with self.clock("query"):
+                queries = CanvasQueries(self.encoder, anchors, batch, self.threads, nearest_keys)
 
         def nearest(stage: int, known: NDArray[np.bool_]) -> Shortlists:
             with self.clock("query"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,8 @@ Shortlists = tuple[NDArray[np.int32], NDArray[np.int64]]
 class CanvasQueries:
     """Queries of a batch's canvases: a blend of canvas and anchor embeddings, recorded in the batch.
 
-    ``query = normalise((1 − β)·φ(canvas) + β·φ(anchor))``
+    ``q = normalise((1 − β)·φ(canvas) + β·φ(anchor))``; then, with `Config.query_expansion`, the nearest images'
+    embeddings are added: ``query = normalise(q + Σ_j φ(j))``.
 
     Parameters
     ----------
@@ -30,11 +33,21 @@ class CanvasQueries:
         B canvases; its `queries` (B, S, D) take what is computed.
     threads
         CPU threads; None means one per core.
+    nearest_keys
+        Returns, of queries (B, D), the keys of the nearest images that may serve, one array (≤ n, D) per query.
     """
 
-    def __init__(self, encoder: AnyEncoder, anchors: NDArray[np.uint8], batch: Samples, threads: int | None) -> None:
+    def __init__(
+        self,
+        encoder: AnyEncoder,
+        anchors: NDArray[np.uint8],
+        batch: Samples,
+        threads: int | None,
+        nearest_keys: Callable[[NDArray[np.float32]], list[NDArray[np.float32]]],
+    ) -> None:
         assert batch.queries is not None
-        self.encoder, self.threads = encoder, threads
+        self.encoder, self.threads, self.nearest_keys = encoder, threads, nearest_keys
+        self.expands = batch.config.query_expansion > 0
         self.weight = np.float32(batch.config.anchor_weight)
         self.images, self.rows = batch.images, batch.queries
         if self.weight > 0:
@@ -45,19 +58,28 @@ class CanvasQueries:
         """Return the queries (B, D) of a stage, from canvases of which the mask (H, W) is known."""
         at = min(stage, self.rows.shape[1] - 1)
         if stage == at:  # with β = 1 the first query holds for all stages
-            self.rows[:, at] = self._computed(known)
+            queries = self._blended(known)
+            if self.expands:
+                near = self.nearest_keys(queries)
+                sums = [q + keys.sum(0, np.float64) for q, keys in zip(queries, near, strict=True)]
+                queries = _normalised(np.array(sums).reshape(queries.shape))
+            self.rows[:, at] = queries
         return np.ascontiguousarray(self.rows[:, at])
 
-    def _computed(self, known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def _blended(self, known: NDArray[np.bool_]) -> NDArray[np.float32]:
         if self.weight == 1:
             return self.anchors
         queries = self.encoder.encode(self.images, known, threads=self.threads)
         if self.weight == 0:
             return queries
-        mixed = (1 - self.weight) * queries + self.weight * self.anchors
-        # Row by row: a sum over an axis may be split differently for another batch.
-        lengths = np.array([np.sqrt(np.dot(row, row)) for row in mixed.astype(np.float64)])
-        return (mixed / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
+        return _normalised((1 - self.weight) * queries + self.weight * self.anchors)
+
+
+def _normalised(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Scale rows (B, D) to length 1; rows of zeros stay as they are."""
+    # Row by row: a sum over an axis may be split differently for another batch.
+    lengths = np.array([np.sqrt(np.dot(row, row)) for row in rows.astype(np.float64)])
+    return (rows / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
 
 
 class RecordedQueries:
@@ -94,6 +116,13 @@ class Shortlister:
         if any(len(ids) == 0 for ids in lists):
             raise invalid("corpus", "at least 2 images of each label, as the seed's own is barred", "1 of a label")
         return chained(lists)
+
+    def nearest_keys(
+        self, queries: NDArray[np.float32], barred: NDArray[np.int32], same_label: NDArray[np.int32] | None = None
+    ) -> list[NDArray[np.float32]]:
+        """Return the keys (≤ n, D) of the n images of `Config.query_expansion` nearest to each query (B, D)."""
+        ids, _ = self.library.nearest(queries, self.config.query_expansion, barred, same_label)
+        return [self.library.keys[row[row >= 0]] for row in ids]
 
     def _lists(
         self, queries: NDArray[np.float32], barred: NDArray[np.int32], same_label: NDArray[np.int32] | None
