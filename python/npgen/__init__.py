@@ -29,7 +29,17 @@ from npgen.output import read_provenance
 from npgen.reports import ReportFile, report
 from npgen.runs import Samples, Trace, load_samples
 from npgen.sampling import FillOrder, Pool, candidate_pool, fill_order, generate
-from npgen.studies import Ablation, GammaStudy, Sweep, ablate, gamma_study, sweep
+from npgen.studies import (
+    Ablation,
+    Frontier,
+    FrontierSetting,
+    GammaStudy,
+    Sweep,
+    ablate,
+    frontier,
+    gamma_study,
+    sweep,
+)
 from npgen.tokens import Autoencoder, Tokens, encode_tokens, load_autoencoder, load_tokens
 
 __version__ = version("npgen")
@@ -48,6 +58,8 @@ __all__ = [
     "Explainer",
     "Explanation",
     "FillOrder",
+    "Frontier",
+    "FrontierSetting",
     "GammaStudy",
     "Network",
     "NetworkRequest",
@@ -72,6 +84,7 @@ __all__ = [
     "evaluate",
     "explain",
     "fill_order",
+    "frontier",
     "gamma_study",
     "generate",
     "load_autoencoder",

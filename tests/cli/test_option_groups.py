@@ -15,7 +15,7 @@ from npgen.cli.option_groups import CONFIG_OPTIONS, StudyOptions, takes_config, 
 WORDS = {
     "window": "5",
     "sigma": "1.5",
-    "locality": "1",
+    "locality": "2",
     "epsilon": "0.25",
     "tolerance": "corpus",
     "k_min": "2",

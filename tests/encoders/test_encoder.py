@@ -13,7 +13,8 @@ from corpora import random_encoder, random_images, random_masks
 from safetensors.numpy import load_file, save_file
 
 from npgen.corpus.store import Corpus
-from npgen.encoders.encoder import Encoder, load_encoder
+from npgen.encoders.encoder import Encoder
+from npgen.encoders.loading import load_encoder
 from npgen.encoders.pixels import PixelEncoder
 from npgen.nn.architecture import Architecture, Stack
 from npgen.nn.shipped import SHIPPED, WEIGHTS

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 import npgen
 from npgen.cli import app
-from npgen.encoders.encoder import Encoder, load_encoder, network_input
+from npgen.encoders.encoder import Encoder, network_input
 from npgen.encoders.imported import NORMALISATIONS, Normalisation, _fold, import_encoder
+from npgen.encoders.loading import load_encoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -99,7 +99,7 @@ import sys
 sys.modules["torch"] = None  # any import of it fails from here on
 import numpy as np
 from npgen.corpus.store import Corpus
-from npgen.encoders.encoder import load_encoder
+from npgen.encoders.loading import load_encoder
 corpus = Corpus.from_arrays(np.zeros((3, 28, 28, 1), np.uint8))
 print(load_encoder("pixels", corpus).encode(corpus.images).shape)
 """

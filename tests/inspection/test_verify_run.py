@@ -192,9 +192,9 @@ def test_every_byte_flip_is_reported_and_none_ends_in_a_traceback(stored):
     [
         ("image_id", -1, "there is no such pixel in the corpus"),
         ("image_id", 60, "there is no such pixel in the corpus"),
-        ("y", 2**31 - 1, "there is no such pixel in the corpus; it must be within 2 pixels of its source, got 2147483"),
-        ("x", -(2**31), "there is no such pixel in the corpus; it must be within 2 pixels of its source, got 2147483"),
-        ("y", 10, "it must be within 2 pixels of its source, got 10"),
+        ("y", 2**31 - 1, "there is no such pixel in the corpus; it must be within 1 pixels of its source, got 2147483"),
+        ("x", -(2**31), "there is no such pixel in the corpus; it must be within 1 pixels of its source, got 2147483"),
+        ("y", 10, "it must be within 1 pixels of its source, got 10"),
         ("pool_size", 0, "its pool size must be in 1…20, got 0"),
         ("pool_size", 21, "its pool size must be in 1…20, got 21"),
         ("distance", np.nan, "its distance must be at least 0, got nan"),

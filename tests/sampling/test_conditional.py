@@ -5,7 +5,7 @@ import pytest
 
 import npgen
 
-CONFIG = npgen.Config(window=5, shortlist=6, seed_size=4, anchor_weight=1)
+CONFIG = npgen.Config(window=5, shortlist=6, seed_size=4, query_expansion=0)
 
 
 def run(corpus, n=8, config=CONFIG, **options):

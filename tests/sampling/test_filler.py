@@ -49,7 +49,7 @@ def test_pools_equal_brute_force(start):
 
 @pytest.mark.parametrize("model", ["full", "local"])
 def test_every_pixel_was_drawn_from_its_pool(digits, model):
-    config = npgen.Config(window=5, shortlist=20, k_min=3, locality=1, anchor_weight=1)
+    config = npgen.Config(window=5, shortlist=20, k_min=3, max_share=None, query_expansion=0)
     samples = npgen.generate(digits, 2, model, config, encoder="pixels", progress=False)
     order = npgen.fill_order(*samples.images.shape[1:3], config.seed_rect(*samples.images.shape[1:3]), 5)
     for k in range(2):

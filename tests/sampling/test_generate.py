@@ -117,8 +117,8 @@ def test_the_seed_patch_is_the_anchor_s_and_its_image_serves_no_other_pixel(digi
 
 
 def test_with_its_seed_image_a_sample_is_a_copy_of_it(digits):
-    options = {"exclude_seed_image": False, "anchor_weight": 1, "locality": 0, "shortlist": 60}
-    config = npgen.Config(window=9, epsilon=0, quota=None, **options)
+    options = {"exclude_seed_image": False, "locality": 0, "shortlist": 60}
+    config = npgen.Config(window=9, epsilon=0, max_share=None, **options)
     samples = run(digits, 4, config=config)
     np.testing.assert_array_equal(samples.images, digits.images[samples.anchor])
 
@@ -134,9 +134,9 @@ def test_stages_can_be_split_and_anchors_weighted(digits):
     outcomes = {
         digest(run(digits, 4, config=npgen.Config(window=5, shortlist=20, **change)))
         for change in [
-            {"stage_pixels": 3},
+            {"anchor_weight": 0.5, "stage_pixels": 3},
+            {"anchor_weight": 0.5},
             {"anchor_weight": 0},
-            {"anchor_weight": 1},
             {"seed_at": (0, 3)},
             {},
         ]

@@ -41,7 +41,7 @@ def test_class_needs_labels_and_company(digits):
 
 
 def test_semantic_draws_from_the_whole_shortlist(digits):
-    samples = run(digits, model="semantic", config=with_(anchor_weight=1, locality=1))
+    samples = run(digits, model="semantic", config=with_(max_share=None))
     inner = samples.trace.pool_size[:, 1:-1, 1:-1]
     drawn = inner > 0
     assert (inner[drawn] == 20 * 9).all()
@@ -53,7 +53,8 @@ def test_semantic_draws_from_the_whole_shortlist(digits):
 def test_a_threshold_s_shortlist_is_what_lies_within_it(digits):
     # With nothing compared, every position of every listed image is in the pool: its size tells the list's length.
     epsilon = 0.01
-    samples = run(digits, 8, "semantic", with_(semantic="threshold", shortlist=1, epsilon=epsilon, anchor_weight=1))
+    threshold = {"semantic": "threshold", "epsilon": epsilon, "query_expansion": 0, "max_share": None, "locality": 2}
+    samples = run(digits, 8, "semantic", with_(shortlist=1, **threshold))
     encoder = npgen.load_encoder("pixels", digits)
     keys = encoder.encode(digits.images).astype(np.float64)
     everything = np.ones(digits.images.shape[1:3], bool)
@@ -63,7 +64,7 @@ def test_a_threshold_s_shortlist_is_what_lies_within_it(digits):
     expected = (distances <= (1 + epsilon) * distances.min(1, keepdims=True)).sum(1)
     assert len(set(expected)) > 2
     np.testing.assert_array_equal(samples.trace.pool_size[:, 8, 3], expected * 25)
-    fewest = run(digits, 8, "semantic", with_(semantic="threshold", epsilon=epsilon, anchor_weight=1))
+    fewest = run(digits, 8, "semantic", with_(**threshold))
     np.testing.assert_array_equal(fewest.trace.pool_size[:, 8, 3], np.maximum(expected, 20) * 25)
 
 
@@ -116,9 +117,10 @@ def test_a_quota_s_pool_is_that_of_the_images_left(colours):
 @pytest.mark.parametrize(("model", "shortlist"), [("full", 12), ("local", None)])
 def test_a_literal_tolerance_is_relative_to_the_nearest_window_anywhere(colours, model, shortlist):
     """Pools and fallbacks against plain pools over all windows of all images, cut by hand."""
-    config = npgen.Config(window=5, shortlist=12, seed_size=4, tolerance="corpus", epsilon=0.8, k_min=2)
+    base = {"window": 5, "shortlist": 12, "seed_size": 4, "epsilon": 0.8, "k_min": 2, "max_share": None}
+    config = npgen.Config(tolerance="corpus", **base)
     samples = run(colours, 3, model, config)
-    plain = npgen.Config(window=5, shortlist=12, seed_size=4, epsilon=0.8, k_min=2)
+    plain = npgen.Config(**base)
     anywhere = npgen.Config(window=5, seed_size=4, epsilon=0, locality=12)
     explainer = npgen.Explainer(samples, colours)
     order = npgen.fill_order(12, 12, config.seed_rect(12, 12), 5).pixels.tolist()

@@ -22,7 +22,8 @@ def test_stages_cover_each_pixel_once_in_each_sweep(digits, model, changes):
 def test_one_query_serves_all_stages_where_the_anchor_decides(digits):
     plan = PixelPlan(digits, "full", npgen.Config(window=5, shortlist=20, seed_size=4, anchor_weight=1.0), seed=1)
     assert plan.query_count == 1
-    plan = PixelPlan(digits, "full", CONFIG, seed=1)
+    blended = npgen.Config(window=5, shortlist=20, seed_size=4, anchor_weight=0.5)
+    plan = PixelPlan(digits, "full", blended, seed=1)
     assert plan.query_count == len(plan.order.stages) - 1
 
 

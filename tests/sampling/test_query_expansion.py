@@ -25,10 +25,12 @@ def test_the_nearest_images_expand_the_query(digits, model):
         np.testing.assert_array_equal(npgen.explain(samples, digits, k, (0, 0)).shortlist, np.sort(nearest))
 
 
-def test_bad_expansions_are_refused(digits):
-    with pytest.raises(ValueError, match=r"query_expansion must be in 0..=59 \(the corpus's images\), got 60"):
-        npgen.generate(
-            digits, 1, config=npgen.Config(window=5, shortlist=6, seed_size=4, query_expansion=60), encoder="pixels"
-        )
+def test_all_images_expand_the_query_where_there_are_fewer(digits):
+    def shortlist(count):
+        config = npgen.Config(window=5, shortlist=6, seed_size=4, query_expansion=count)
+        samples = npgen.generate(digits, 1, config=config, encoder="pixels", progress=False)
+        return npgen.explain(samples, digits, 0, (0, 0)).shortlist.tolist()
+
+    assert shortlist(59) == shortlist(1000)
     with pytest.raises(ValueError, match="query_expansion must be at least 0, got -1"):
         npgen.Config(query_expansion=-1)

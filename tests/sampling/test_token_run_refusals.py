@@ -23,7 +23,7 @@ def run(corpus, tokens, n=6, model=None, config=None, **options):
 
 def test_settings_of_the_other_kind_are_refused(digits, digit_tokens):
     others = {
-        "window": 5, "sigma": 2.0, "locality": 1, "tolerance": "corpus", "quota": None, "max_share": 0.5,
+        "window": 5, "sigma": 2.0, "locality": 2, "tolerance": "corpus", "quota": 9, "max_share": 0.5,
         "shortlist": 7, "semantic": "threshold", "candidates": "all", "anchor_weight": 0.25, "query_expansion": 5,
         "select": 2, "size": (32, 32), "stage_pixels": 3,
     }  # fmt: skip
@@ -96,7 +96,7 @@ def test_tokens_that_do_not_fit_are_refused(digits, colours, digit_tokens):
         ({"codes": np.zeros((1, 8, 8, 1))}, TypeError, "codes must be a 4-dimensional array of uint8"),
         ({"barred": [60]}, ValueError, r"barred must be image ids in 0\.\.60, got 60"),
         ({"barred": [0, 1]}, ValueError, r"barred must be of shape \[1\], got \[2\]"),
-        ({"config": npgen.Config(window=5)}, ValueError, "window must be 9 with tokens, got 5"),
+        ({"config": npgen.Config(window=5)}, ValueError, "window must be 13 with tokens, got 5"),
     ],
 )
 def test_bad_questions_about_distributions_are_named(digit_tokens, change, error, message):

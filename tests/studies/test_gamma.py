@@ -179,7 +179,7 @@ def test_scores(digits, tmp_path, monkeypatch):
         ({"images": 41}, ValueError, "images must be in 2…40, got 41"),
         ({"twin_steps": 0}, ValueError, "twin_steps must be at least 1"),
         ({"config": 1}, TypeError, "config must be of type Config or None, got int"),
-        ({"config": npgen.Config(window=5)}, ValueError, "window must be 9 with tokens, got 5"),
+        ({"config": npgen.Config(window=5)}, ValueError, "window must be 13 with tokens, got 5"),
         ({"seed": -1}, ValueError, "seed must be in 0…2⁶⁴ − 1, got -1"),
     ],
 )

@@ -38,7 +38,19 @@ from PIL import Image
 import npgen
 from npgen.config import MODELS
 
-CONFIG = npgen.Config(window=5, shortlist=20, seed_size=4)
+# Settings that were the defaults of 0.1.0 before the sweep over photographs: runs of them have the bytes they had.
+CONFIG = npgen.Config(
+    window=5,
+    sigma=5 / 6.4,
+    locality=2,
+    quota=30,
+    max_share=None,
+    shortlist=20,
+    anchor_weight=0.5,
+    query_expansion=0,
+    seed_size=4,
+)
+DEFAULTS = npgen.Config(window=5, shortlist=20, seed_size=4)
 
 
 class Stage:
@@ -88,7 +100,7 @@ class Stage:
 
 CALL = ("--encoder", "pixels", "--quiet", "--seed", 5, "--first", 2, "--batch-size", 2, "--threads", 1)
 CALL = (*CALL, "--window", 5, "--shortlist", 20, "--seed-size", 4, "--sweeps", 1)
-CALL_CONFIG = replace(CONFIG, sweeps=1)
+CALL_CONFIG = replace(DEFAULTS, sweeps=1)
 
 
 def generated(
@@ -128,7 +140,10 @@ GENERATED: dict[str, Callable[..., str]] = {
     "tolerance of colours": generated(colours, "local", n=2, tolerance="corpus", epsilon=0.3),
     "literal": generated(digits, "full", n=2, **LITERAL),
     "all candidates": generated(digits, "class", candidates="all", k_min=3, locality=1),
-    "quota": generated(digits, "full", quota=2, window=7),
+    "quota": generated(digits, "full", quota=2, window=7, sigma=7 / 6.4),
+    "defaults": generated(digits, "full", **DEFAULTS.to_json()),
+    "defaults of colours, conditional": generated(colours, "conditional", **DEFAULTS.to_json()),
+    "expanded queries": generated(digits, "full", query_expansion=4),
     "share": generated(digits, "full", max_share=0.1),
     "share with sweeps and quota": generated(colours, "local", max_share=0.1, quota=3, sweeps=1),
     "densest of three": generated(digits, "full", select=3, shortlist=8),

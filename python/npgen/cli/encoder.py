@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import npgen
 from npgen.cli.common import CorpusName, Device, Quiet, RecipeFile, Resume, read_recipe, report_errors
 from npgen.encoders import Normalisation, Recipe, import_encoder, knn_accuracy
-from npgen.errors import invalid
+from npgen.errors import check_choice, invalid
 from npgen.storage import refuse_existing
 
-encoder_app = typer.Typer(help="Train, import and check encoders.", no_args_is_help=True)
+encoder_app = typer.Typer(help="Train, fit, import and check encoders.", no_args_is_help=True)
 
 
 @encoder_app.command("train")
@@ -51,6 +52,40 @@ def encoder_train(
     target = out or source.path / "encoder.safetensors"
     encoder = simclr.train_encoder(source, target, chosen, device, resume, progress=not quiet)
     typer.echo(f"{encoder!r}")
+    for square, accuracy in (encoder.metadata.get("accuracy") or {}).items():
+        typer.echo(f"20-NN accuracy, known square {square}: {accuracy:.4f}")
+    typer.echo(str(target))
+
+
+@encoder_app.command("fit")
+@report_errors
+def encoder_fit(
+    corpus: CorpusName,
+    kind: Annotated[str, typer.Option(help="smt: the sparse manifold transform.")] = "smt",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; by default smt.safetensors in the corpus's folder.")
+    ] = None,
+    atoms: Annotated[int | None, typer.Option(help="Atoms of the dictionary.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Least cosine of a patch and an active atom.")] = None,
+    images: Annotated[int | None, typer.Option(help="Images that count for the moments; by default all.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides the patches of the dictionary.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make an encoder in closed form, without training: `--encoder smt` uses it from then on."""
+    from npgen.encoders import smt_fit
+
+    check_choice("kind", kind, ("smt",))
+    source = npgen.load_corpus(corpus)
+    assert source.path is not None
+    given = {"atoms": atoms, "threshold": threshold, "images": images, "seed": seed}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    recipe = dataclasses.replace(smt_fit.SmtRecipe.for_corpus(source), **changes)
+    target = out or source.path / "smt.safetensors"
+    if target.suffix != ".safetensors":
+        raise invalid("out", "a path that ends in .safetensors", str(target))
+    refuse_existing(target)
+    encoder = smt_fit.fit_smt(source, target, recipe, progress=not quiet)
+    typer.echo(f"{encoder!r}, {encoder.metadata['seconds']} s")
     for square, accuracy in (encoder.metadata.get("accuracy") or {}).items():
         typer.echo(f"20-NN accuracy, known square {square}: {accuracy:.4f}")
     typer.echo(str(target))
@@ -109,7 +144,8 @@ def _numbers(name: str, text: str) -> tuple[float, ...]:
 @report_errors
 def encoder_check(
     encoder: Annotated[
-        str, typer.Argument(help="auto, pixels, the name of a shipped encoder, or a .safetensors file.")
+        str,
+        typer.Argument(help="auto, smt, pixels, a shipped encoder or a .safetensors file; or several, joined by +."),
     ],
     corpus: CorpusName,
     heldout: Annotated[

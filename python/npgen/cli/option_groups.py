@@ -24,7 +24,7 @@ from npgen.storage import parse_json
 # Per field of `Config`, its option on the command line. The type is the field's.
 CONFIG_OPTIONS: dict[str, Any] = {
     "window": typer.Option(help="Side w of the context window."),
-    "sigma": typer.Option(help="Gaussian's σ in pixels; by default w / 6.4."),
+    "sigma": typer.Option(help="Gaussian's σ in pixels; by default 3 w / 13."),
     "locality": typer.Option(help="Largest distance R between a pixel and its source."),
     "epsilon": typer.Option(help="Pool: candidates within (1 + ε) of the nearest."),
     "tolerance": typer.Option(help="ε relative to the nearest of: candidates, or the corpus."),
@@ -42,7 +42,7 @@ CONFIG_OPTIONS: dict[str, Any] = {
     "exclude_seed_image": typer.Option("--exclude-seed-image/--include-seed-image", help="Bar the seed's image."),
     "sweeps": typer.Option(help="Number of times that all drawn pixels are visited again."),
     "size": typer.Option(help="Height and width of the samples, for a model without locality."),
-    "stage_pixels": typer.Option(help="Pixels filled per query; by default a ring."),
+    "stage_pixels": typer.Option(help="Pixels filled per query where β < 1; by default a ring."),
     "gamma": typer.Option(help="Tokens: range γ of contexts in cells; by default all."),
     "metric": typer.Option(help="Tokens: chebyshev or l2 distance within γ."),
     "order": typer.Option(help="Tokens: rings around a seed patch, or raster."),

@@ -1,27 +1,14 @@
-"""The representation φ: images, fully or partly known, are mapped to embeddings; near embeddings mean similar images.
-
-Two encoders share one interface: `id`, `dim`, `encode(images, known)`.
-
-* `Encoder` is a convolutional network, trained by `npgen.encoders.simclr` or imported from a public checkpoint by
-  `npgen.encoders.imported`. It needs torch, which is imported on first use.
-* `PixelEncoder` compares coarse pixels. It needs neither torch nor training, and takes images of every corpus.
-
-Embeddings are L2-normalised, and each depends on its own image and mask alone: not on the rest of its batch, its
-position there, or the number of threads. So the sample of an index is the same in every run.
-"""
+"""The convolutional encoder: a network trained by `npgen.encoders.simclr`, or imported from a public checkpoint."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus, check_corpus
-from npgen.encoders.pixels import PIXELS, PixelEncoder, check_input
-from npgen.errors import invalid
+from npgen.encoders.pixels import PIXELS, check_input
 from npgen.nn import Architecture, ShippedNetwork, in_micro_batches
 
 if TYPE_CHECKING:
@@ -169,56 +156,6 @@ class Encoder(ShippedNetwork[Architecture]):
         return x.flatten(1)
 
 
-AnyEncoder = Encoder | PixelEncoder
-
-
-def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str = "auto") -> AnyEncoder:
-    """Load an encoder for a corpus.
-
-    Parameters
-    ----------
-    spec
-        "auto": the encoder in the corpus folder (`encoder.safetensors`), else a shipped one that fits. "pixels": coarse
-        pixels, for any corpus. A name, such as "mnist": the shipped encoder of that name. A path: a file that
-        `npgen encoder train` or `npgen encoder import` wrote. An encoder is returned as it is.
-    corpus
-        The corpus; the encoder must take its images.
-    device
-        Torch device to run on; "auto" takes an accelerator if there is one.
-
-    Returns
-    -------
-    Encoder or PixelEncoder
-        An encoder that takes the images of `corpus`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `spec` is a path and there is no such file.
-    TypeError
-        If `spec` is not a string, path or encoder.
-    ValueError
-        If `spec` is unknown, the file is damaged, the corpus has no encoder, or the encoder does not take its images.
-
-    Examples
-    --------
-    >>> corpus = npgen.load_corpus("mnist-5k")
-    >>> npgen.load_encoder("pixels", corpus)
-    PixelEncoder(shape=(28, 28, 1), grid=(7, 7))
-    >>> npgen.load_encoder("auto", corpus).channels  # the shipped one
-    1
-    """
-    check_corpus(corpus, one_size="an encoder")
-    encoder = _find_encoder(spec, corpus, device)
-    shape = corpus.images.shape[1:]
-    if isinstance(encoder, PixelEncoder) and encoder.shape != shape:
-        raise invalid("encoder", f"one for the corpus's images of shape {shape}", encoder)
-    if encoder.channels != shape[2]:
-        allowed = f"one for images of {shape[2]} channels, as corpus {corpus.name!r} has"
-        raise invalid("encoder", allowed, f"{spec} of {encoder.channels} channels")
-    return encoder
-
-
 def network_input(pixels: torch.Tensor, known: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     """Convert images to the network's input.
 
@@ -241,13 +178,3 @@ def network_input(pixels: torch.Tensor, known: torch.Tensor, mean: torch.Tensor)
     mask = known.to(mean.device)[..., None].float()  # (B, H, W, 1)
     centred = (pixels.to(mean.device).float() / 255 - mean) * mask  # (B, H, W, C)
     return torch.cat([centred, mask], 3).permute(0, 3, 1, 2)  # (B, C + 1, H, W), channels last in memory
-
-
-def _find_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str) -> AnyEncoder:
-    if isinstance(spec, Encoder | PixelEncoder):
-        return spec
-    if not isinstance(spec, str | os.PathLike):
-        raise TypeError(f"encoder must be a name, a path or an Encoder, got {type(spec).__name__}")
-    if spec == PIXELS:
-        return PixelEncoder(*corpus.images.shape[1:])
-    return Encoder.find(spec, corpus, device)

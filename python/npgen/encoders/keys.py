@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus, CorpusCache, check_corpus
-from npgen.encoders.encoder import AnyEncoder, Encoder
-from npgen.encoders.pixels import PixelEncoder
+from npgen.encoders.loading import ENCODERS, AnyEncoder
 from npgen.errors import check_type, invalid
 from npgen.runtime import Ranks
 from npgen.storage import npy, read_json, write_json
@@ -78,7 +77,7 @@ def embed(
     True
     """
     check_corpus(corpus, one_size="an encoder")
-    check_type("encoder", encoder, Encoder, PixelEncoder)
+    check_type("encoder", encoder, *ENCODERS)
     ranks = ranks or Ranks()
     chunks = partial(_chunks, corpus, encoder, threads, progress, ranks)
 

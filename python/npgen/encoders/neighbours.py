@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus, check_corpus
-from npgen.encoders.encoder import AnyEncoder
+from npgen.encoders.loading import AnyEncoder
 from npgen.errors import invalid
 
 CHUNK = 1024

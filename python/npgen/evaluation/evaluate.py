@@ -15,18 +15,19 @@ from npgen.errors import check_type, check_whole, invalid
 from npgen.evaluation.entropy import WINDOW, entropy
 from npgen.evaluation.features import Outputs, corpus_outputs, outputs_of
 from npgen.evaluation.metrics import (
-    FrechetReference,
-    KernelReference,
-    Moments,
-    NeighbourReference,
-    Score,
-    estimate,
     groups_of,
-    inception,
 )
 from npgen.evaluation.networks import Network, NetworkRequest, load_network
-from npgen.evaluation.novelty import distances_to, largest_regions, largest_shares, longest_runs, nearest_sources
+from npgen.evaluation.novelty import (
+    distances_to,
+    effective_sources,
+    largest_regions,
+    largest_shares,
+    longest_runs,
+    nearest_sources,
+)
 from npgen.evaluation.partwhole import part_whole
+from npgen.evaluation.reference import KERNEL_IMAGES, Reference, draw_ids
 from npgen.evaluation.scores import NEAR_COPY, VERSION, Evaluation, Scores
 from npgen.runs import Samples, TracedSamples, check_traced
 from npgen.sampling import filled_order
@@ -37,8 +38,6 @@ __all__ = ["VERSION", "Evaluation", "Scores", "evaluate"]
 DRAWS = 10
 # Smallest number of images to score: a covariance needs two images when the jackknife leaves some out.
 FEWEST = 4
-# KID is measured against at most this many images: their error is the same for all rows, and all pairs take time.
-KERNEL_IMAGES = 10_000
 
 
 def evaluate(
@@ -127,6 +126,7 @@ def evaluate(
     # 2. Score the samples' features against the same reference.
     made = outputs_of(opened, images, quiet=quiet, what="features of samples")
     scores = real.reference.scores([made], groups_of(n, seed))
+    scores |= {"feature_likelihood": real.reference.likelihood(made.features, real.heldout_features)}
     # 3. Measure the distance of each sample to its nearest training image.
     _, squared = nearest_sources(images, corpus.images, quiet=quiet)
     scores |= {"n": n, **_nearest_scores(np.sqrt(squared), real.heldout_median)}
@@ -161,6 +161,8 @@ class _Real:
         Scores by name of the attribute of `Scores`.
     reference
         Features of training images.
+    heldout_features
+        Features (M, F) of held-out images, at most `KERNEL_IMAGES` of them.
     heldout_median
         Median L2 distance of held-out images to the nearest training image, grey levels.
     accuracy
@@ -169,7 +171,8 @@ class _Real:
 
     heldout: dict[str, Any]
     training: dict[str, Any]
-    reference: _Reference
+    reference: Reference
+    heldout_features: NDArray[np.floating]
     heldout_median: float
     accuracy: float | None
 
@@ -191,17 +194,20 @@ def _real(network: Network, corpus: Corpus, heldout: Corpus, n: int, seed: int, 
 def _score_real(network: Network, corpus: Corpus, heldout: Corpus, n: int, seed: int, quiet: bool) -> _Real:
     # 1. Draw disjoint sets of n held-out and n training images.
     draws = max(1, min(DRAWS, len(heldout) // n, len(corpus) // (2 * n)))
-    heldout_ids = _draw(len(heldout), (draws, n), seed, 0)  # (draws, n)
-    training_ids = _draw(len(corpus), (draws, n), seed, 1)  # (draws, n)
+    heldout_ids = draw_ids(len(heldout), (draws, n), seed, 0)  # (draws, n)
+    training_ids = draw_ids(len(corpus), (draws, n), seed, 1)  # (draws, n)
     of_heldout, of_training = (corpus_outputs(network, images, quiet=quiet) for images in (heldout, corpus))
     # 2. All other training images are the reference.
     others = np.ones(len(corpus), np.bool_)
     others[training_ids] = False
-    reference = _Reference.of(of_training, others, n, seed)
+    reference = Reference.of(of_training, others, n, seed)
     # 3. Score the sets in the network's features.
     groups = groups_of(n, seed)
     heldout_scores = reference.scores([of_heldout[ids] for ids in heldout_ids], groups)
     training_scores = reference.scores([of_training[ids] for ids in training_ids], groups)
+    few_heldout = of_heldout.features[:KERNEL_IMAGES]
+    likelihood = reference.likelihood(of_training.features[training_ids[0]], few_heldout)
+    training_scores |= {"feature_likelihood": likelihood}
     # 4. Measure distances of the first sets to the nearest training image, a training image's own left out.
     queries = np.concatenate([heldout.images[heldout_ids[0]], corpus.images[training_ids[0]]])
     excluded = np.concatenate([np.full(n, -1), training_ids[0]])
@@ -211,7 +217,7 @@ def _score_real(network: Network, corpus: Corpus, heldout: Corpus, n: int, seed:
     for scores, distances in zip((heldout_scores, training_scores), nearest, strict=True):
         scores |= {"n": n, **_nearest_scores(distances, heldout_median)}
     accuracy = _accuracy(network, of_heldout, heldout)
-    return _Real(heldout_scores, training_scores, reference, heldout_median, accuracy)
+    return _Real(heldout_scores, training_scores, reference, few_heldout, heldout_median, accuracy)
 
 
 def _check_scorable(samples: TracedSamples, corpus: Corpus) -> None:
@@ -276,70 +282,6 @@ def _network(
     return network.id or "unnamed", network
 
 
-def _draw(count: int, shape: tuple[int, int], seed: int, stream: int) -> NDArray[np.int64]:
-    """Draw disjoint sets of ids; each set ascending, so that a memory map is read forwards."""
-    return np.sort(np.random.default_rng([seed, stream]).choice(count, shape, replace=False), axis=1)
-
-
-@dataclass(frozen=True, eq=False)
-class _Reference:
-    """Features of training images, as each score compares with them.
-
-    Attributes
-    ----------
-    gaussian
-        For the Fréchet distance, of `size` images.
-    kernel
-        For KID, of `kernel_size` images.
-    neighbours
-        For precision and recall, of n images.
-    """
-
-    gaussian: FrechetReference
-    kernel: KernelReference
-    neighbours: NeighbourReference
-    size: int
-    kernel_size: int
-
-    @classmethod
-    def of(cls, outputs: Outputs, chosen: NDArray[np.bool_], n: int, seed: int) -> _Reference:
-        """Make the reference of chosen training images: a mask (N,) over the outputs for all of them."""
-        moments = Moments.of(outputs.features, chosen)
-        size, kernel_size = moments.count, min(KERNEL_IMAGES, moments.count)
-        kernel_ids, neighbour_ids = (
-            np.flatnonzero(chosen)[_draw(size, (1, count), seed, 3)[0]] for count in (kernel_size, n)
-        )
-        return cls(
-            FrechetReference(moments.gaussian()),
-            KernelReference(outputs.features[kernel_ids]),
-            NeighbourReference(outputs.features[neighbour_ids]),
-            size,
-            kernel_size,
-        )
-
-    def scores(self, sets: list[Outputs], groups: NDArray[np.int64]) -> dict[str, Any]:
-        """Return the mean scores of disjoint sets of n images; the jackknife leaves out one of the groups (n,)."""
-        scores: dict[str, list[Score]] = {}
-        for outputs in sets:
-            for name, score in self._scores_of_set(outputs, groups).items():
-                scores.setdefault(name, []).append(score)
-        estimates = {name: estimate(*zip(*pairs, strict=True)) for name, pairs in scores.items()}
-        return {"draws": len(sets), "inception_score": None, **estimates}
-
-    def _scores_of_set(self, outputs: Outputs, groups: NDArray[np.int64]) -> dict[str, Score]:
-        features = outputs.features
-        precision, recall = self.neighbours.precision_recall(features, groups)
-        scores = {
-            "frechet": self.gaussian.frechet(features, groups),
-            "kid": self.kernel.kid(features, groups),
-            "precision": precision,
-            "recall": recall,
-        }
-        if outputs.probabilities is not None:
-            scores["inception_score"] = inception(outputs.probabilities, groups)
-        return scores
-
-
 def _accuracy(network: Network, outputs: Outputs, corpus: Corpus) -> float | None:
     if network.labels is None or outputs.probabilities is None or corpus.labels is None:
         return None
@@ -363,6 +305,7 @@ def _sample_scores(samples: TracedSamples, corpus: Corpus, nearest: NDArray[np.i
         "class_entropy": entropies.mean_class,
         "image_id_entropy": entropies.mean_image_id,
         "largest_share": float(np.median(largest_shares(samples.trace))),
+        "effective_sources": float(np.median(effective_sources(samples.trace))),
         "largest_region": (float(np.median(regions)), int(regions.max())),
         **parts,
         **(_copying_scores(samples, corpus, nearest) if isinstance(samples, Samples) else {}),

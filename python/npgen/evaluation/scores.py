@@ -53,6 +53,11 @@ class Scores:
         Share of images whose nearest training image is the anchor.
     largest_share
         Median over samples of the largest share of pixels from one source image.
+    effective_sources
+        Median over samples of exp of the entropy of the source images' shares of the frame.
+    feature_likelihood
+        Feature likelihood divergence to held-out images (FLD): less is better, and copies are worse. None for held-out
+        images themselves.
     longest_run
         Median and maximum over samples of the longest verbatim run in fill order, pixels.
     largest_region
@@ -86,6 +91,8 @@ class Scores:
     anchor_distance: float | None = None
     anchor_nearest: float | None = None
     largest_share: float | None = None
+    effective_sources: float | None = None
+    feature_likelihood: float | None = None
     longest_run: tuple[float, int] | None = None
     largest_region: tuple[float, int] | None = None
     regions: float | None = None
@@ -223,6 +230,7 @@ class Evaluation:
             ("KID", lambda row: _interval(row.kid, ".3g")),
             ("precision", lambda row: _interval(row.precision, ".3f")),
             ("recall", lambda row: _interval(row.recall, ".3f")),
+            ("feature likelihood (FLD)", lambda row: _number(row.feature_likelihood, ".2f")),
             ("class entropy, nats", lambda row: _number(row.class_entropy, ".2f")),
             ("image-ID entropy, nats", lambda row: _number(row.image_id_entropy, ".2f")),
             ("coherent regions of a sample, mean", lambda row: _number(row.regions, ".1f")),
@@ -237,6 +245,7 @@ class Evaluation:
             ("distance to anchor, median", lambda row: _number(row.anchor_distance, ".0f")),
             ("anchor is the nearest training image", lambda row: _number(row.anchor_nearest, ".1%")),
             ("largest share of one source, median", lambda row: _number(row.largest_share, ".1%")),
+            ("effective number of sources, median", lambda row: _number(row.effective_sources, ".1f")),
             (f"longest verbatim run of {self.pixels} pixels", lambda row: _median_max(row.longest_run)),
             (f"largest verbatim region of {self.pixels} pixels", lambda row: _median_max(row.largest_region)),
         ]
@@ -256,6 +265,9 @@ class Evaluation:
             f"Fréchet distance to the {self.reference_size} training images that are not in the last column; it "
             f"falls as n grows. KID to {self.kernel_reference_size} of them, precision and recall to "
             f"{self.samples.n}. All columns have the same reference.",
+            "FLD: minus the log-likelihood of held-out images, hundredths of a nat per feature, under Gaussians around "
+            f"the images' features. Their widths are fitted to {self.kernel_reference_size} training images: less is "
+            "better, and near copies of training images make it worse.",
             "Regions: connected pixels whose neighbourhoods are dominated by one class. Of a part–whole region, more "
             "than half comes from one class, and no source image contributes more than half.",
             "L2 distances between pixels, grey levels, of the first set; a training image is not compared with itself.",
@@ -311,6 +323,7 @@ def novelty_table(evaluations: Mapping[str, Evaluation]) -> str:
         number("image-ID entropy", "image_id_entropy", ".3f"),
         number("part–whole area", "part_whole", ".1%"),
         number("largest share of one source", "largest_share", ".1%"),
+        number("effective sources", "effective_sources", ".1f"),
         number("largest verbatim region, median", "largest_region", ".0f"),
     ]
     return markdown_table(columns, rows)

@@ -10,7 +10,7 @@ from npgen.nn.architecture import Architecture, Layer, fold
 from npgen.nn.inference import in_micro_batches
 from npgen.nn.recipes import JsonRecipe, check_precision
 from npgen.nn.shipped import ShippedNetwork
-from npgen.nn.stored import ModuleNetwork, module_shapes, module_tensors
+from npgen.nn.stored import ModuleNetwork, module_shapes, module_tensors, read_header
 from npgen.nn.tensors import read_foreign_tensors
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "module_shapes",
     "module_tensors",
     "read_foreign_tensors",
+    "read_header",
 ]

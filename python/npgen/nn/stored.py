@@ -246,6 +246,26 @@ def _without_memory(build: Callable[[], nn.Module]) -> nn.Module:
         return build()
 
 
+def read_header(path: Path) -> dict[str, Any]:
+    """Read the header of a network's file alone.
+
+    Raises
+    ------
+    ValueError
+        If it is not a safetensors file, or its header is no JSON object.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = parse_json((file.metadata() or {}).get("npgen", ""))
+    except SafetensorError as error:
+        raise ValueError(f"{str(path)!r} must be a whole safetensors file ({error})") from error
+    if not isinstance(header, dict):
+        raise invalid("header", "a JSON object", type(header).__name__)
+    return header
+
+
 def _read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read header and tensors of a file, of whatever form."""
     from safetensors import SafetensorError

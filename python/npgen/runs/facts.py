@@ -17,8 +17,9 @@ FORMAT = "npgen-run"
 VERSION = 2
 TOKEN_VERSION = 3
 READABLE = range(1, TOKEN_VERSION + 1)
-# Settings that manifests of earlier versions do not name, as their runs had them.
-UNLIMITED = {"max_share": None}
+# Settings that manifests of earlier versions do not name, as their runs had them; and what σ was where none was given.
+EARLIER = {"max_share": None, "query_expansion": 0}
+EARLIER_WINDOW_PER_SIGMA = 6.4
 # Samples per shard. A run that is stopped loses one unfinished shard at most: shards are large where a sample takes
 # milliseconds, and small where each sample scans all images.
 SHARD = 1024
@@ -85,7 +86,7 @@ class RunFacts:
         run
             What error messages call the run.
         manifest
-            The manifest's JSON object. Settings that it does not name have their defaults, but `max_share` is None.
+            The manifest's JSON object. Settings that it does not name are those of the earlier version that wrote it.
 
         Raises
         ------
@@ -108,7 +109,7 @@ class RunFacts:
         try:
             return cls(
                 model=manifest["model"],
-                config=Config.from_json(UNLIMITED | manifest["config"]),
+                config=Config.from_json(_as_it_was(manifest["config"])),
                 seed=manifest["seed"],
                 first=manifest["first"],
                 n=manifest["n"],
@@ -148,6 +149,17 @@ class RunFacts:
         if self.tokens_id is not None:
             return SHARD if model.locality else SLOW_SHARD
         return SLOW_SHARD if not model.semantics or self.config.tolerance == "corpus" else SHARD
+
+
+def _as_it_was(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a manifest; one without `max_share` is of an earlier version with other defaults."""
+    if "max_share" in config:
+        return dict(config)
+    earlier: dict[str, Any] = {**EARLIER, **config}
+    window = earlier.get("window")
+    if earlier.get("sigma") is None and isinstance(window, int):
+        earlier["sigma"] = window / EARLIER_WINDOW_PER_SIGMA
+    return earlier
 
 
 def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

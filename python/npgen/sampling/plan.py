@@ -92,8 +92,6 @@ class PixelPlan:
             half = "half of " if config.select > 1 else ""
             allowed = f"in 1..={others // config.halves} ({half}the corpus's images{barred})"
             raise invalid("shortlist", allowed, config.shortlist)
-        if self.model.embedding and config.query_expansion > others:
-            raise invalid("query_expansion", f"in 0..={others} (the corpus's images)", config.query_expansion)
         if config.tolerance != "candidates" and not self.model.low_level:
             raise invalid("tolerance", "'candidates' for a model that looks at no window", config.tolerance)
 

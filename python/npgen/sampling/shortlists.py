@@ -121,7 +121,8 @@ class Shortlister:
         self, queries: NDArray[np.float32], barred: NDArray[np.int32], same_label: NDArray[np.int32] | None = None
     ) -> list[NDArray[np.float32]]:
         """Return the keys (≤ n, D) of the n images of `Config.query_expansion` nearest to each query (B, D)."""
-        ids, _ = self.library.nearest(queries, self.config.query_expansion, barred, same_label)
+        others = len(self.library.corpus) - self.config.exclude_seed_image
+        ids, _ = self.library.nearest(queries, min(self.config.query_expansion, others), barred, same_label)
         return [self.library.keys[row[row >= 0]] for row in ids]
 
     def _lists(

@@ -19,7 +19,17 @@ from npgen.errors import check_seed, check_threads, check_type, check_whole, inv
 from npgen.evaluation import FEWEST, NetworkRequest, checked_heldout, evaluate, load_network
 from npgen.evaluation import VERSION as EVALUATION_VERSION
 from npgen.output import Row
-from npgen.runs import VERSION, RunFacts, Samples, differences, load_samples, read_manifest, run_name, write_run
+from npgen.runs import (
+    VERSION,
+    RunFacts,
+    Samples,
+    TracedSamples,
+    differences,
+    load_samples,
+    read_manifest,
+    run_name,
+    write_run,
+)
 from npgen.sampling import PixelPlan, generate
 from npgen.storage import new_folder, read_json, write_json
 from npgen.studies.measures import describe
@@ -247,8 +257,13 @@ class Workbench:
                 "it belongs to another study; choose another folder, or remove it"
             )
 
-    def measure(self, samples: Samples) -> dict[str, Any]:
+    def measure(self, samples: TracedSamples) -> dict[str, Any]:
         """Measure samples, and score them beside real images if there are any.
+
+        Parameters
+        ----------
+        samples
+            Samples of a run; or other images with a trace, which have no pools to describe.
 
         Returns
         -------
@@ -256,7 +271,7 @@ class Workbench:
             `samples`, `heldout` and `training`: one row each, JSON-able; `network`: name, id and accuracy of the
             network whose features are scored. All but `samples` are None if nothing is scored.
         """
-        measured = describe(samples, self.corpus)
+        measured = describe(samples, self.corpus) if isinstance(samples, Samples) else {}
         if self.unscored is not None:
             return {"samples": measured, "heldout": None, "training": None, "network": None}
         evaluation = evaluate(

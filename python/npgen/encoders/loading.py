@@ -1,0 +1,125 @@
+"""Which encoder a name stands for. All encoders share one interface: `id`, `dim`, `channels`, `encode(images, known)`.
+
+* `Encoder` is a convolutional network. It needs torch, which is imported on first use.
+* `SmtEncoder` is a sparse manifold transform: closed form, every number of it a patch or an eigenvector.
+* `PixelEncoder` compares coarse pixels. It needs neither torch nor training, and takes images of every corpus.
+* `JoinedEncoder` adds the products of several.
+
+Embeddings are L2-normalised, and each depends on its own image and mask alone: not on the rest of its batch, its
+position there, or the number of threads. So the sample of an index is the same in every run.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from npgen.corpus import Corpus, check_corpus
+from npgen.encoders.encoder import Encoder
+from npgen.encoders.joined import JoinedEncoder, choose_weights
+from npgen.encoders.pixels import PIXELS, PixelEncoder
+from npgen.encoders.smt import SmtEncoder
+from npgen.errors import invalid
+from npgen.nn import read_header
+
+SMT = "smt"
+
+AnyEncoder = Encoder | PixelEncoder | SmtEncoder | JoinedEncoder
+ENCODERS: tuple[type[Any], ...] = (Encoder, PixelEncoder, SmtEncoder, JoinedEncoder)
+
+
+def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str = "auto") -> AnyEncoder:
+    """Load an encoder for a corpus.
+
+    Parameters
+    ----------
+    spec
+        "auto": the encoder in the corpus folder (`encoder.safetensors`), else a shipped one that fits. "pixels": coarse
+        pixels, for any corpus. "smt": the sparse manifold transform in the corpus folder (`smt.safetensors`), else a
+        shipped one. A name, such as "mnist": the shipped encoder of that name. A path: a file that `npgen encoder
+        train`, `import` or `fit` wrote. Several of these with "+" between them, each with a weight before it or not,
+        as "auto+smt" or "0.7*auto+0.3*smt": one encoder whose products are the weighted sums; without weights these are
+        chosen on the corpus. An encoder is returned as it is.
+    corpus
+        The corpus; the encoder must take its images.
+    device
+        Torch device to run on; "auto" takes an accelerator if there is one.
+
+    Returns
+    -------
+    Encoder, PixelEncoder, SmtEncoder or JoinedEncoder
+        An encoder that takes the images of `corpus`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `spec` is a path and there is no such file.
+    TypeError
+        If `spec` is not a string, path or encoder.
+    ValueError
+        If `spec` is unknown, the file is damaged, the corpus has no encoder, or the encoder does not take its images.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> npgen.load_encoder("pixels", corpus)
+    PixelEncoder(shape=(28, 28, 1), grid=(7, 7))
+    >>> npgen.load_encoder("auto", corpus).channels  # the shipped one
+    1
+    """
+    check_corpus(corpus, one_size="an encoder")
+    encoder = _find_encoder(spec, corpus, device)
+    shape = corpus.images.shape[1:]
+    if isinstance(encoder, PixelEncoder | SmtEncoder) and encoder.shape != shape:
+        raise invalid("encoder", f"one for the corpus's images of shape {shape}", encoder)
+    if encoder.channels != shape[2]:
+        allowed = f"one for images of {shape[2]} channels, as corpus {corpus.name!r} has"
+        raise invalid("encoder", allowed, f"{spec} of {encoder.channels} channels")
+    return encoder
+
+
+def _find_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str) -> AnyEncoder:
+    if isinstance(spec, Encoder | PixelEncoder | SmtEncoder | JoinedEncoder):
+        return spec
+    if not isinstance(spec, str | os.PathLike):
+        raise TypeError(f"encoder must be a name, a path or an Encoder, got {type(spec).__name__}")
+    if isinstance(spec, str) and "+" in spec and not Path(spec).exists():
+        return _joined(spec, corpus, device)
+    if spec == PIXELS:
+        return PixelEncoder(*corpus.images.shape[1:])
+    if spec == SMT:
+        return SmtEncoder.find("auto", corpus, device)
+    if _is_smt_file(spec):
+        return SmtEncoder.load(spec, device=device)
+    return Encoder.find(spec, corpus, device)
+
+
+def _joined(spec: str, corpus: Corpus, device: str) -> JoinedEncoder:
+    """Load the parts of ``spec+spec`` or ``weight*spec+weight*spec``."""
+    names, weights = [], []
+    for text in spec.split("+"):
+        before, times, name = text.rpartition("*")
+        try:
+            weights.append(float(before) if times else None)
+        except ValueError:
+            raise invalid("encoder", "of parts like 0.5*smt, with + between them", spec) from None
+        names.append(name.strip())
+    given = [weight for weight in weights if weight is not None]
+    if given and len(given) < len(weights):
+        raise invalid("encoder", "of parts that all have weights, or none", spec)
+    parts = [load_encoder(name, corpus, device) for name in names]
+    return JoinedEncoder(parts, given or choose_weights(parts, corpus))
+
+
+def _is_smt_file(spec: str | os.PathLike[str]) -> bool:
+    """Whether a path is a file of a sparse manifold transform: its header names atoms."""
+    path = Path(spec)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    try:
+        header = read_header(path)
+    except (ValueError, OSError):
+        return False  # the encoder's reader says what is wrong with it
+    architecture = header.get("architecture")
+    return isinstance(architecture, dict) and "atoms" in architecture

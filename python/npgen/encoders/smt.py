@@ -1,0 +1,257 @@
+"""The sparse manifold transform: an encoder in closed form, without training (`encoder="smt"`).
+
+Chen, Paiton and Olshausen 2018; Chen, Yun, Ma, Olshausen and LeCun 2022 (arXiv 2209.15261). Every number in it can be
+traced: patches of training images, and eigenvectors of moments of their codes. `npgen.encoders.smt_fit` makes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npgen.encoders.pixels import check_input
+from npgen.errors import check_number, check_whole, invalid
+from npgen.nn import ShippedNetwork, in_micro_batches
+
+if TYPE_CHECKING:
+    import torch
+
+# Side and stride of the average pooling over patches.
+POOL, STRIDE = 4, 2
+# A patch of smaller norm after whitening is flat: it has no direction to compare.
+LEAST_NORM = 1e-6
+
+
+@dataclass(frozen=True)
+class SmtArchitecture:
+    """Shapes of a sparse manifold transform.
+
+    Attributes
+    ----------
+    height, width, channels
+        Extents of an image.
+    side
+        Side of a patch, pixels.
+    atoms
+        Number of atoms M: whitened patches of training images.
+    threshold
+        An atom is active in a patch if their cosine is at least this.
+    eigenvectors
+        Number E of eigenvectors that codes are projected to.
+    positions, directions
+        The embedding has `positions` patterns over the grid of cells, times `directions` of the eigenvectors' space.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of range.
+    """
+
+    height: int
+    width: int
+    channels: int
+    side: int
+    atoms: int
+    threshold: float
+    eigenvectors: int
+    positions: int
+    directions: int
+
+    def __post_init__(self) -> None:
+        """Check every number, as they may come from a file."""
+        for name in ("height", "width", "channels", "side", "atoms", "eigenvectors", "positions", "directions"):
+            check_whole(name, getattr(self, name), 1, 2**31 - 1)
+        check_number("threshold", self.threshold, 0, 1)
+        if min(self.height, self.width) < self.side + POOL - 1:
+            raise invalid("side", f"at most {min(self.height, self.width) - POOL + 1} (the images)", self.side)
+        if self.eigenvectors > self.atoms:
+            raise invalid("eigenvectors", f"in 1..={self.atoms} (the atoms)", self.eigenvectors)
+        if self.positions > self.cells[0] * self.cells[1]:
+            raise invalid("positions", f"in 1..={self.cells[0] * self.cells[1]} (the cells)", self.positions)
+        if self.directions > self.eigenvectors:
+            raise invalid("directions", f"in 1..={self.eigenvectors} (the eigenvectors)", self.directions)
+
+    @classmethod
+    def from_json(cls, values: Any) -> SmtArchitecture:
+        """Make an architecture of what `dataclasses.asdict` returned for it, as read from a file's header."""
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise invalid("architecture", "an object of the shapes of a sparse manifold transform", values) from error
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Extents of the grid of cells: places of the pooling window over the patches."""
+        down, across = ((extent - self.side + 1 - POOL) // STRIDE + 1 for extent in (self.height, self.width))
+        return down, across
+
+    @property
+    def patch(self) -> int:
+        """Numbers of a patch, side² · C."""
+        return self.side**2 * self.channels
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name every tensor and give its shape, in the order of their use."""
+        cells = self.cells[0] * self.cells[1]
+        return {
+            "mean": (self.patch,),
+            "whitening": (self.patch, self.patch),
+            "dictionary": (self.atoms, self.patch),
+            "projection": (self.eigenvectors, self.atoms),
+            "positions": (self.positions, cells),
+            "directions": (self.directions, self.eigenvectors),
+        }
+
+
+class SmtEncoder(ShippedNetwork[SmtArchitecture]):
+    """A sparse manifold transform φ: the closed-form encoder.
+
+    1. Patches x of `side` × `side` pixels, less the image's mean, are whitened and scaled to length 1: z.
+    2. Sparse codes: ``α_m = 1 if z·d_m ≥ t else 0``, over atoms d_m.
+    3. ``β = P α``: the rows of P are the directions in which codes of one image vary least, relative to their variance
+       over all images (generalised eigenvectors of the codes' moments).
+    4. β is averaged over windows of 4×4 patches, and each cell of the grid scaled to length 1.
+    5. The grid is projected to principal patterns over positions and directions; the embedding is scaled to length 1.
+
+    Of a partly known canvas, patches wholly inside the known region count alone. As all cells have length 1, the
+    product with the key of a whole image compares just the cells that the canvas has.
+
+    Parameters
+    ----------
+    architecture
+        Shapes.
+    tensors
+        One float16 array for each name in `architecture.shapes()`.
+    metadata
+        JSON-able facts about the fit; not part of `id`.
+    device
+        Torch device to run on; "auto" takes an accelerator if there is one.
+
+    Raises
+    ------
+    ValueError
+        If tensors are missing, unexpected, of a wrong shape or type, or not finite.
+    """
+
+    normalised = True
+    kind = "smt"
+    prefix = "smt-"
+    architecture_type = SmtArchitecture
+    other_specs = ("smt",)
+    remedy = "make one with `npgen encoder fit {where} --kind smt`"
+
+    @property
+    def dim(self) -> int:
+        """Width of the embedding, D."""
+        return self.architecture.positions * self.architecture.directions
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image, C."""
+        return self.architecture.channels
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Extents (H, W, C) of the images that it takes."""
+        return self.architecture.height, self.architecture.width, self.architecture.channels
+
+    def __repr__(self) -> str:
+        """Show id, image shape and width."""
+        return f"SmtEncoder(id={self.id[:16]}, shape={self.shape}, dim={self.dim})"
+
+    def encode(
+        self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """Embed images, of which only known pixels count.
+
+        Parameters
+        ----------
+        images
+            Images (B, H, W, C), uint8. Unknown pixels may hold anything.
+        known
+            Known mask (B, H, W), or one (H, W) for all images, bool. None: all pixels are known.
+        threads
+            Threads that share the work on a CPU; None takes torch's own number. No influence on the result.
+
+        Returns
+        -------
+        ndarray
+            Embeddings (B, D), float32, of length 1; 0 where no whole patch is known.
+
+        Raises
+        ------
+        TypeError
+            If `images` is not uint8 or `known` not bool.
+        ValueError
+            If shapes do not fit each other or the encoder.
+        """
+        known = check_input(images, known, threads, self.channels)
+        if images.shape[1:] != self.shape:
+            raise invalid("images", f"of shape {self.shape}", images.shape[1:])
+        device, weights = self._device_and_weights()
+        rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
+
+        def run(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            import torch
+
+            # One image at a time: its codes fit a core's cache.
+            pairs = zip(pixels.to(device), mask.to(device), strict=True)
+            return torch.stack([self._embedding(pixel, mask, weights) for pixel, mask in pairs])
+
+        in_micro_batches(run, (images, np.broadcast_to(known, images.shape[:3])), rows, device, threads)
+        return rows
+
+    def _embedding(self, pixels: torch.Tensor, known: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Embed one image (H, W, C), as (D,)."""
+        from torch.nn.functional import avg_pool2d, normalize
+
+        shape = self.architecture
+        # 1. Whitened patches.
+        z, whole = whitened_patches(pixels[None], known[None], shape.side, weights["mean"], weights["whitening"])
+        # 2. Sparse codes.
+        codes = ((z[0] @ weights["dictionary"].T) >= shape.threshold).float() * whole[0, :, None]  # (P, M)
+        # 3. and 4. Pooled, projected, scaled. Pooling is linear and comes first, as there are fewer cells than patches.
+        down, across = shape.height - shape.side + 1, shape.width - shape.side + 1
+        pooled = avg_pool2d(codes.T.reshape(1, -1, down, across), POOL, STRIDE)[0].flatten(1).T  # (cells, M)
+        cells = normalize(pooled @ weights["projection"].T, dim=1)  # (cells, E)
+        # 5. Patterns over positions and directions.
+        patterns = weights["positions"] @ (cells @ weights["directions"].T)  # (positions, directions)
+        return normalize(patterns.flatten(), dim=0)
+
+
+def whitened_patches(
+    pixels: torch.Tensor, known: torch.Tensor, side: int, mean: torch.Tensor, whitening: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cut images into patches, whiten them and scale them to length 1.
+
+    Parameters
+    ----------
+    pixels
+        Images (B, H, W, C), 0 to 255.
+    known
+        Known masks (B, H, W), bool.
+    side
+        Side of a patch.
+    mean, whitening
+        Mean (F,) and whitening map (F, F) of patches.
+
+    Returns
+    -------
+    z, whole
+        Patches (B, P, F) of length 1, 0 where they are flat; and 1 for patches that are wholly known, else 0, (B, P).
+    """
+    from torch.nn.functional import max_pool2d, unfold
+
+    mask = known.float()[..., None]  # (B, H, W, 1)
+    x = pixels.float() / 255 * mask
+    count = (mask.sum((1, 2, 3)) * x.shape[3]).clamp(min=1)
+    x = x - (x.sum((1, 2, 3)) / count)[:, None, None, None]
+    patches = unfold(x.permute(0, 3, 1, 2), side).transpose(1, 2)  # (B, P, F)
+    z = (patches - mean) @ whitening
+    lengths = z.norm(dim=2, keepdim=True)
+    z = z / lengths.clamp(min=LEAST_NORM)
+    whole = 1 - max_pool2d(1 - mask.permute(0, 3, 1, 2), side, 1).flatten(1)  # (B, P)
+    return z, whole

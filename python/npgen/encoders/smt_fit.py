@@ -1,0 +1,326 @@
+"""The closed-form fit of a sparse manifold transform: a dictionary of patches, moments of codes, eigenvectors.
+
+This module imports torch: import it only where an encoder is fitted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+from tqdm.auto import tqdm
+
+from npgen.corpus import Corpus, check_corpus
+from npgen.encoders.neighbours import knn_accuracy
+from npgen.encoders.smt import POOL, STRIDE, SmtArchitecture, SmtEncoder, whitened_patches
+from npgen.errors import check_number, check_whole, invalid
+
+# Images of a chunk of the corpus.
+CHUNK = 32
+# Images that whitening, dictionary and principal patterns are made from.
+SAMPLE = 3000
+# Patches of an image that count for the moments over patches; all of a grid of every second one for those over images.
+PATCHES = 16
+# Candidates for the dictionary: so many per atom, of which so many are compared with it at a time.
+PER_ATOM = 24
+CANDIDATES = 1024
+# Added to the eigenvalues of the patches' covariance, and to the codes' variances relative to their mean.
+PATCH_FLOOR, CODE_FLOOR = 1e-3, 1e-4
+
+
+@dataclass(frozen=True)
+class SmtRecipe:
+    """Settings of a fit.
+
+    Attributes
+    ----------
+    atoms
+        Number of atoms M.
+    side
+        Side of a patch, pixels.
+    threshold
+        Least cosine of a patch and an active atom.
+    likeness
+        Largest cosine of two atoms.
+    skipped, eigenvectors
+        Leading eigenvectors that are left out (they say where and how bright an image is), and that are kept.
+    positions, directions
+        As in `SmtArchitecture`; their product is the width of the embedding.
+    images
+        Number of images that count for the moments, spread evenly over the corpus; None means all.
+    mirrored
+        Whether the images' mirrors count, too.
+    seed
+        Decides the patches of the dictionary.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is of the wrong type or out of range.
+    """
+
+    atoms: int = 4096
+    side: int = 6
+    threshold: float = 0.3
+    likeness: float = 0.7
+    skipped: int = 1
+    eigenvectors: int = 256
+    positions: int = 4
+    directions: int = 128
+    images: int | None = None
+    mirrored: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check all values."""
+        for name in ("atoms", "side", "eigenvectors", "positions", "directions"):
+            check_whole(name, getattr(self, name), 1)
+        for name in ("skipped", "seed"):
+            check_whole(name, getattr(self, name), 0)
+        if self.images is not None:
+            check_whole("images", self.images, 1)
+        check_number("threshold", self.threshold, 0, 1)
+        check_number("likeness", self.likeness, above=0, most=1)
+
+    @classmethod
+    def for_corpus(cls, corpus: Corpus) -> SmtRecipe:
+        """Return the default settings for a corpus: a mirrored photograph shows the same, a mirrored digit does not."""
+        return cls(mirrored=corpus.images.shape[3] == 3)
+
+
+@dataclass
+class _Fit:
+    """A fit in the making: corpus, settings, and the tensors found so far."""
+
+    corpus: Corpus
+    recipe: SmtRecipe
+    progress: bool
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def ids(self, count: int | None) -> NDArray[np.int64]:
+        """Return the ids of so many images, spread evenly over the corpus; all for None."""
+        total = len(self.corpus)
+        return np.linspace(0, total - 1, min(total, count or total)).round().astype(np.int64)
+
+    def chunks(self, count: int | None, what: str, mirrored: bool = False) -> Iterator[torch.Tensor]:
+        """Yield images (B, H, W, C), and after each chunk its mirror."""
+        ids = self.ids(count)
+        with tqdm(total=len(ids), desc=what, unit="image", disable=not self.progress, leave=False) as bar:
+            for start in range(0, len(ids), CHUNK):
+                part = torch.from_numpy(np.array(self.corpus.images[ids[start : start + CHUNK]]))
+                yield part
+                if mirrored:
+                    yield part.flip(2)
+                bar.update(len(part))
+
+    def patches(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the whitened patches (B, P, F) of images."""
+        known = torch.ones(images.shape[:3], dtype=torch.bool)
+        mean, whitening = self.tensors["mean"], self.tensors["whitening"]
+        return whitened_patches(images, known, self.recipe.side, mean, whitening)[0]
+
+    def codes(self, patches: torch.Tensor) -> torch.Tensor:
+        """Return the codes (…, M) of whitened patches (…, F), 0 or 1."""
+        return (patches @ self.tensors["dictionary"].T >= self.recipe.threshold).float()
+
+
+def fit_smt(
+    corpus: Corpus,
+    path: str | os.PathLike[str] | None = None,
+    recipe: SmtRecipe | None = None,
+    *,
+    progress: bool = True,
+) -> SmtEncoder:
+    """Fit a sparse manifold transform to a corpus, in closed form.
+
+    With codes α of patches p and their means ᾱ over the patches of an image i, the projection P solves
+
+    ``min Σ_i Σ_p∈i |P(α_p − ᾱ_i)|²  subject to  P V Pᵀ = I,  V = E_p[α αᵀ]``
+
+    that is, its rows are the generalised eigenvectors of ``B = E_i[ᾱ ᾱᵀ]`` and V of the greatest eigenvalues.
+
+    Parameters
+    ----------
+    corpus
+        N images of one size. They are read in order, chunk by chunk.
+    path
+        File to write; None writes none.
+    recipe
+        Settings; None means `SmtRecipe.for_corpus`.
+    progress
+        Show progress bars.
+
+    Returns
+    -------
+    SmtEncoder
+        The encoder. It depends on corpus and recipe, and in its last bits on the machine.
+
+    Raises
+    ------
+    ValueError
+        If the images are too small, or hold too few different patches.
+    """
+    check_corpus(corpus, one_size="an encoder")
+    recipe = recipe or SmtRecipe.for_corpus(corpus)
+    height, width, channels = corpus.images.shape[1:]
+    shape = SmtArchitecture(
+        height,
+        width,
+        channels,
+        recipe.side,
+        recipe.atoms,
+        recipe.threshold,
+        recipe.eigenvectors,
+        recipe.positions,
+        recipe.directions,
+    )
+    if recipe.skipped + recipe.eigenvectors > recipe.atoms:
+        raise invalid("atoms", f"at least {recipe.skipped + recipe.eigenvectors} (the eigenvectors)", recipe.atoms)
+    start = time.perf_counter()
+    fit = _Fit(corpus, recipe, progress)
+    with torch.inference_mode():
+        # 1. Whiten patches.
+        _whiten(fit, shape.patch)
+        # 2. Choose the dictionary.
+        _choose_atoms(fit)
+        # 3. Sum the moments of codes over patches, V, and over images, B.
+        of_patches, of_images = _moments(fit)
+        # 4. Find the directions in which codes vary least within an image.
+        fit.tensors["projection"] = _eigenvectors(of_patches, of_images, recipe)
+        # 5. Find the principal patterns over positions and directions.
+        _principal_patterns(fit, shape)
+    tensors = {name: fit.tensors[name].numpy().astype(np.float16) for name in shape.shapes()}
+    facts: dict[str, Any] = {
+        "recipe": asdict(recipe),
+        "seconds": round(time.perf_counter() - start),
+        "corpus": corpus.hash,
+    }
+    encoder = SmtEncoder(shape, tensors, metadata=facts, device="cpu")
+    if corpus.labels is not None and corpus.heldout is not None and corpus.heldout.labels is not None:
+        heldout = corpus.heldout
+        accuracy = knn_accuracy(encoder, corpus, heldout.images, corpus.heldout.labels, progress=progress)
+        facts["accuracy"] = {str(side): share for side, share in accuracy.items()}
+        encoder = SmtEncoder(shape, tensors, metadata=facts, device="cpu")
+    if path is not None:
+        encoder.save(Path(path))
+    return encoder
+
+
+def _whiten(fit: _Fit, width: int) -> None:
+    """Find mean and whitening map of patches, less their image's mean."""
+    fit.tensors |= {"mean": torch.zeros(width), "whitening": torch.eye(width)}
+    count, first, second = 0, torch.zeros(width, dtype=torch.float64), torch.zeros((width, width), dtype=torch.float64)
+    for images in fit.chunks(SAMPLE, "patches"):
+        known = torch.ones(images.shape[:3], dtype=torch.bool)
+        x = _raw_patches(images, known, fit.recipe.side).double()
+        count += len(x)
+        first += x.sum(0)
+        second += x.T @ x
+    mean = first / count
+    values, vectors = torch.linalg.eigh(second / count - mean[:, None] * mean)
+    fit.tensors["mean"] = mean.float()
+    fit.tensors["whitening"] = ((vectors * (values.clamp(min=0) + PATCH_FLOOR).rsqrt()) @ vectors.T).float()
+
+
+def _raw_patches(images: torch.Tensor, known: torch.Tensor, side: int) -> torch.Tensor:
+    """Return all patches (·, F) of images, less their image's mean, neither whitened nor scaled."""
+    from torch.nn.functional import unfold
+
+    x = images.float() / 255
+    x = x - x.mean((1, 2, 3), keepdim=True)
+    return unfold(x.permute(0, 3, 1, 2), side).transpose(1, 2).flatten(0, 1)
+
+
+def _choose_atoms(fit: _Fit) -> None:
+    """Choose random patches, none of them too like another one."""
+    recipe, generator = fit.recipe, torch.Generator().manual_seed(fit.recipe.seed)
+    pieces = []
+    each = -(-PER_ATOM * recipe.atoms // len(fit.ids(SAMPLE)))  # candidates of an image
+    for images in fit.chunks(SAMPLE, "dictionary"):
+        z = fit.patches(images).flatten(0, 1)
+        chosen = torch.randint(len(z), (each * len(images),), generator=generator)
+        pieces.append(z[chosen])
+    candidates = torch.cat(pieces)
+    candidates = candidates[candidates.norm(dim=1) > 0.5]  # flat patches have no direction
+    candidates = candidates[torch.randperm(len(candidates), generator=generator)]
+    atoms = candidates[:0]
+    for start in range(0, len(candidates), CANDIDATES):
+        part = candidates[start : start + CANDIDATES]
+        if len(atoms):
+            part = part[(part @ atoms.T).amax(1) < recipe.likeness]
+        alike = part @ part.T >= recipe.likeness
+        kept: list[int] = []
+        for at in range(len(part)):
+            if not alike[at, kept].any():
+                kept.append(at)
+        atoms = torch.cat([atoms, part[kept]])
+        if len(atoms) >= recipe.atoms:
+            break
+    if len(atoms) < recipe.atoms:
+        raise invalid("atoms", f"at most {len(atoms)} (the different patches found)", recipe.atoms)
+    fit.tensors["dictionary"] = atoms[: recipe.atoms].contiguous()
+
+
+def _moments(fit: _Fit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the second moments (M, M) of codes over patches, and of their means over images."""
+    atoms, recipe = fit.recipe.atoms, fit.recipe
+    generator = torch.Generator().manual_seed(recipe.seed + 1)
+    height, width = fit.corpus.images.shape[1:3]
+    rows, columns = (torch.arange(0, extent - recipe.side + 1, 2) for extent in (height, width))
+    grid = (rows[:, None] * (width - recipe.side + 1) + columns).flatten()  # every second patch
+    over_patches, over_images = torch.zeros((atoms, atoms)), torch.zeros((atoms, atoms))
+    count = images_count = 0
+    for images in fit.chunks(recipe.images, "moments", recipe.mirrored):
+        codes = fit.codes(fit.patches(images)[:, grid])  # (B, P, M)
+        chosen = torch.randint(codes.shape[1], (len(codes), PATCHES), generator=generator)
+        some = codes[torch.arange(len(codes))[:, None], chosen].flatten(0, 1)  # (16·B, M)
+        means = codes.mean(1)  # (B, M)
+        over_patches.addmm_(some.T, some)
+        over_images.addmm_(means.T, means)
+        count += len(some)
+        images_count += len(means)
+    return over_patches.double().numpy() / count, over_images.double().numpy() / images_count
+
+
+def _eigenvectors(
+    over_patches: NDArray[np.float64], over_images: NDArray[np.float64], recipe: SmtRecipe
+) -> torch.Tensor:
+    """Return the generalised eigenvectors (E, M) of the greatest eigenvalues, without the first ones."""
+    floor = CODE_FLOOR * over_patches.trace() / len(over_patches)
+    lower = np.linalg.cholesky(over_patches + floor * np.eye(len(over_patches)))
+    half = np.linalg.solve(lower, over_images)
+    _, vectors = np.linalg.eigh(np.linalg.solve(lower, half.T))  # ascending
+    chosen = vectors[:, ::-1][:, recipe.skipped : recipe.skipped + recipe.eigenvectors]
+    projection = np.linalg.solve(lower.T, chosen).T  # (E, M)
+    # Float16 holds numbers of a common scale best; cells are scaled to length 1 afterwards.
+    return torch.from_numpy(projection / np.abs(projection).max()).float()
+
+
+def _principal_patterns(fit: _Fit, shape: SmtArchitecture) -> None:
+    """Find the patterns over positions and over directions that hold most of the cells' second moment."""
+    from torch.nn.functional import avg_pool2d
+
+    cells = shape.cells[0] * shape.cells[1]
+    down, across = shape.height - shape.side + 1, shape.width - shape.side + 1
+    of_positions, of_directions = torch.zeros((cells, cells)), torch.zeros((shape.eigenvectors, shape.eigenvectors))
+    for images in fit.chunks(SAMPLE, "patterns", fit.recipe.mirrored):
+        codes = fit.codes(fit.patches(images))  # (B, P, M)
+        for one in codes:
+            pooled = avg_pool2d(one.T.reshape(1, -1, down, across), POOL, STRIDE)[0].flatten(1).T
+            x = normalize(pooled @ fit.tensors["projection"].T, dim=1)  # (cells, E)
+            of_positions += x @ x.T
+            of_directions += x.T @ x
+    for name, moment, count in (
+        ("positions", of_positions, shape.positions),
+        ("directions", of_directions, shape.directions),
+    ):
+        vectors = torch.linalg.eigh(moment.double())[1]
+        fit.tensors[name] = vectors.flip(1)[:, :count].T.float().contiguous()

@@ -1,0 +1,117 @@
+"""Plot and page of the frontier. Imports matplotlib: import it only to draw."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from npgen.output import COLOURS, GREY, KEY, STYLE, WIDTH, Column, Row, provenance_text, save_figure
+from npgen.storage import write_bytes
+
+# Measures of novelty: key, name of the axis, whether it is logarithmic.
+NOVELTY = (
+    ("effective_sources", "effective sources", True),
+    ("largest_share", "largest share of one image", False),
+    ("near_copies", "near copies", False),
+)
+CSS = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
+table { border-collapse: collapse; font-size: 13px; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #8884; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: Canvas; }
+.scroll { overflow-x: auto; } img { max-width: 100%; } tr.control { color: GrayText; } tr.best { font-weight: 600; }
+:root { color-scheme: light dark; } img { background: white; }
+"""
+
+
+def save_plots(rows: Sequence[Row], folder: Path, facts: Mapping[str, Any]) -> None:
+    """Draw the Fréchet distance over each measure of novelty as `frontier.png` and `frontier.svg`.
+
+    Parameters
+    ----------
+    rows, facts
+        As in `npgen.Frontier`.
+    folder
+        Folder of the files.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(2 * WIDTH, 3.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(1, len(NOVELTY), sharey=True)
+        for axes, (key, label, logarithmic) in zip(panels, NOVELTY, strict=True):
+            _draw(axes, rows, key, label, logarithmic)
+        panels[0].set_ylabel("Fréchet distance")
+        panels[0].legend(loc="upper left", fontsize=6)
+        facts = {"npgen": version("npgen"), **facts}
+        save_figure(figure, folder / "frontier.png", {"Software": None, KEY: provenance_text(facts)})
+        save_figure(figure, folder / "frontier.svg", {"Date": None})
+
+
+def _draw(axes: Axes, rows: Sequence[Row], key: str, label: str, logarithmic: bool) -> None:
+    kinds: list[tuple[str, str, str, Callable[[Row], bool]]] = [
+        ("settings", "o", COLOURS[0], lambda row: row["kind"] == "setting" and not row["best"]),
+        ("best at equal novelty", "*", COLOURS[1], lambda row: bool(row.get("best"))),
+        ("controls", "x", GREY, lambda row: row["kind"] == "control"),
+    ]
+    for name, marker, colour, of_kind in kinds:
+        points = [row for row in rows if of_kind(row)]
+        x, y = ([row[axis] for row in points] for axis in (key, "frechet"))
+        axes.plot(x, y, marker, color=colour, label=name, linestyle="none", markersize=7 if marker == "*" else 4)
+        for row in points:
+            axes.annotate(row["name"], (row[key], row["frechet"]), (3, 3), textcoords="offset points", fontsize=4.5)
+    for row in rows:
+        if row["kind"] == "real":
+            axes.axhline(row["frechet"], color=GREY, linewidth=0.6, linestyle=":")
+    axes.set_yscale("log")
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(label)
+    axes.margins(0.12)
+
+
+def save_page(
+    rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str], corpus_name: str, folder: Path
+) -> None:
+    """Write the page `frontier.html`: plot, table, samples and notes in one file that needs no network.
+
+    Parameters
+    ----------
+    rows, columns, notes
+        Of the table.
+    corpus_name
+        Name of the corpus.
+    folder
+        Folder of the study, with its plot and picture.
+    """
+    columns = [column for column in columns if any(column.cell(row) is not None for row in rows)]
+    head = "".join(f"<th>{html.escape(column.head)}</th>" for column in columns)
+    lines = []
+    for row in rows:
+        cells = "".join(f"<td>{html.escape((column.cell(row) or '–').strip('*'))}</td>" for column in columns)
+        kind = "best" if row.get("best") else row["kind"]
+        lines.append(f'<tr class="{kind}">{cells}</tr>')
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    title = html.escape(f"Quality and novelty: {corpus_name}")
+    plot, samples = (
+        f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode((folder / name).read_bytes()).decode()}">'
+        for name, alt in (("frontier.png", "Fréchet distance over novelty"), ("samples.png", "samples of each row"))
+    )
+    page = (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
+        f'<meta name="viewport" content="width=device-width"><style>{CSS}</style></head>\n<body><h1>{title}</h1>\n'
+        f'{plot}\n<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>\n' + "\n".join(lines) + "\n"
+        f"</tbody></table></div>\n<h2>Notes</h2><ul>{items}</ul>\n<h2>Samples</h2>\n{samples}\n</body></html>\n"
+    )
+    write_bytes(folder / "frontier.html", page.encode())

@@ -1,0 +1,212 @@
+"""The sparse manifold transform, its fit, and encoders joined with it."""
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import npgen
+from npgen.cli import app
+from npgen.encoders import JoinedEncoder, SmtEncoder, smt_fit
+from npgen.encoders.joined import choose_weights
+
+RECIPE = {"atoms": 60, "side": 4, "threshold": 0.4, "eigenvectors": 12, "positions": 3, "directions": 8}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Smooth random images: they hold more different patches than drawn digits."""
+    noise = np.random.default_rng(0).uniform(0, 256, (60, 18, 18))
+    smooth = sum(noise[:, dy : dy + 16, dx : dx + 16] for dy in range(3) for dx in range(3)) / 9
+    return npgen.Corpus.from_arrays(smooth.astype(np.uint8), np.arange(60) % 5)
+
+
+def fit(corpus, path=None, **changes):
+    return smt_fit.fit_smt(corpus, path, smt_fit.SmtRecipe(**RECIPE | changes), progress=False)
+
+
+@pytest.fixture(scope="module")
+def encoder(digits):
+    return fit(digits)
+
+
+def plain(encoder, image, known):
+    """The definition, patch by patch, in double precision; also how near any cosine is to the threshold."""
+    shape = encoder.architecture
+    tensors = {name: tensor.astype(np.float64) for name, tensor in encoder.tensors.items()}
+    x = np.where(known[..., None], image / 255.0, 0)
+    x = x - x.sum() / max(1, known.sum() * image.shape[2])
+    side, margin = shape.side, np.inf
+    height, width = image.shape[0] - side + 1, image.shape[1] - side + 1
+    codes = np.zeros((height, width, shape.atoms))
+    for row, column in np.ndindex(height, width):
+        if not known[row : row + side, column : column + side].all():
+            continue
+        patch = x[row : row + side, column : column + side].transpose(2, 0, 1).ravel()
+        z = (patch - tensors["mean"]) @ tensors["whitening"]
+        z = z / max(np.linalg.norm(z), 1e-6)
+        cosines = tensors["dictionary"] @ z
+        margin = min(margin, abs(cosines - shape.threshold).min())
+        codes[row, column] = cosines >= shape.threshold
+    cells = []
+    for row, column in np.ndindex(shape.cells):
+        pooled = codes[2 * row : 2 * row + 4, 2 * column : 2 * column + 4].mean((0, 1))
+        cell = tensors["projection"] @ pooled
+        cells.append(cell / max(np.linalg.norm(cell), 1e-12))
+    patterns = (tensors["positions"] @ np.array(cells) @ tensors["directions"].T).ravel()
+    return patterns / max(np.linalg.norm(patterns), 1e-12), margin
+
+
+def test_it_is_the_definition(digits, encoder):
+    masks = [np.ones((16, 16), bool), np.zeros((16, 16), bool)]
+    masks[1][3:13, 2:12] = True
+    compared = 0
+    for image in digits.images[:12]:
+        for known in masks:
+            expected, margin = plain(encoder, image, known)
+            if margin > 1e-5:  # at a threshold single precision may fall on the other side
+                np.testing.assert_allclose(encoder.encode(image[None], known)[0], expected, atol=1e-4)
+                compared += 1
+    assert compared > 12
+
+
+def test_embeddings_depend_on_their_own_image_alone(digits, encoder):
+    rows = encoder.encode(digits.images[:40])
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(encoder.encode(digits.images[7:8]), rows[7:8])
+    np.testing.assert_array_equal(encoder.encode(digits.images[5:39], threads=1), rows[5:39])
+    everything = np.ones((16, 16), bool)
+    np.testing.assert_array_equal(encoder.encode(digits.images[:40], everything), rows)
+    unknown = digits.images[:3].copy()
+    mask = np.zeros((16, 16), bool)
+    mask[4:12, 4:12] = True
+    unknown[:, ~mask] = 99
+    np.testing.assert_array_equal(encoder.encode(unknown, mask), encoder.encode(digits.images[:3], mask))
+    assert (encoder.encode(digits.images[:2], np.zeros((16, 16), bool)) == 0).all()
+
+
+def test_a_fit_is_a_function_of_corpus_and_recipe(digits, encoder):
+    assert fit(digits).id == encoder.id
+    assert fit(digits, seed=1).id != encoder.id
+    assert encoder.dim == 24 and encoder.shape == (16, 16, 1)
+    assert fit(digits, mirrored=False).id != encoder.id
+    assert smt_fit.SmtRecipe.for_corpus(digits).mirrored is False
+
+
+def test_eigenvectors_vary_least_within_an_image(digits):
+    """Codes projected to the directions vary less within an image, relative to all, than in random directions."""
+    encoder = fit(digits, mirrored=False)
+    import torch
+
+    from npgen.encoders.smt import whitened_patches
+
+    tensors = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in encoder.tensors.items()}
+    images = torch.from_numpy(np.array(digits.images))
+    known = torch.ones(images.shape[:3], dtype=torch.bool)
+    z, _ = whitened_patches(images, known, 4, tensors["mean"], tensors["whitening"])
+    codes = (z @ tensors["dictionary"].T >= 0.4).float()
+
+    def within(directions):
+        beta = codes @ directions.T  # (N, P, E)
+        around = beta - beta.mean((0, 1))
+        return float((((beta - beta.mean(1, keepdim=True)) ** 2).mean((0, 1)) / (around**2).mean((0, 1))).mean())
+
+    random = torch.randn(12, 60, generator=torch.Generator().manual_seed(0))
+    assert within(tensors["projection"]) < within(random)
+
+
+def test_it_is_found_by_name_and_by_file(digits, tmp_path):
+    digits.save(tmp_path / "corpus")
+    corpus = npgen.load_corpus(tmp_path / "corpus")
+    with pytest.raises(ValueError, match=r"smt must be given, as corpus .* has none: make one with `npgen encoder fit"):
+        npgen.load_encoder("smt", corpus)
+    encoder = fit(corpus, tmp_path / "corpus" / "smt.safetensors")
+    for spec in ("smt", tmp_path / "corpus" / "smt.safetensors"):
+        found = npgen.load_encoder(spec, corpus)
+        assert isinstance(found, SmtEncoder)
+        assert found.id == encoder.id
+    other = npgen.Corpus.from_arrays(np.zeros((4, 20, 20), np.uint8))
+    with pytest.raises(ValueError, match=r"encoder must be one for the corpus's images of shape \(20, 20, 1\)"):
+        npgen.load_encoder(found, other)
+    with pytest.raises(ValueError, match=r"images must be of shape \(16, 16, 1\)"):
+        encoder.encode(np.zeros((1, 20, 20, 1), np.uint8))
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_joined_products_are_weighted_sums(digits, tmp_path, weights):
+    digits.save(tmp_path / "corpus")
+    corpus = npgen.load_corpus(tmp_path / "corpus")
+    smt = fit(corpus, tmp_path / "corpus" / "smt.safetensors")
+    pixels = npgen.load_encoder("pixels", corpus)
+    joined = npgen.load_encoder("0.25*pixels+0.75*smt" if weights else "pixels+smt", corpus)
+    assert isinstance(joined, JoinedEncoder)
+    first, second = (0.25, 0.75) if weights else choose_weights([pixels, smt], corpus)
+    assert first + second == pytest.approx(1)
+    keys, queries = joined.encode(corpus.images[:9]), joined.encode(corpus.images[:4], np.ones((16, 16), bool))
+    everything = np.ones((16, 16), bool)
+    both = [(one.encode(corpus.images[:9]), one.encode(corpus.images[:4], everything)) for one in (pixels, smt)]
+    expected = first * both[0][1] @ both[0][0].T + second * both[1][1] @ both[1][0].T
+    np.testing.assert_allclose(queries @ keys.T, expected, atol=1e-5)
+    assert joined.dim == pixels.dim + smt.dim
+    samples = npgen.generate(corpus, 2, config=npgen.Config(window=5, seed_size=4), encoder=joined, progress=False)
+    assert samples.encoder_id == joined.id
+    assert npgen.explain(samples, corpus, 1, (0, 0)).drawn >= 0
+
+
+def test_weights_follow_the_labels(digits):
+    class Fixed:
+        channels, dim = 1, 2
+
+        def __init__(self, rows):
+            self.rows, self.id = rows.astype(np.float32), str(rows.sum())
+
+        def encode(self, images, known=None, *, threads=None):
+            return self.rows[: len(images)]
+
+    angles = digits.labels * 0.6
+    good = Fixed(np.stack([np.cos(angles), np.sin(angles)], 1))
+    noise = np.random.default_rng(0).uniform(0, 6, len(digits))
+    bad = Fixed(np.stack([np.cos(noise), np.sin(noise)], 1))
+    assert choose_weights([good, bad], digits)[0] > 0.5
+    assert choose_weights([bad, good], digits)[0] < 0.5
+    bare = npgen.Corpus.from_arrays(digits.images)
+    assert sum(choose_weights([good, bad], bare)) == pytest.approx(1)
+
+
+def test_bad_specs_and_recipes_are_named(digits):
+    for spec, message in [
+        ("pixels+", "encoder must be one of"),
+        ("x*pixels+smt", r"encoder must be of parts like 0.5\*smt, with \+ between them, got 'x\*pixels\+smt'"),
+        ("0.5*pixels+pixels", "encoder must be of parts that all have weights, or none"),
+        ("0*pixels+1*pixels", "weight must be .*above 0|weight must be .*got 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            npgen.load_encoder(spec, digits)
+    with pytest.raises(ValueError, match="encoder must be made of two or more parts, each with a weight, got"):
+        JoinedEncoder([npgen.load_encoder("pixels", digits)], [1.0])
+    for changes, message in [
+        ({"atoms": 10}, "eigenvectors must be in 1..=10"),
+        ({"side": 14}, "side must be at most 13"),
+        ({"positions": 99}, "positions must be in 1..=25"),
+        ({"directions": 13}, "directions must be in 1..=12"),
+        ({"threshold": 2.0}, "threshold must be"),
+        ({"likeness": 0.01}, "atoms must be at most"),
+        ({"atoms": 60, "eigenvectors": 60}, "atoms must be at least 61"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            fit(digits, **changes)
+
+
+def test_the_command_fits_and_checks(digits, tmp_path):
+    heldout = npgen.Corpus.from_arrays(digits.images[:20], digits.labels[:20])
+    npgen.Corpus.from_arrays(digits.images[20:], digits.labels[20:], heldout=heldout).save(tmp_path / "corpus")
+    words = ["encoder", "fit", str(tmp_path / "corpus"), "--atoms", "600", "--images", "30", "--quiet"]
+    ended = CliRunner().invoke(app, words)
+    assert ended.exit_code == 0, ended.output
+    assert "20-NN accuracy, known square 16" in ended.output
+    assert CliRunner().invoke(app, words).exit_code == 1  # it is there already
+    ended = CliRunner().invoke(app, ["encoder", "check", "smt", str(tmp_path / "corpus"), "--quiet"])
+    assert ended.exit_code == 0, ended.output
+    assert "SmtEncoder(" in ended.output
+    ended = CliRunner().invoke(app, [*words[:3], "--kind", "pca"])
+    assert ended.exit_code == 1
+    assert "kind must be 'smt', got 'pca'" in ended.output or "kind must be" in ended.output
