@@ -22,7 +22,7 @@ from npgen_bench.rivals import FORMS, Form, ScanLayout, extend, lay_out_scan, ma
 from npgen_bench.task import MIN_ROUNDS, NPGEN, RUNS_PER_TURN, SEED, Row, Task, in_turns, timed
 
 # The scan that is measured: 300 images × 25 positions, at pixels with 40 known taps × 3 channels.
-SETTING = Config(window=9, locality=2, epsilon=0.1, k_min=1, shortlist=300, anchor_weight=1)
+SETTING = Config(window=9, sigma=9 / 6.4, locality=2, max_share=None, shortlist=300, query_expansion=0)
 SOURCES, TERMS = 25, 120
 PIXELS = 4
 KERNEL = "npgen: kernel alone, nothing skipped"

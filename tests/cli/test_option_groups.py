@@ -112,3 +112,20 @@ def test_every_study_shows_them(verb):
     text = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).output
     for field in dataclasses.fields(StudyOptions):
         assert f"--{field.name.replace('_', '-')}" in text
+
+
+def test_a_preset_is_what_file_and_options_replace(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text('{"quota": 6, "window": 7}')
+    words = ["--preset", "recombination", "--config", str(file), "--window", "5"]
+    config = received(with_config("window"), *words)["config"]
+    preset = npgen.Config.preset("recombination")
+    assert config == dataclasses.replace(preset, quota=6, window=5)
+    assert received(with_config("window"), "--preset", "quality")["config"] == npgen.Config()
+
+
+def test_unknown_presets_are_named():
+    verb = typer.Typer()
+    verb.command()(with_config("window")({}))
+    error = CliRunner().invoke(verb, ["--preset", "fast"]).exception
+    assert str(error) == "preset must be 'quality' or 'recombination', got 'fast'"

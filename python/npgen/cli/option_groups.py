@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_origin, get_type_hints
 import typer
 
 from npgen.cli.common import BatchSize, Device, F, Heldout, NetworkName, Quiet, Threads, Weights
-from npgen.config import Config
+from npgen.config import PRESETS, Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.errors import invalid
 from npgen.storage import parse_json
@@ -52,30 +52,35 @@ CONFIG_OPTIONS: dict[str, Any] = {
 
 
 def takes_config(help: str, *fields: str) -> Callable[[F], F]:
-    """Give a command, in place of its parameter `config: Config`, the option `--config FILE` and one per field named.
+    """Give a command, in place of its parameter `config: Config`, `--preset`, `--config FILE` and one option per field.
 
     Parameters
     ----------
     help
         Help of `--config`.
     fields
-        Names of fields of `Config`; an option that is given overrides the file.
+        Names of fields of `Config` that have an option. An option overrides the file, and the file the preset.
     """
     types = get_type_hints(Config)
-    options = [_option("config", Annotated[Path | None, typer.Option(help=help)], None)]
+    presets = typer.Option(help=f"Named settings that the others replace: {' or '.join(PRESETS)}.")
+    options = [
+        _option("preset", Annotated[str | None, presets], None),
+        _option("config", Annotated[Path | None, typer.Option(help=help)], None),
+    ]
     for name in fields:
         # `Config` checks names itself, with its own messages.
         kind = str if get_origin(types[name]) is Literal else types[name]
         options.append(_option(name, Annotated[kind | None, CONFIG_OPTIONS[name]], None))
 
-    def make(config: Path | None, **given: Any) -> Config:
-        return read_config(config, given)
+    def make(preset: str | None, config: Path | None, **given: Any) -> Config:
+        return read_config(preset, config, given)
 
     return lambda command: _replace_parameter(command, "config", options, make)
 
 
-def read_config(path: Path | None, given: Mapping[str, Any]) -> Config:
-    """Read settings from a JSON file, if there is one, with the options given (not None) on top."""
+def read_config(preset: str | None, path: Path | None, given: Mapping[str, Any]) -> Config:
+    """Return the settings of a preset, with those of a JSON file and the options given (not None) on top."""
+    base: dict[str, Any] = {} if preset is None else Config.preset(preset).to_json()
     values: dict[str, Any] = {}
     if path is not None:
         try:
@@ -84,7 +89,7 @@ def read_config(path: Path | None, given: Mapping[str, Any]) -> Config:
             raise ValueError(f"config must be a JSON file, got {str(path)!r} ({error})") from error
         if not isinstance(values, dict):
             raise invalid("config", "a JSON object of settings", values)
-    return Config.from_json(values | {name: value for name, value in given.items() if value is not None})
+    return Config.from_json(base | values | {name: value for name, value in given.items() if value is not None})
 
 
 @dataclasses.dataclass(frozen=True)

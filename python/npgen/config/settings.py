@@ -34,7 +34,15 @@ CHOICES: dict[str, Any] = {
 # Named settings, as changes to the defaults.
 PRESETS: dict[str, dict[str, Any]] = {
     "quality": {},
-    "recombination": {"window": 9, "sigma": 1.4, "quota": 4, "max_share": None, "shortlist": 100},
+    "recombination": {
+        "window": 9,
+        "sigma": 1.4,
+        "locality": 2,
+        "quota": 4,
+        "max_share": None,
+        "shortlist": 100,
+        "anchor_weight": 0.5,
+    },
 }
 # Settings that only runs of pixels use, and those that only runs of tokens use.
 PIXEL_SETTINGS = (
