@@ -57,11 +57,15 @@ def train(check: Check) -> dict[str, Any]:
     recipe = Recipe.from_json({**recipe.to_json(), **given})
     seconds = check.train_seconds
     check.say("train", f"Recipe: `{json.dumps({**recipe.to_json(), 'seconds': seconds})}`", "")
-    options = {"device": check.device, "resume": False, "progress": False}
+    options: dict[str, Any] = {"device": check.device, "resume": False, "progress": False}
     encoder = train_encoder(corpus, check.weights, recipe, **options, seconds=seconds, snapshot_every=SNAPSHOTS)
     size = check.weights.stat().st_size
-    facts = {"seconds": seconds, "bytes": size, "loss": encoder.metadata["loss"], "id": encoder.id}
-    check.say("train", f"{size / 1e6:.2f} MB, {seconds:g} s, mean loss of the last epoch {facts['loss']}.")
+    epochs, loss = encoder.metadata["epochs"], encoder.metadata["loss"]
+    facts = {"seconds": seconds, "epochs": epochs, "bytes": size, "loss": loss, "id": encoder.id}
+    # The last epoch is seldom a whole one, and counts as half of one here.
+    rate = (epochs - 0.5) * len(corpus) / seconds
+    check.say("train", f"{size / 1e6:.2f} MB, {epochs} epochs in {seconds:g} s, about {rate:,.0f} images per second.")
+    check.say("train", f"Mean loss of the last epoch: {loss}.")
     if size > 5e6:
         check.say("train", "More than 5 MB: too large to be shipped.")
     return facts
@@ -70,7 +74,7 @@ def train(check: Check) -> dict[str, Any]:
 def judge(check: Check) -> dict[str, Any]:
     """Measure shipped and trained encoder: 20-NN accuracy at known squares, purity of neighbours, time on a CPU."""
     corpus = check.corpus()
-    paths = {"shipped": SHIPPED, "trained": check.weights}
+    paths: dict[str, str | Path] = {"shipped": SHIPPED, "trained": check.weights}
     snapshot = check.weights.with_suffix(".snapshot.safetensors")
     if not check.weights.exists():
         paths = {"shipped": SHIPPED, **({"snapshot": snapshot} if snapshot.exists() else {})}

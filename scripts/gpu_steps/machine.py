@@ -37,7 +37,7 @@ def environment(check: Check) -> dict[str, Any]:
         one = torch.cuda.get_device_properties(0)
         values["device"] = one.name
         rows.append(("device", f"{one.name}, {one.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"))
-        rows.append(("cuDNN", torch.backends.cudnn.version()))
+        rows.append(("cuDNN", torch.backends.cudnn.version()))  # type: ignore[no-untyped-call]
     else:
         rows.append(("device", "no CUDA"))
     check.say("environment", *table(("", "found"), rows))

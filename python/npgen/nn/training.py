@@ -264,7 +264,7 @@ class Training(ABC, Generic[R, N]):
     def write(self, network: N, out: Path) -> None:
         """Write the trained network, and beside it a JSON file of its provenance: `out` with the suffix `.json`."""
         if self.time_limit is not None:
-            network.metadata["time_limit"] = self.time_limit
+            network.metadata.update(time_limit=self.time_limit, epochs=self.epoch)
         network.save(out)
         provenance = {
             "id": network.id,
