@@ -50,6 +50,12 @@ class TestRecipe:
         with pytest.raises(ValueError, match="masked_epochs must be at least 0, got -1"):
             photographs.lasting(1, -1)
 
+    def test_files_of_older_releases_lack_settings(self):
+        values = Recipe(epochs=3).to_json()
+        del values["draws"]
+        assert Recipe().completed(values) == Recipe(epochs=3).to_json()
+        assert Recipe().completed("damaged") == "damaged"
+
     def test_unknown_names(self):
         with pytest.raises(ValueError, match=r"recipe must be an object of epochs, .* got \['epoch'\]"):
             Recipe.from_json({"epoch": 2})
@@ -77,6 +83,7 @@ class TestRecipe:
             ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
             ({"seed": -1}, "seed must be at least 0, got -1"),
             ({"masked_epochs": -1}, "masked_epochs must be at least 0, got -1"),
+            ({"draws": "gpu"}, "draws must be 'cpu' or 'device', got 'gpu'"),
             ({"masked_rate": 0.0}, "masked_rate must be a number above 0, got 0.0"),
             ({"masked_full": 1.2}, r"masked_full must be in 0…1, got 1.2"),
             ({"least_motion": -0.1}, r"least_motion must be in 0…1, got -0.1"),

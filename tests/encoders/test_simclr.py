@@ -118,7 +118,7 @@ def test_read_only_images_train(tmp_path):
     corpus = random_corpus()
     training = simclr.EncoderTraining(corpus, TINY, torch.device("cpu"))
     assert not corpus.images.flags.writeable
-    assert math.isfinite(training.contrast(corpus.images[:8], Augment(TINY, seeded())))
+    assert math.isfinite(training.contrast(training.batch(np.arange(8)), Augment(TINY, seeded())))
 
 
 class Interrupt:
@@ -180,13 +180,23 @@ def test_masks_come_when_the_recipe_says_so(tmp_path, monkeypatch):
     assert rates[3] > rates[2]
 
 
+def test_a_snapshot_is_an_encoder_without_its_accuracy(finished):
+    corpus, out = finished
+    training = simclr.EncoderTraining(corpus, TINY, torch.device("cpu"))
+    for _ in range(TINY.epochs):
+        training.run_epoch(tqdm(disable=True))
+    snapshot = training.snapshot("cpu", progress=False)
+    assert "accuracy" not in snapshot.metadata and "accuracy" in Encoder.load(out).metadata
+    assert snapshot.id == Encoder.load(out).id
+
+
 def test_views_move_as_far_as_the_recipe_lets_little_known_ones(monkeypatch):
     for least in (0.0, 0.3, 1.0):
         recipe = Recipe(**{**TINY.__dict__, "full": 0.0, "least_motion": least})
         augment, strengths = Augment(recipe, seeded()), []
         monkeypatch.setattr(augment, "at", strengths.append)
         training = simclr.EncoderTraining(random_corpus(), recipe, torch.device("cpu"))
-        training.contrast(training.corpus.images[:8], augment)
+        training.contrast(training.batch(np.arange(8)), augment)
         assert least <= strengths[0].min() < max(1.0, least + 1e-6) or least == 1.0
         assert (strengths[0] == 1).all() == (least == 1.0)
 

@@ -11,7 +11,7 @@ import torch
 from lines import LineRecipe, Lines, LineTraining
 
 import npgen
-from npgen.nn import training
+from npgen.nn import Limits, training
 from npgen.nn.checkpoints import write_checkpoint
 
 CPU = torch.device("cpu")
@@ -24,11 +24,12 @@ def corpus():
     return npgen.Corpus.from_arrays(np.broadcast_to(values, (14, 2, 2, 1)))
 
 
-def trained(corpus, out, recipe=None, *, resume=True, progress=False):
-    return LineTraining.to_file(corpus, out, recipe or LineRecipe(), "cpu", resume=resume, progress=progress)
+def trained(corpus, out, recipe=None, *, resume=True, progress=False, **limits):
+    recipe, options = recipe or LineRecipe(), {"resume": resume, "progress": progress}
+    return LineTraining.to_file(corpus, out, recipe, "cpu", **options, limits=Limits(**limits))
 
 
-def interrupted(monkeypatch, corpus, out, after):
+def interrupted(monkeypatch, corpus, out, after, **limits):
     """Train until the checkpoint of an epoch is written."""
     save = LineTraining.save
 
@@ -40,7 +41,7 @@ def interrupted(monkeypatch, corpus, out, after):
     with monkeypatch.context() as patch:
         patch.setattr(LineTraining, "save", killed)
         with pytest.raises(KeyboardInterrupt):
-            trained(corpus, out)
+            trained(corpus, out, **limits)
 
 
 def test_training_learns_and_writes_network_and_provenance(corpus, tmp_path):
@@ -81,6 +82,78 @@ def test_an_interrupted_training_comes_to_the_same_network(corpus, tmp_path, mon
     assert not out.exists() and (tmp_path / "a.safetensors.checkpoint").exists()
     assert trained(corpus, out).id == expected.id
     assert not (tmp_path / "a.safetensors.checkpoint").exists()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock on which every step takes a second; returns the steps' batches and rates."""
+    taken, step = [], LineTraining.step
+
+    def ticking(self, images, generator):
+        taken.append((self.place, self.optimiser.param_groups[0]["lr"]))
+        return step(self, images, generator)
+
+    monkeypatch.setattr(LineTraining, "step", ticking)
+    monkeypatch.setattr(training.time, "monotonic", lambda: float(len(taken)))
+    return taken
+
+
+@pytest.mark.parametrize("seconds", [5.0, 10.0, 24.0])
+def test_a_time_limit_stretches_the_schedule(corpus, tmp_path, clock, seconds):
+    network = trained(corpus, tmp_path / "a.safetensors", seconds=seconds)  # 12 steps, had it no limit
+    expected = [int(12 * second / seconds) for second in range(int(seconds))]
+    assert [place for place, _ in clock] == expected
+    rates = LineTraining(corpus, LineRecipe(), CPU)
+    assert [rate for _, rate in clock] == [rates.learning_rate(place) for place in expected]
+    assert (network.metadata["time_limit"], network.metadata["epochs"]) == (seconds, -(-len(expected) // 3))
+    assert json.loads((tmp_path / "a.json").read_text())["seconds"] == seconds
+
+
+def test_a_time_too_short_is_one_step(corpus, tmp_path, clock):
+    trained(corpus, tmp_path / "a.safetensors", seconds=1e-9)
+    assert [place for place, _ in clock] == [0]
+
+
+def test_a_training_with_a_time_limit_goes_on_where_it_was(corpus, tmp_path, monkeypatch, clock):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 6.0)
+    out = tmp_path / "a.safetensors"
+    interrupted(monkeypatch, corpus, out, 2, seconds=10.0)  # every second epoch of 3 steps is saved
+    assert len(clock) == 6
+    for seconds in (None, 9.0):
+        with pytest.raises(ValueError, match=r"seconds must be those that '.*' was trained for, 10.0 \(.*\), got "):
+            trained(corpus, out, seconds=seconds)
+    trained(corpus, out, seconds=10.0)
+    assert [place for place, _ in clock] == [int(1.2 * second) for second in range(10)]
+    with pytest.raises(ValueError, match=r"seconds must be those that '.*' was trained for, 10.0 \(.*\), got None"):
+        trained(corpus, out)
+
+
+def test_snapshots_are_left_by_a_training_that_is_cut_off(corpus, tmp_path, monkeypatch, clock):
+    out, snapshot = tmp_path / "a.safetensors", tmp_path / "a.snapshot.safetensors"
+    interrupted(monkeypatch, corpus, out, 2, snapshot_every=3.0)  # after the second epoch's checkpoint
+    first = Lines.load(snapshot)
+    assert json.loads(snapshot.with_suffix(".json").read_text())["seconds"] == 3.0
+    interrupted(monkeypatch, corpus, out, 4, snapshot_every=3.0)
+    assert Lines.load(snapshot).id != first.id
+    network = trained(corpus, out, snapshot_every=3.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.safetensors"]
+    assert network.id == trained(corpus, tmp_path / "b.safetensors").id  # they change nothing
+
+
+@pytest.mark.parametrize("name", ["seconds", "snapshot_every"])
+def test_limits_are_checked(name):
+    with pytest.raises(ValueError, match=f"{name} must be a number above 0, got 0"):
+        Limits(**{name: 0})
+
+
+def test_files_from_before_a_setting_was_added_are_taken(corpus, tmp_path):
+    out = tmp_path / "a.safetensors"
+    network = trained(corpus, out)
+    del network.metadata["recipe"]["precision"]
+    network.save(out)
+    assert trained(corpus, out).id == network.id
+    with pytest.raises(ValueError, match=r"got \{'precision': 'bfloat16'\}"):
+        trained(corpus, out, replace(LineRecipe(), precision="bfloat16"))
 
 
 def test_resume_false_starts_anew(corpus, tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -76,10 +75,10 @@ class LineTraining(training.Training[LineRecipe, Lines]):
         self.batches: list[list[int]] = []
         self.rates: list[float] = []
 
-    def step(self, images: np.ndarray, generator: torch.Generator) -> float:
+    def step(self, images: torch.Tensor, generator: torch.Generator) -> float:
         self.batches.append(images[:, 0, 0, 0].tolist())
         self.rates.append(self.optimiser.param_groups[0]["lr"])
-        x = torch.from_numpy(images.mean((1, 2, 3)) / 255).float()[:, None]
+        x = (images.double().mean((1, 2, 3)) / 255).float()[:, None]
         noise = torch.randn(x.shape, generator=generator) / 100
         return training.gradient_step(((self.module(x + noise) - x) ** 2).mean(), self.optimiser)
 

@@ -10,10 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (its name everywhere)
-from numpy.typing import NDArray
 from torch import Tensor
 
 from npgen.corpus import Corpus, check_corpus
@@ -84,10 +82,10 @@ class DiffusionTraining(training.Training[DiffusionRecipe, DiffusionNetwork]):
         self.averaged = copy.deepcopy(self.network)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
 
-    def step(self, images: NDArray[np.uint8], generator: torch.Generator) -> float:
+    def step(self, images: Tensor, generator: torch.Generator) -> float:
         """Take one step: predict v of images (B, H, W, C) at random times with random noise."""
         # 1. Draw noise, and one time from each of B equal spans, so that batches are about equally hard.
-        pixels = torch.tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1  # (B, C, H, W)
+        pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1  # (B, C, H, W)
         noise = torch.randn(pixels.shape, generator=generator)
         count = len(images)
         spans = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)

@@ -28,7 +28,7 @@ def ring_masks(count: int, height: int, width: int, recipe: Recipe, generator: t
     recipe
         For `seed_size` and `jitter`.
     generator
-        Source of the random numbers, on the CPU.
+        Source of the random numbers; the masks are made on its device.
     full
         Share of masks without unknown pixels.
 
@@ -44,10 +44,12 @@ def ring_masks(count: int, height: int, width: int, recipe: Recipe, generator: t
     part = (_uniform(generator, count) * (_uniform(generator, count) < 0.5))[:, None, None]
     start = _uniform(generator, count)[:, None, None]
     whole_image = (_uniform(generator, count) < full)[:, None, None]
-    moved = torch.round((_uniform(generator, count, 2) * 2 - 1) * recipe.jitter * torch.tensor([height, width]))
+    device = generator.device
+    sides = torch.tensor([height, width], device=device)
+    moved = torch.round((_uniform(generator, count, 2) * 2 - 1) * recipe.jitter * sides)
     # Positions relative to the seed square's first pixel.
-    y = torch.arange(height) - (height - tall) // 2 - moved[:, :1]  # (B, H)
-    x = torch.arange(width) - (width - wide) // 2 - moved[:, 1:]  # (B, W)
+    y = torch.arange(height, device=device) - (height - tall) // 2 - moved[:, :1]  # (B, H)
+    x = torch.arange(width, device=device) - (width - wide) // 2 - moved[:, 1:]  # (B, W)
     down = torch.maximum(-y, y - (tall - 1)).clamp(min=0)[:, :, None]
     across = torch.maximum(-x, x - (wide - 1)).clamp(min=0)[:, None, :]
     ring = torch.maximum(down, across)  # (B, H, W), 0 inside the square
@@ -66,7 +68,7 @@ class Augment(v2.Transform):  # type: ignore[misc]
     recipe
         Ranges of the random changes.
     generator
-        Source of the random numbers, on the CPU.
+        Source of the random numbers, on any device.
     """
 
     def __init__(self, recipe: Recipe, generator: torch.Generator) -> None:
@@ -94,7 +96,7 @@ class Augment(v2.Transform):  # type: ignore[misc]
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Tensor]:
         """Draw the random numbers of one view of each image, by name."""
         recipe, count = self.recipe, len(flat_inputs[0])
-        strength = torch.ones(count) if self.strength is None else self.strength
+        strength = torch.ones(count, device=self.generator.device) if self.strength is None else self.strength
         rotation = torch.deg2rad(self._symmetric(count) * recipe.rotation * strength)
         shear = torch.tan(torch.deg2rad(self._symmetric(count) * recipe.shear * strength))
         zoom = torch.exp(self._symmetric(count, 2) * math.log1p(recipe.zoom) * strength[:, None])
@@ -117,7 +119,7 @@ class Augment(v2.Transform):  # type: ignore[misc]
             "field": field,  # (B, 2, 4, 4)
             "blur": _uniform(self.generator, count) * self._chosen(count, recipe.blur) * strength,
             "light": 1 + self._symmetric(count, 3) * recipe.colour,  # brightness, contrast, saturation
-            "hue": self._symmetric(count) * recipe.hue * 2 * math.pi if recipe.hue else torch.zeros(count),
+            "hue": self._symmetric(count) * recipe.hue * 2 * math.pi if recipe.hue else torch.zeros_like(strength),
             "grey": self._chosen(count, recipe.grey),
         }
 
@@ -161,4 +163,4 @@ def _recolour(view: Tensor, light: Tensor, hue: Tensor, grey: Tensor) -> Tensor:
 
 
 def _uniform(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.rand(*shape, generator=generator)
+    return torch.rand(*shape, generator=generator, device=generator.device)

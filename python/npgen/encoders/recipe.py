@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from npgen.errors import check_number, check_type, check_whole, invalid
+from npgen.errors import check_choice, check_number, check_type, check_whole, invalid
 from npgen.nn import Architecture, JsonRecipe, Layer, check_precision
 
 if TYPE_CHECKING:
@@ -21,10 +21,9 @@ class Recipe(JsonRecipe):
     epochs
         Passes over the corpus, with the share `full` of unmasked views.
     masked_epochs
-        Passes after those, with the share `masked_full` of unmasked views and a learning rate that rises and falls
-        once more.
+        Passes after those, with the share `masked_full` of unmasked views; the learning rate rises and falls once more.
     masked_rate
-        As `learning_rate`, in masked epochs.
+        As `learning_rate`, in masked epochs. None: the learning rate rises and falls only once, over all epochs.
     masked_full
         As `full`, in masked epochs.
     batch_size
@@ -78,6 +77,9 @@ class Recipe(JsonRecipe):
     precision
         "bfloat16" or "float32": number type of convolutions while training. A CPU without bfloat16 instructions
         uses float32.
+    draws
+        Where the random numbers of views and masks are drawn. "cpu": the same numbers, whatever device trains.
+        "device": on that device, which saves most of a step's time on an accelerator; its numbers are its own.
     seed
         Seed of initial weights, views, masks and order.
 
@@ -89,7 +91,7 @@ class Recipe(JsonRecipe):
 
     epochs: int = 16
     masked_epochs: int = 0
-    masked_rate: float = 2e-3
+    masked_rate: float | None = 2e-3
     masked_full: float = 0.4
     batch_size: int = 512
     temperature: float = 0.2
@@ -124,6 +126,7 @@ class Recipe(JsonRecipe):
     seed_size: int = 8
     jitter: float = 0.05
     precision: str = "bfloat16"
+    draws: str = "cpu"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -145,11 +148,13 @@ class Recipe(JsonRecipe):
             check_number(name, getattr(self, name), 0)
         check_number("crop", self.crop, most=1, above=0)
         for name in ("temperature", "learning_rate", "masked_rate"):
-            check_number(name, getattr(self, name), above=0)
+            if name != "masked_rate" or self.masked_rate is not None:
+                check_number(name, getattr(self, name), above=0)
         for name, limit in (("rotation", 180), ("shear", 80)):
             check_number(name, getattr(self, name), 0, limit, allowed=f"in 0…{limit} degrees")
         check_type("whitened", self.whitened, bool)
         check_precision(self.precision)
+        check_choice("draws", self.draws, ("cpu", "device"))
 
     @classmethod
     def for_corpus(cls, corpus: Corpus, **changes: Any) -> Recipe:

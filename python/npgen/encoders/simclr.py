@@ -27,7 +27,7 @@ from npgen.encoders.neighbours import knn_accuracy
 from npgen.encoders.recipe import Recipe
 from npgen.encoders.whitening import whitened
 from npgen.errors import invalid
-from npgen.nn import layers, training
+from npgen.nn import Limits, layers, training
 
 
 class TrainingNetwork(nn.Module):
@@ -104,6 +104,9 @@ def train_encoder(
     device: str = "auto",
     resume: bool = True,
     progress: bool = True,
+    *,
+    seconds: float | None = None,
+    snapshot_every: float | None = None,
 ) -> Encoder:
     """Train an encoder on a corpus and save it.
 
@@ -126,6 +129,13 @@ def train_encoder(
         is. False starts anew and replaces both.
     progress
         Show a progress bar.
+    seconds
+        Train for this time instead of the recipe's number of epochs, whose schedule is stretched or shrunk to it: after
+        a third of the time, masks and learning rate are those of a third of the recipe's steps. The encoder then
+        depends on the machine's speed. None: train for the recipe's epochs.
+    snapshot_every
+        Seconds after which the encoder as it is then is written beside `out`, as `<name>.snapshot.safetensors`, at the
+        end of an epoch; a training that is cut off leaves it, a finished one does not. None: never.
 
     Returns
     -------
@@ -137,23 +147,28 @@ def train_encoder(
     OSError
         If the files cannot be written.
     ValueError
-        If the corpus has fewer than 2 images, or what lies at `out` comes from another recipe or corpus.
+        If the corpus has fewer than 2 images, a time is not above 0, or what lies at `out` comes from another recipe,
+        corpus or time limit.
     """
     out = training.weights_path(out)
+    limits = Limits(seconds, snapshot_every)
     check_corpus(corpus, one_size="an encoder")
     if len(corpus.images) < 2:
         raise invalid("corpus", "of at least 2 images", len(corpus.images))
     recipe = Recipe.for_corpus(corpus) if recipe is None else recipe
-    return EncoderTraining.to_file(corpus, out, recipe, device, resume=resume, progress=progress)
+    return EncoderTraining.to_file(corpus, out, recipe, device, resume=resume, progress=progress, limits=limits)
 
 
 class EncoderTraining(training.Training[Recipe, Encoder]):
     """SimCLR training of an encoder."""
 
     name, version, network_type = "encoder", 4, Encoder
+    holds_corpus = True
 
     def __init__(self, corpus: Corpus, recipe: Recipe, device: torch.device) -> None:
         super().__init__(corpus, recipe, device)
+        if recipe.draws == "device":
+            self.draws_on = device
         with training.seeded(recipe.seed):
             network = TrainingNetwork(recipe, corpus.images.shape[3])
         self.network = network.to(memory_format=torch.channels_last).to(device)
@@ -162,16 +177,16 @@ class EncoderTraining(training.Training[Recipe, Encoder]):
         )
         self.mean = torch.from_numpy(training.channel_mean(corpus.images)).to(device)
 
-    def step(self, images: NDArray[np.uint8], generator: torch.Generator) -> float:
+    def step(self, images: Tensor, generator: torch.Generator) -> float:
         """Contrast two random views of each image (B, H, W, C)."""
         return self.contrast(images, Augment(self.recipe, generator))
 
-    def contrast(self, images: NDArray[np.uint8], augment: Augment) -> float:
+    def contrast(self, images: Tensor, augment: Augment) -> float:
         """Take one step of SimCLR (Chen et al., 2020, algorithm 1), with a known mask on each view."""
         recipe, (height, width) = self.recipe, images.shape[1:3]
-        pixels = torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+        pixels = images.to(self.device).permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
         # 1. Draw a known mask for each view. The less is known, the less a view is moved.
-        full = recipe.full if self.epoch < recipe.epochs else recipe.masked_full
+        full = recipe.full if self.place < self.unmasked_steps else recipe.masked_full
         known = ring_masks(2 * len(images), height, width, recipe, augment.generator, full)  # (2 B, H, W)
         augment.at(known.float().mean((1, 2)).view(2, -1).amin(0).clamp(min=recipe.least_motion))
         # 2. Augment: two views of each image.
@@ -187,16 +202,23 @@ class EncoderTraining(training.Training[Recipe, Encoder]):
         return training.gradient_step(loss, self.optimiser)
 
     def learning_rate(self, step: int) -> float:
-        """Rise and fall once, and once more in the masked epochs."""
-        recipe, unmasked_steps = self.recipe, self.recipe.epochs * self.steps_per_epoch
-        peak, first, steps = recipe.learning_rate, 0, unmasked_steps
-        if step >= unmasked_steps:
-            peak, first, steps = recipe.masked_rate, unmasked_steps, recipe.masked_epochs * self.steps_per_epoch
+        """Rise and fall once, and once more in the masked epochs if they have a rate of their own."""
+        recipe = self.recipe
+        peak, first, steps = recipe.learning_rate, 0, self.unmasked_steps
+        if recipe.masked_rate is None:
+            steps = self.steps
+        elif step >= self.unmasked_steps:
+            peak, first, steps = recipe.masked_rate, steps, self.steps - steps
         warmup = training.warmup_factor(step - first, recipe.warmup_epochs * self.steps_per_epoch)
         return peak * warmup * training.cosine_factor(step - first, steps)
 
-    def network_trained(self, device: str, progress: bool) -> Encoder:
-        """Return the encoder, whitened if the recipe asks for it, with its accuracy if that can be measured."""
+    @property
+    def unmasked_steps(self) -> int:
+        """Steps of the recipe's schedule before the masked epochs."""
+        return self.recipe.epochs * self.steps_per_epoch
+
+    def snapshot(self, device: str, progress: bool) -> Encoder:
+        """Return the encoder as it is now, whitened if the recipe asks for it."""
         metadata = {
             "recipe": self.recipe.to_json(),
             "corpus": self.corpus.name,
@@ -210,6 +232,11 @@ class EncoderTraining(training.Training[Recipe, Encoder]):
         encoder = Encoder(architecture, self.network.fold(self.mean), metadata=metadata, device=device)
         if self.recipe.whitened:
             encoder = whitened(encoder, self.corpus, self.recipe, progress)
+        return encoder
+
+    def network_trained(self, device: str, progress: bool) -> Encoder:
+        """Return the encoder with its accuracy, if that can be measured."""
+        encoder = self.snapshot(device, progress)
         heldout = self.corpus.heldout
         if self.corpus.labels is not None and heldout is not None and heldout.labels is not None:
             accuracy = knn_accuracy(encoder, self.corpus, heldout.images, heldout.labels)

@@ -14,6 +14,7 @@ import torch
 
 from npgen.corpus import Corpus
 from npgen.errors import invalid
+from npgen.nn.recipes import TrainingRecipe
 from npgen.storage import replacing
 
 REMEDY = "delete it, or pass resume=False to start anew"
@@ -41,14 +42,16 @@ def write_checkpoint(path: Path, version: int, recipe: dict[str, Any], corpus: C
 
 
 def read_checkpoint(
-    path: Path, version: int, recipe: dict[str, Any], corpus: Corpus, device: torch.device
+    path: Path, version: int, recipe: TrainingRecipe, corpus: Corpus, device: torch.device
 ) -> dict[str, Any]:
     """Read a checkpoint of the same training.
 
     Parameters
     ----------
-    path, version, recipe, corpus
+    path, version, corpus
         As in `write_checkpoint`.
+    recipe
+        The recipe of the training that is to go on.
     device
         Where the tensors go.
 
@@ -77,7 +80,7 @@ def read_checkpoint(
     return state
 
 
-def check_same_training(path: Path, found_recipe: Any, found_hash: Any, recipe: dict[str, Any], corpus: Corpus) -> None:
+def check_same_training(path: Path, found_recipe: Any, found_hash: Any, recipe: TrainingRecipe, corpus: Corpus) -> None:
     """Check that a file comes from a training with this recipe and corpus.
 
     Parameters
@@ -85,7 +88,7 @@ def check_same_training(path: Path, found_recipe: Any, found_hash: Any, recipe: 
     path
         The file, a checkpoint or a trained network.
     found_recipe, found_hash
-        Recipe and corpus hash that the file holds.
+        Recipe and corpus hash that the file holds. Settings that were added to recipes since are taken as the defaults.
     recipe, corpus
         What they must be equal to.
 
@@ -97,7 +100,8 @@ def check_same_training(path: Path, found_recipe: Any, found_hash: Any, recipe: 
     remedy = "choose another path, or pass resume=False to replace it"
     if found_hash != corpus.hash:
         raise invalid("corpus", f"the one that {str(path)!r} was trained on, {found_hash} ({remedy})", corpus.hash)
-    found = found_recipe if isinstance(found_recipe, dict) else {}
-    if found != recipe:
-        changed = {name: value for name, value in recipe.items() if found.get(name) != value}
+    wanted, found = recipe.to_json(), recipe.completed(found_recipe)
+    if found != wanted:
+        found = found if isinstance(found, dict) else {}
+        changed = {name: value for name, value in wanted.items() if found.get(name) != value}
         raise invalid("recipe", f"the one that {str(path)!r} was trained with ({remedy})", changed)

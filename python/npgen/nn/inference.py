@@ -96,6 +96,15 @@ def exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
+def fastest_convolutions(device: torch.device) -> AbstractContextManager[None]:
+    """Let CUDA time its algorithms for convolutions and choose the fastest, while the context lasts."""
+    import torch
+
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=True)
+
+
 def _converted(tensor: NDArray[np.float16]) -> torch.Tensor:
     # By NumPy: torch would share this work among threads, which a forked child of this process does not have.
     import torch

@@ -6,10 +6,36 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from npgen.errors import check_choice, invalid
 from npgen.storage import read_json
+
+
+class TrainingRecipe(Protocol):
+    """What every training needs of its recipe."""
+
+    @property
+    def total_epochs(self) -> int:
+        """Passes over the corpus, all kinds of epochs together."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images per step."""
+
+    @property
+    def precision(self) -> str:
+        """Number type that convolutions compute in, "bfloat16" or "float32"."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of all random numbers."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all settings, JSON-able; with the corpus, they decide the training."""
+
+    def completed(self, values: Any) -> Any:
+        """Return a JSON object with the defaults of what it lacks."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +92,21 @@ class JsonRecipe:
         """Return the recipe as a JSON object."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return values
+
+    def completed(self, values: Any) -> Any:
+        """Return a JSON object with the defaults of what it lacks: the settings of a file from an older release.
+
+        Parameters
+        ----------
+        values
+            The object; anything else is returned as it is.
+
+        Returns
+        -------
+        dict
+            All settings by name.
+        """
+        return {**type(self)().to_json(), **values} if isinstance(values, dict) else values
 
 
 def check_precision(got: object) -> None:

@@ -213,12 +213,11 @@ class AutoencoderTraining(training.Training[AutoencoderRecipe, Autoencoder]):
         }
         self.optimiser = torch.optim.Adam(self.weights.values(), lr=recipe.learning_rate)
 
-    def step(self, images: NDArray[np.uint8], generator: torch.Generator) -> float:
+    def step(self, images: Tensor, generator: torch.Generator) -> float:
         """Take one step on images (B, H, W, C): encode, decode from noisy or signed latents, compare the pixels."""
         # 1. Mirror some images.
-        pixels = torch.tensor(images)
-        mirrored = torch.rand(len(pixels), generator=generator) < self.recipe.flip
-        pixels = torch.where(mirrored[:, None, None, None], pixels.flip(2), pixels)
+        mirrored = torch.rand(len(images), generator=generator) < self.recipe.flip
+        pixels = torch.where(mirrored[:, None, None, None], images.flip(2), images)
         x = network_input(pixels, self.mean)  # (B, C, H, W)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             # 2. Encode.
