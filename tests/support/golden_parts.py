@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import functools
 import hashlib
+import io
 import json
 import re
 import struct
@@ -12,9 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import npgen
 
+# Settings that were the defaults of 0.1.0 before the sweep over photographs: runs of them have the bytes they had.
+CONFIG = npgen.Config(
+    window=5,
+    sigma=5 / 6.4,
+    locality=2,
+    quota=30,
+    max_share=None,
+    shortlist=20,
+    anchor_weight=0.5,
+    query_expansion=0,
+    seed_size=4,
+)
+DEFAULTS = npgen.Config(window=5, shortlist=20, seed_size=4)
 SIZES = [(12, 9), (5, 30), (16, 16), (3, 2), (20, 7), (11, 14)]
 
 # Corpora, of whole numbers alone
@@ -205,3 +221,15 @@ def autoencoder_file(path: Path, channels: int, levels: tuple[float, ...]) -> Pa
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
     return path
+
+
+def payload(page: Path) -> list[Any]:
+    """Return the data of a report: its pictures as pixels."""
+    data = json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text("utf-8"), re.S)[1]
+    )
+    sheets: list[Any] = []
+    for uri in data["sheets"].pop("uris"):
+        with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as picture:
+            sheets.append(np.asarray(picture))
+    return [data, *sheets]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import io
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -19,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from golden_parts import (
+    CONFIG,
+    DEFAULTS,
     approximate,
     autoencoder_file,
     cells,
@@ -29,28 +28,14 @@ from golden_parts import (
     of_run,
     of_samples,
     of_tables,
+    payload,
     quarters,
     random_bytes,
     textures,
 )
-from PIL import Image
 
 import npgen
 from npgen.config import MODELS
-
-# Settings that were the defaults of 0.1.0 before the sweep over photographs: runs of them have the bytes they had.
-CONFIG = npgen.Config(
-    window=5,
-    sigma=5 / 6.4,
-    locality=2,
-    quota=30,
-    max_share=None,
-    shortlist=20,
-    anchor_weight=0.5,
-    query_expansion=0,
-    seed_size=4,
-)
-DEFAULTS = npgen.Config(window=5, shortlist=20, seed_size=4)
 
 
 class Stage:
@@ -280,18 +265,6 @@ def gamma_study(stage: Stage) -> str:
     out, options = stage.new(), {"kinds": ("pixels", "tokens"), "network": "quarters", "quiet": True}
     npgen.gamma_study(digits(), out, (1, 4, None), 4, images=40, tokens=stage.tokens(digits()), **options)
     return digest(of_tables(out))
-
-
-def payload(page: Path) -> list[Any]:
-    """Return the data of a report: its pictures as pixels."""
-    data = json.loads(
-        re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text("utf-8"), re.S)[1]
-    )
-    sheets: list[Any] = []
-    for uri in data["sheets"].pop("uris"):
-        with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as picture:
-            sheets.append(np.asarray(picture))
-    return [data, *sheets]
 
 
 def reported(stage: Stage) -> str:
