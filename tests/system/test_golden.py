@@ -76,7 +76,7 @@ EXPECTED: dict[str, str] = {
     "evaluate": "21d215466276d1391aa164817e1fdcb68d07aca5ec3d19ae3ce319fe42fe4c39",
     "ablate": "e45b2a87ec1cca69fc75be14e3ef5189c9590c8d57b509b765dd2da85283aabf",
     "sweep": "0b21cea6be1997a846d52de3676f8267e77851870cc31fec260ecdcd15ffdb71",
-    "gamma study": "3764ed2518c27ea141695549d0f0c9805249cd01da6d93b112c256e8fa959a44",
+    "gamma study": "e333ebe9a3986e007b85ec25343c72477b332a07c450496b0480b70bc459ddc4",
     "report": "deb588824e6a7de0963cbf50497082f9095b9971f2c356307ddc8d3c5cd9e94b",
     "command line": "13ebccf26b60956296e6b070847fef73647ac99162f10bc646374eb3492f9bbd",
     "command line, its files": "cbfe9a32103eed68e3b4dc30fa22a44dc9218d88c43577253bbf452a2eff1d5b",

@@ -228,8 +228,9 @@ class PointRunner:
             config = dataclasses.replace(self.config, gamma=point.gamma)
             return generate(self.source, self.n, "local", config, tokens=self.tokens, **shared)
         gamma = self._largest_gamma("pixels") if point.gamma is None else point.gamma
-        # Locality 0 and no quota, as with tokens: only the range limits the size of verbatim copies.
-        pixels = Config(window=2 * gamma + 1, locality=0, quota=None)
+        # Locality 0 and no limit per image, as with tokens: only the range limits the size of verbatim copies.
+        window = 2 * gamma + 1
+        pixels = Config(window=window, sigma=window / 6.4, locality=0, max_share=None)
         return generate(self.source, self.n, "local", pixels, **shared)
 
     def _distances(self, images: NDArray[np.uint8], decoded: bool) -> Row:
@@ -290,7 +291,7 @@ class PointRunner:
                 f"{json.dumps(changed)}. A copied grid of tokens decodes to the autoencoder's reconstruction of the "
                 "image, not to the image itself: “as decoded” compares with the reconstructions."
             )
-        notes.append("Pixels: model `local`, window 2γ + 1, locality 0, no quota, rings around an 8×8 seed patch.")
+        notes.append("Pixels: model `local`, window 2γ + 1, σ = w / 6.4, locality 0, no limit per image, rings around an 8×8 seed patch.")
         if self._reference is None:
             notes.append("No quality scores: the corpus has no labels to train a classifier on.")
         else:
