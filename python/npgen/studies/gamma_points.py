@@ -292,8 +292,8 @@ class PointRunner:
                 "image, not to the image itself: “as decoded” compares with the reconstructions."
             )
         notes.append(
-            "Pixels: model `local`, window 2γ + 1, σ = w / 6.4, locality 0, no limit per image, rings around an 8×8 seed "
-            "patch."
+            "Pixels: model `local`, window 2γ + 1, σ = w / 6.4, locality 0, no limit per image, rings around an 8×8 "
+            "seed patch."
         )
         if self._reference is None:
             notes.append("No quality scores: the corpus has no labels to train a classifier on.")
