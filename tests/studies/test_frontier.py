@@ -1,5 +1,6 @@
 """The frontier: settings beside controls that need no sampler."""
 
+import importlib
 import itertools
 import json
 
@@ -11,7 +12,7 @@ import npgen
 from npgen.cli import app
 from npgen.studies import read_settings
 from npgen.studies.controls import CONTROLS, make_control, minimum_cut
-from npgen.studies.frontier import default_settings
+from npgen.studies.frontier import _anchors, default_settings
 
 CONFIG = npgen.Config(window=5, shortlist=5, seed_size=4, query_expansion=0)
 ONE = npgen.FrontierSetting("one", "full", CONFIG)
@@ -113,6 +114,29 @@ def test_the_cut_is_the_cheapest_path():
         found = minimum_cut(left, right)
         assert cost(found) == cheapest
         assert np.abs(np.diff(found)).max() <= 1
+
+
+def test_controls_have_the_anchors_of_the_settings(corpus):
+    for model in ("full", "conditional"):
+        samples = npgen.generate(corpus, 8, model, CONFIG, 5, encoder="pixels", progress=False)
+        np.testing.assert_array_equal(_anchors(corpus, 5, 8), samples.anchor)
+
+
+def test_whole_copies_have_the_worst_feature_likelihood(corpus, tmp_path):
+    rows = {row["name"]: row["feature_likelihood"] for row in run(corpus, tmp_path / "out", [ONE]).rows}
+    assert rows["nearest image"] > 10 * max(abs(rows["one"]), abs(rows["minimum cut"]))
+
+
+def test_models_of_labels_are_refused_by_name_or_left_out_with_a_note(digits, tmp_path, monkeypatch):
+    npgen.register_network("thumbnails", thumbnails)
+    bare = npgen.Corpus.from_arrays(digits.images[20:], heldout=npgen.Corpus.from_arrays(digits.images[:20]))
+    with pytest.raises(ValueError, match="corpus must be one with labels, for the model 'conditional'"):
+        run(bare, tmp_path / "out", [ONE, OTHER])
+    assert not (tmp_path / "out").exists()
+    module = importlib.import_module("npgen.studies.frontier")  # the name in the package is the function
+    monkeypatch.setattr(module, "default_settings", lambda corpus: (ONE,))  # the real ones need more images
+    found = run(bare, tmp_path / "out", None)
+    assert "Left out, as the corpus has no labels: class, conditional." in found.notes
 
 
 def test_images_may_be_narrow():

@@ -14,9 +14,7 @@ from npgen.corpus import Corpus, check_corpus
 from npgen.errors import check_type, check_whole, invalid
 from npgen.evaluation.entropy import WINDOW, entropy
 from npgen.evaluation.features import Outputs, corpus_outputs, outputs_of
-from npgen.evaluation.metrics import (
-    groups_of,
-)
+from npgen.evaluation.metrics import groups_of
 from npgen.evaluation.networks import Network, NetworkRequest, load_network
 from npgen.evaluation.novelty import (
     distances_to,
@@ -27,7 +25,7 @@ from npgen.evaluation.novelty import (
     nearest_sources,
 )
 from npgen.evaluation.partwhole import part_whole
-from npgen.evaluation.reference import KERNEL_IMAGES, Reference, draw_ids
+from npgen.evaluation.reference import Reference, draw_ids
 from npgen.evaluation.scores import NEAR_COPY, VERSION, Evaluation, Scores
 from npgen.runs import Samples, TracedSamples, check_traced
 from npgen.sampling import filled_order
@@ -126,7 +124,7 @@ def evaluate(
     # 2. Score the samples' features against the same reference.
     made = outputs_of(opened, images, quiet=quiet, what="features of samples")
     scores = real.reference.scores([made], groups_of(n, seed))
-    scores |= {"feature_likelihood": real.reference.likelihood(made.features, real.heldout_features)}
+    scores |= real.reference.likelihood(made.features)
     # 3. Measure the distance of each sample to its nearest training image.
     _, squared = nearest_sources(images, corpus.images, quiet=quiet)
     scores |= {"n": n, **_nearest_scores(np.sqrt(squared), real.heldout_median)}
@@ -161,8 +159,6 @@ class _Real:
         Scores by name of the attribute of `Scores`.
     reference
         Features of training images.
-    heldout_features
-        Features (M, F) of held-out images, at most `KERNEL_IMAGES` of them.
     heldout_median
         Median L2 distance of held-out images to the nearest training image, grey levels.
     accuracy
@@ -172,7 +168,6 @@ class _Real:
     heldout: dict[str, Any]
     training: dict[str, Any]
     reference: Reference
-    heldout_features: NDArray[np.floating]
     heldout_median: float
     accuracy: float | None
 
@@ -200,14 +195,12 @@ def _score_real(network: Network, corpus: Corpus, heldout: Corpus, n: int, seed:
     # 2. All other training images are the reference.
     others = np.ones(len(corpus), np.bool_)
     others[training_ids] = False
-    reference = Reference.of(of_training, others, n, seed)
+    reference = Reference.of(of_training, others, of_heldout, training_ids[0], seed)
     # 3. Score the sets in the network's features.
     groups = groups_of(n, seed)
     heldout_scores = reference.scores([of_heldout[ids] for ids in heldout_ids], groups)
     training_scores = reference.scores([of_training[ids] for ids in training_ids], groups)
-    few_heldout = of_heldout.features[:KERNEL_IMAGES]
-    likelihood = reference.likelihood(of_training.features[training_ids[0]], few_heldout)
-    training_scores |= {"feature_likelihood": likelihood}
+    training_scores |= reference.likelihood(of_training.features[training_ids[0]])
     # 4. Measure distances of the first sets to the nearest training image, a training image's own left out.
     queries = np.concatenate([heldout.images[heldout_ids[0]], corpus.images[training_ids[0]]])
     excluded = np.concatenate([np.full(n, -1), training_ids[0]])
@@ -217,7 +210,7 @@ def _score_real(network: Network, corpus: Corpus, heldout: Corpus, n: int, seed:
     for scores, distances in zip((heldout_scores, training_scores), nearest, strict=True):
         scores |= {"n": n, **_nearest_scores(distances, heldout_median)}
     accuracy = _accuracy(network, of_heldout, heldout)
-    return _Real(heldout_scores, training_scores, reference, few_heldout, heldout_median, accuracy)
+    return _Real(heldout_scores, training_scores, reference, heldout_median, accuracy)
 
 
 def _check_scorable(samples: TracedSamples, corpus: Corpus) -> None:
@@ -299,13 +292,14 @@ def _nearest_scores(distances: NDArray[np.float64], heldout_median: float) -> di
 
 def _sample_scores(samples: TracedSamples, corpus: Corpus, nearest: NDArray[np.int64]) -> dict[str, Any]:
     entropies = entropy(samples, corpus, min(WINDOW, *samples.pixels.shape[1:3]))
-    regions = largest_regions(samples.trace)
+    regions, effective = largest_regions(samples.trace), effective_sources(samples.trace)
     parts = {} if corpus.labels is None else part_whole(samples, corpus).summary()
     return {
         "class_entropy": entropies.mean_class,
         "image_id_entropy": entropies.mean_image_id,
         "largest_share": float(np.median(largest_shares(samples.trace))),
-        "effective_sources": float(np.median(effective_sources(samples.trace))),
+        "effective_sources": float(np.median(effective)),
+        "effective_sources_mean": float(np.mean(effective)),
         "largest_region": (float(np.median(regions)), int(regions.max())),
         **parts,
         **(_copying_scores(samples, corpus, nearest) if isinstance(samples, Samples) else {}),

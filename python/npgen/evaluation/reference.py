@@ -23,7 +23,7 @@ from npgen.evaluation.metrics import (
 # KID is measured against at most this many images: their error is the same for all rows, and all pairs take time.
 KERNEL_IMAGES = 10_000
 # Images whose Gaussians the feature likelihood is of, at most: their number times that of training images takes time.
-LIKELY_IMAGES = 2_000
+LIKELY_IMAGES = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,11 @@ class Reference:
     kernel
         For KID, of `kernel_size` images.
     likely
-        For the feature likelihood, of the same images: (`kernel_size`, F).
+        For the feature likelihood, of all N training images, (N, F): a copy is found beside its original only.
+    heldout
+        Features (M, F) of held-out images, at most `KERNEL_IMAGES` of them, whose likelihood is taken.
+    baseline
+        Their value for as many training images as there are samples, at most `LIKELY_IMAGES`, fitted to all others.
     neighbours
         For precision and recall, of n images.
     """
@@ -45,30 +49,58 @@ class Reference:
     gaussian: FrechetReference
     kernel: KernelReference
     likely: NDArray[np.floating]
+    heldout: NDArray[np.floating]
+    baseline: float
     neighbours: NeighbourReference
     size: int
     kernel_size: int
 
     @classmethod
-    def of(cls, outputs: Outputs, chosen: NDArray[np.bool_], n: int, seed: int) -> Reference:
-        """Make the reference of chosen training images: a mask (N,) over the outputs for all of them."""
-        moments = Moments.of(outputs.features, chosen)
+    def of(
+        cls, training: Outputs, chosen: NDArray[np.bool_], heldout: Outputs, drawn: NDArray[np.int64], seed: int
+    ) -> Reference:
+        """Make the reference of training images.
+
+        Parameters
+        ----------
+        training, heldout
+            Outputs for all N training images, and for held-out images.
+        chosen
+            (N,) mask: the training images of the reference.
+        drawn
+            (n,) ids of training images drawn at random that are not chosen.
+        seed
+            Seed of the draws.
+        """
+        outputs, of_heldout, n = training.features, heldout.features[:KERNEL_IMAGES], len(drawn)
+        moments = Moments.of(outputs, chosen)
         size, kernel_size = moments.count, min(KERNEL_IMAGES, moments.count)
         kernel_ids, neighbour_ids = (
             np.flatnonzero(chosen)[draw_ids(size, (1, count), seed, 3)[0]] for count in (kernel_size, n)
         )
+        few = drawn[:LIKELY_IMAGES]
+        baseline = feature_likelihood(outputs[few], np.delete(outputs, few, axis=0), of_heldout).heldout
         return cls(
             FrechetReference(moments.gaussian()),
-            KernelReference(outputs.features[kernel_ids]),
-            outputs.features[kernel_ids],
-            NeighbourReference(outputs.features[neighbour_ids]),
+            KernelReference(outputs[kernel_ids]),
+            outputs,
+            of_heldout,
+            baseline,
+            NeighbourReference(outputs[neighbour_ids]),
             size,
             kernel_size,
         )
 
-    def likelihood(self, features: NDArray[np.floating], heldout: NDArray[np.floating]) -> float:
-        """Return the feature likelihood divergence of images with features (n, F), or of the first `LIKELY_IMAGES`."""
-        return feature_likelihood(features[:LIKELY_IMAGES], self.likely, heldout)
+    def likelihood(self, features: NDArray[np.floating]) -> dict[str, float]:
+        """Return the feature likelihood divergence of images with features (n, F), and its generalisation gap.
+
+        Of more images than `LIKELY_IMAGES`, only the first ones count.
+        """
+        found = feature_likelihood(features[:LIKELY_IMAGES], self.likely, self.heldout)
+        return {
+            "feature_likelihood": found.heldout - self.baseline,
+            "feature_likelihood_gap": found.training - found.heldout,
+        }
 
     def scores(self, sets: list[Outputs], groups: NDArray[np.int64]) -> dict[str, Any]:
         """Return the mean scores of disjoint sets of n images; the jackknife leaves out one of the groups (n,)."""

@@ -13,7 +13,7 @@ from npgen.output import Column, markdown_table, number, quality_columns
 from npgen.storage import write_json
 
 FORMAT = "npgen-evaluation"
-VERSION = 2
+VERSION = 3
 # A near copy is an image closer to a training image than this share of the held-out images' median distance.
 NEAR_COPY = 0.5
 
@@ -53,11 +53,15 @@ class Scores:
         Share of images whose nearest training image is the anchor.
     largest_share
         Median over samples of the largest share of pixels from one source image.
-    effective_sources
-        Median over samples of exp of the entropy of the source images' shares of the frame.
+    effective_sources, effective_sources_mean
+        Median and mean over samples of exp of the entropy of the source images' shares of the frame.
     feature_likelihood
-        Feature likelihood divergence to held-out images (FLD): less is better, and copies are worse. None for held-out
-        images themselves.
+        Feature likelihood divergence (FLD): by how much less likely held-out images are under Gaussians around the
+        images than under Gaussians around as many training images, hundredths of a nat per feature; see
+        `feature_likelihood`. Less is better: about 0 for real images that are not in the corpus, tens of thousands for
+        copies of whole training images, as of the training images themselves. None for held-out images.
+    feature_likelihood_gap
+        The same of training less that of held-out images: about 0 or, if the images are near training images, negative.
     longest_run
         Median and maximum over samples of the longest verbatim run in fill order, pixels.
     largest_region
@@ -92,7 +96,9 @@ class Scores:
     anchor_nearest: float | None = None
     largest_share: float | None = None
     effective_sources: float | None = None
+    effective_sources_mean: float | None = None
     feature_likelihood: float | None = None
+    feature_likelihood_gap: float | None = None
     longest_run: tuple[float, int] | None = None
     largest_region: tuple[float, int] | None = None
     regions: float | None = None
@@ -230,7 +236,8 @@ class Evaluation:
             ("KID", lambda row: _interval(row.kid, ".3g")),
             ("precision", lambda row: _interval(row.precision, ".3f")),
             ("recall", lambda row: _interval(row.recall, ".3f")),
-            ("feature likelihood (FLD)", lambda row: _number(row.feature_likelihood, ".2f")),
+            ("feature likelihood divergence (FLD)", lambda row: _number(row.feature_likelihood, ".4g")),
+            ("… gap, training less held-out", lambda row: _number(row.feature_likelihood_gap, ".4g")),
             ("class entropy, nats", lambda row: _number(row.class_entropy, ".2f")),
             ("image-ID entropy, nats", lambda row: _number(row.image_id_entropy, ".2f")),
             ("coherent regions of a sample, mean", lambda row: _number(row.regions, ".1f")),
@@ -265,9 +272,9 @@ class Evaluation:
             f"Fréchet distance to the {self.reference_size} training images that are not in the last column; it "
             f"falls as n grows. KID to {self.kernel_reference_size} of them, precision and recall to "
             f"{self.samples.n}. All columns have the same reference.",
-            "FLD: minus the log-likelihood of held-out images, hundredths of a nat per feature, under Gaussians around "
-            f"the images' features. Their widths are fitted to {self.kernel_reference_size} training images: less is "
-            "better, and near copies of training images make it worse.",
+            "FLD: how much less likely held-out images are under Gaussians around the images' features than around as "
+            "many training images', hundredths of a nat per feature. Widths are fitted to all training images: they "
+            "shrink at copies. Less is better, real images not in the corpus have about 0, copies far more.",
             "Regions: connected pixels whose neighbourhoods are dominated by one class. Of a part–whole region, more "
             "than half comes from one class, and no source image contributes more than half.",
             "L2 distances between pixels, grey levels, of the first set; a training image is not compared with itself.",

@@ -135,7 +135,7 @@ class Frontier(StudyResult):
             number("KID", "kid", ".3g", interval=False),
             number("precision", "precision", ".3f", interval=False),
             number("recall", "recall", ".3f", interval=False),
-            number("FLD", "feature_likelihood", ".1f"),
+            number("FLD", "feature_likelihood", ".4g"),
             number("largest share", "largest_share", ".2f"),
             number("effective sources", "effective_sources", ".1f"),
             number("image-ID entropy", "image_id_entropy", ".2f", interval=False),
@@ -236,6 +236,10 @@ def frontier(
     found: list[dict[str, Any]] = []
     anchor = _anchors(corpus, seed, n)
     names = [one.name for one in chosen] + list(CONTROLS)
+    notes = []
+    if settings is None and corpus.labels is None:
+        labelled = ", ".join(model for model, parts in MODELS.items() if parts.label)
+        notes.append(f"Left out, as the corpus has no labels: {labelled}.")
     facts = {
         **bench.identity,
         "corpus_name": corpus.name,
@@ -251,7 +255,7 @@ def frontier(
                 found.append(_setting_row(benches[one.encoder], one, _setting(one, n, corpus), folder))
             else:
                 found.append(_control_row(bench, name, keys, anchor, phi.id, folder))
-            result = Frontier(tuple(_rows(found)), tuple(_notes(bench, n, found[0]["network"])), facts)
+            result = Frontier(tuple(_rows(found)), tuple(notes + _notes(bench, n, found[0]["network"])), facts)
             result.save(folder)
 
     # 3. Draw.
@@ -363,7 +367,7 @@ def _notes(bench: Workbench, n: int, network: dict[str, Any] | None) -> list[str
         "near copies.",
         f"Controls, of the images nearest to the anchor in the embedding: {controls}.",
         "Effective sources: exp of the entropy of the source images' shares of the frame, median. FLD: feature "
-        "likelihood divergence, less is better, copies are worse.",
+        "likelihood divergence, less is better; about 0 for real images not in the corpus, thousands for whole copies.",
         *quality_notes(bench, network),
     ]
 
