@@ -172,7 +172,10 @@ class TestUse:
             assert again.exit_code == 1 and "out must be a path that does not exist yet" in again.stderr
             check = run("check", "auto", stored.path, "-q", "--square", 12, "--square", 6)
             assert check.exit_code == 0, check.output
-            assert "| known square | 20-NN accuracy |\n|---:|---:|\n| 12 | " in check.stdout
+            assert (
+                "| known square | 20-NN accuracy | purity of 15 | purity of 100 |\n|---:|---:|---:|---:|\n| 12 | "
+                in check.stdout
+            )
             assert "\n| 6 | " in check.stdout
         finally:
             out.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from npgen.cli import app
 from npgen.corpus.store import Corpus
-from npgen.encoders.neighbours import knn_accuracy, known_squares
+from npgen.encoders.neighbours import knn_accuracy, knn_scores, known_squares
 from npgen.encoders.pixels import PixelEncoder
 
 
@@ -54,6 +54,19 @@ class TestAccuracy:
             right += int(max(range(3), key=lambda c: votes[c])) == label
         assert knn_accuracy(encoder, corpus, tests, labels, squares=(4,), k=7) == {4: right / 9}
 
+    def test_purity_against_a_slow_count(self):
+        corpus = random_corpus(130, labels=True)
+        tests, labels = random_corpus(9, seed=3).images, np.arange(9) % 3
+        encoder = PixelEncoder(14, 12, 1)
+        keys, queries = encoder.encode(corpus.images), encoder.encode(tests, np.ones((14, 12), bool))
+        order = np.argsort(-(queries @ keys.T), axis=1, kind="stable")
+        same = corpus.labels[order] == labels[:, None]
+        scores = knn_scores(encoder, corpus, tests, labels, (14,), keys=keys)[14]
+        assert scores.purity_short == pytest.approx(same[:, :15].mean())
+        assert scores.purity_long == pytest.approx(same[:, :100].mean())
+        assert knn_scores(encoder, corpus, tests, labels, (14,))[14] == scores
+        assert {14: scores.accuracy} == knn_accuracy(encoder, corpus, tests, labels, (14,))
+
     def test_a_whole_source_image_finds_itself(self):
         corpus = random_corpus(20, labels=True)
         encoder = PixelEncoder(14, 12, 1)
@@ -96,11 +109,14 @@ class TestCommand:
         corpus = random_corpus(40, labels=True, heldout=held).save(tmp_path / "corpus")
         result = self.run("pixels", corpus.path, "-q")
         assert result.exit_code == 0, result.output
-        accuracy = knn_accuracy(PixelEncoder(14, 12, 1), corpus, held.images, held.labels)
-        rows = "".join(f"| {side} | {share:.4f} |\n" for side, share in accuracy.items())
+        scores = knn_scores(PixelEncoder(14, 12, 1), corpus, held.images, held.labels)
+        rows = "".join(
+            f"| {side} | {score.accuracy:.4f} | {score.purity_short:.4f} | {score.purity_long:.4f} |\n"
+            for side, score in scores.items()
+        )
         assert result.stdout == (
             "PixelEncoder(shape=(14, 12, 1), grid=(7, 7)): 40 keys, 9 held-out images\n\n"
-            f"| known square | 20-NN accuracy |\n|---:|---:|\n{rows}"
+            "| known square | 20-NN accuracy | purity of 15 | purity of 100 |\n|---:|---:|---:|---:|\n" + rows
         )
 
     def test_heldout(self, tmp_path):

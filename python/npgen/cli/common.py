@@ -21,7 +21,10 @@ Heldout = Annotated[
 ]
 EncoderName = Annotated[
     str,
-    typer.Option("--encoder", help="auto, pixels, the name of a shipped encoder, or a .safetensors file."),
+    typer.Option(
+        "--encoder",
+        help="auto, smt, pixels, a shipped encoder or a .safetensors file; several joined by +; with :smooth=N.",
+    ),
 ]
 NetworkName = Annotated[
     str,

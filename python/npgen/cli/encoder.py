@@ -10,7 +10,7 @@ import typer
 
 import npgen
 from npgen.cli.common import CorpusName, Device, Quiet, RecipeFile, Resume, read_recipe, report_errors
-from npgen.encoders import Normalisation, Recipe, import_encoder, knn_accuracy
+from npgen.encoders import Normalisation, Recipe, import_encoder, knn_scores
 from npgen.errors import check_choice, invalid
 from npgen.storage import refuse_existing
 
@@ -145,7 +145,9 @@ def _numbers(name: str, text: str) -> tuple[float, ...]:
 def encoder_check(
     encoder: Annotated[
         str,
-        typer.Argument(help="auto, smt, pixels, a shipped encoder or a .safetensors file; or several, joined by +."),
+        typer.Argument(
+            help="auto, smt, pixels, a shipped encoder or a .safetensors file; several joined by +; with :smooth=N."
+        ),
     ],
     corpus: CorpusName,
     heldout: Annotated[
@@ -158,15 +160,19 @@ def encoder_check(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Measure how often the 20 nearest images of a partial canvas vote for its class."""
+    """Measure how often the 20 nearest images of a partial canvas vote for its class.
+
+    Beside it stands purity: the share of the 15 and of the 100 nearest images that are of its class.
+    """
     source = npgen.load_corpus(corpus)
     real = npgen.load_corpus(heldout) if heldout is not None else source.heldout
     if real is None or real.labels is None:
         raise invalid("heldout", "a corpus of labelled images, as there are none beside the corpus", heldout)
     phi = npgen.load_encoder(encoder, source, device)
     squares = tuple(square) if square else None
-    accuracy = knn_accuracy(phi, source, real.images, real.labels, squares, progress=not quiet)
+    keys = npgen.embed(source, phi, progress=not quiet)
+    scores = knn_scores(phi, source, real.images, real.labels, squares, keys=keys, progress=not quiet)
     typer.echo(f"{phi!r}: {len(source)} keys, {len(real)} held-out images\n")
-    typer.echo("| known square | 20-NN accuracy |\n|---:|---:|")
-    for side, share in accuracy.items():
-        typer.echo(f"| {side} | {share:.4f} |")
+    typer.echo("| known square | 20-NN accuracy | purity of 15 | purity of 100 |\n|---:|---:|---:|---:|")
+    for side, score in scores.items():
+        typer.echo(f"| {side} | {score.accuracy:.4f} | {score.purity_short:.4f} | {score.purity_long:.4f} |")

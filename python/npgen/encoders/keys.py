@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus, CorpusCache, check_corpus
-from npgen.encoders.loading import ENCODERS, AnyEncoder
+from npgen.encoders.kinds import ENCODERS, AnyEncoder
+from npgen.encoders.smoothing import SmoothedEncoder, smoothed
 from npgen.errors import check_type, invalid
 from npgen.runtime import Ranks
 from npgen.storage import npy, read_json, write_json
@@ -79,6 +80,8 @@ def embed(
     check_corpus(corpus, one_size="an encoder")
     check_type("encoder", encoder, *ENCODERS)
     ranks = ranks or Ranks()
+    if isinstance(encoder, SmoothedEncoder):
+        embed(corpus, encoder.base, threads=threads, progress=progress, ranks=ranks)  # its keys are made of these
     chunks = partial(_chunks, corpus, encoder, threads, progress, ranks)
 
     def store(path: Path) -> NDArray[np.float32] | None:
@@ -139,8 +142,16 @@ def _chunks(
     with tqdm(total=len(corpus), desc="keys", unit="image", disable=not progress, leave=False) as bar:
         for start in range(0, len(corpus), step):
             own = start + ranks.rank * CHUNK
-            yield start, gather(encoder.encode(np.asarray(corpus.images[own : own + CHUNK]), threads=threads))
+            yield start, gather(_rows(corpus, encoder, slice(own, own + CHUNK), threads))
             bar.update(min(step, len(corpus) - start))
+
+
+def _rows(corpus: Corpus, encoder: AnyEncoder, part: slice, threads: int | None) -> NDArray[np.float32]:
+    """Return the keys of some images."""
+    if isinstance(encoder, SmoothedEncoder):
+        keys = encoder.base_keys()
+        return smoothed(keys[part], keys, encoder.n, threads)  # as `encode` would, but for embedding the images again
+    return encoder.encode(np.asarray(corpus.images[part]), threads=threads)
 
 
 def _store(

@@ -1,32 +1,24 @@
-"""Which encoder a name stands for. All encoders share one interface: `id`, `dim`, `channels`, `encode(images, known)`.
-
-* `Encoder` is a convolutional network. It needs torch, which is imported on first use.
-* `SmtEncoder` is a sparse manifold transform: closed form, every number of it a patch or an eigenvector.
-* `PixelEncoder` compares coarse pixels. It needs neither torch nor training, and takes images of every corpus.
-* `JoinedEncoder` adds the products of several.
-
-Embeddings are L2-normalised, and each depends on its own image and mask alone: not on the rest of its batch, its
-position there, or the number of threads. So the sample of an index is the same in every run.
-"""
+"""Which encoder a name stands for."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from npgen.corpus import Corpus, check_corpus
 from npgen.encoders.encoder import Encoder
 from npgen.encoders.joined import JoinedEncoder, choose_weights
+from npgen.encoders.keys import embed
+from npgen.encoders.kinds import ENCODERS, AnyEncoder
 from npgen.encoders.pixels import PIXELS, PixelEncoder
+from npgen.encoders.smoothing import SmoothedEncoder
 from npgen.encoders.smt import SmtEncoder
 from npgen.errors import invalid
 from npgen.nn import read_header
 
 SMT = "smt"
-
-AnyEncoder = Encoder | PixelEncoder | SmtEncoder | JoinedEncoder
-ENCODERS: tuple[type[Any], ...] = (Encoder, PixelEncoder, SmtEncoder, JoinedEncoder)
+SMOOTH = ":smooth="
 
 
 def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str = "auto") -> AnyEncoder:
@@ -40,7 +32,8 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
         shipped one. A name, such as "mnist": the shipped encoder of that name. A path: a file that `npgen encoder
         train`, `import` or `fit` wrote. Several of these with "+" between them, each with a weight before it or not,
         as "auto+smt" or "0.7*auto+0.3*smt": one encoder whose products are the weighted sums; without weights these are
-        chosen on the corpus. An encoder is returned as it is.
+        chosen on the corpus. Any of these with ":smooth=20" at its end: embeddings are moved towards those of the 20
+        nearest images (`SmoothedEncoder`). An encoder is returned as it is.
     corpus
         The corpus; the encoder must take its images.
     device
@@ -48,7 +41,7 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
 
     Returns
     -------
-    Encoder, PixelEncoder, SmtEncoder or JoinedEncoder
+    Encoder, PixelEncoder, SmtEncoder, JoinedEncoder or SmoothedEncoder
         An encoder that takes the images of `corpus`.
 
     Raises
@@ -80,10 +73,13 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
 
 
 def _find_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str) -> AnyEncoder:
-    if isinstance(spec, Encoder | PixelEncoder | SmtEncoder | JoinedEncoder):
-        return spec
+    if isinstance(spec, ENCODERS):
+        found: AnyEncoder = spec
+        return found
     if not isinstance(spec, str | os.PathLike):
         raise TypeError(f"encoder must be a name, a path or an Encoder, got {type(spec).__name__}")
+    if isinstance(spec, str) and SMOOTH in spec and "+" not in spec.rpartition(SMOOTH)[2]:
+        return _smoothed(spec, corpus, device)
     if isinstance(spec, str) and "+" in spec and not Path(spec).exists():
         return _joined(spec, corpus, device)
     if spec == PIXELS:
@@ -110,6 +106,15 @@ def _joined(spec: str, corpus: Corpus, device: str) -> JoinedEncoder:
         raise invalid("encoder", "of parts that all have weights, or none", spec)
     parts = [load_encoder(name, corpus, device) for name in names]
     return JoinedEncoder(parts, given or choose_weights(parts, corpus))
+
+
+def _smoothed(spec: str, corpus: Corpus, device: str) -> SmoothedEncoder:
+    """Load the encoder of ``spec:smooth=n``."""
+    name, _, number = spec.rpartition(SMOOTH)
+    if not number.isdecimal():
+        raise invalid("encoder", "a name, then :smooth= and a whole number", spec)
+    base = load_encoder(name, corpus, device)
+    return SmoothedEncoder(base, corpus, int(number), partial(embed, corpus, base, progress=False))
 
 
 def _is_smt_file(spec: str | os.PathLike[str]) -> bool:

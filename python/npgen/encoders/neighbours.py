@@ -1,16 +1,37 @@
-"""k-NN accuracy of an encoder on partly known images: how often the nearest keys are of the image's class."""
+"""How often the nearest keys of partly known images are of the image's class: k-NN accuracy and purity."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus, check_corpus
-from npgen.encoders.loading import AnyEncoder
+from npgen.encoders.kinds import AnyEncoder
 from npgen.errors import invalid
 
 CHUNK = 1024
+# Numbers of nearest keys that purity is the mean over: a short and a long shortlist.
+SHORT, LONG = 15, 100
+
+
+@dataclass(frozen=True)
+class NeighbourScores:
+    """How well the nearest keys tell the label of a partly known image.
+
+    Attributes
+    ----------
+    accuracy
+        Share of images whose k nearest keys vote for their label.
+    purity_short, purity_long
+        Mean share of the 15 and of the 100 nearest keys that have the image's label (of all, where there are fewer).
+    """
+
+    accuracy: float
+    purity_short: float
+    purity_long: float
 
 
 def known_squares(height: int, width: int) -> tuple[int, ...]:
@@ -78,6 +99,48 @@ def knn_accuracy(
     ValueError
         If the corpus has no labels, lengths differ, or k or a side is out of range.
     """
+    scores = knn_scores(encoder, corpus, test_images, test_labels, squares, k, progress=progress)
+    return {side: score.accuracy for side, score in scores.items()}
+
+
+def knn_scores(
+    encoder: AnyEncoder,
+    corpus: Corpus,
+    test_images: NDArray[np.uint8],
+    test_labels: NDArray[np.int64],
+    squares: tuple[int, ...] | None = None,
+    k: int = 20,
+    keys: NDArray[np.float32] | None = None,
+    progress: bool = False,
+) -> dict[int, NeighbourScores]:
+    """Measure how often the nearest source images of a partly known image are of its class, by vote and by share.
+
+    Parameters
+    ----------
+    encoder, corpus, test_images, test_labels, squares, k, progress
+        As in `knn_accuracy`.
+    keys
+        The corpus's keys (N, D), where they are there already; None embeds it.
+
+    Returns
+    -------
+    dict
+        `NeighbourScores` by side of the known square.
+
+    Raises
+    ------
+    ValueError
+        As in `knn_accuracy`.
+
+    Examples
+    --------
+    >>> corpus = npgen.load_corpus("mnist-5k")
+    >>> from npgen.encoders import knn_scores
+    >>> images, labels = corpus.heldout.images[:20], corpus.heldout.labels[:20]
+    >>> scores = knn_scores(npgen.load_encoder("pixels", corpus), corpus, images, labels, (28,))
+    >>> 0 <= scores[28].purity_long <= scores[28].purity_short <= 1
+    True
+    """
     check_corpus(corpus, one_size="an encoder")
     height, width = corpus.images.shape[1:3]
     squares = known_squares(height, width) if squares is None else squares
@@ -89,38 +152,43 @@ def knn_accuracy(
         raise invalid("k", f"in 1..{len(corpus.images)}", k)
     if any(side < 1 for side in squares):
         raise invalid("squares", "sides of at least 1", squares)
-    total = len(corpus.images) + len(squares) * len(test_images)
+    total = (len(corpus.images) if keys is None else 0) + len(squares) * len(test_images)
     with tqdm(total=total, desc="accuracy", unit="image", disable=not progress, leave=False) as bar:
-        keys = np.empty((len(corpus.images), encoder.dim), np.float32)  # (N, D)
-        for start in range(0, len(keys), CHUNK):
-            keys[start : start + CHUNK] = encoder.encode(corpus.images[start : start + CHUNK])
-            bar.update(len(keys[start : start + CHUNK]))
+        if keys is None:
+            keys = np.empty((len(corpus.images), encoder.dim), np.float32)  # (N, D)
+            for start in range(0, len(keys), CHUNK):
+                keys[start : start + CHUNK] = encoder.encode(corpus.images[start : start + CHUNK])
+                bar.update(len(keys[start : start + CHUNK]))
         chunk = max(1, min(CHUNK, 2**25 // len(keys)))  # queries at a time: at most 128 MiB of similarities
-        accuracy = {}
+        scores = {}
         for side in squares:
             top, left = max(0, (height - side) // 2), max(0, (width - side) // 2)
             known = np.zeros((height, width), np.bool_)
             known[top : top + side, left : left + side] = True
-            correct = 0
+            sums = np.zeros(3)  # correct votes, and the two purities
             for start in range(0, len(test_images), chunk):
                 queries = encoder.encode(test_images[start : start + chunk], known)
-                voted = _vote(queries, keys, corpus.labels, k)
-                correct += int((voted == test_labels[start : start + chunk]).sum())
+                sums += _score(queries, keys, corpus.labels, test_labels[start : start + chunk], k)
                 bar.update(len(queries))
-            accuracy[side] = correct / len(test_images)
-    return accuracy
+            scores[side] = NeighbourScores(*(sums / len(test_images)).tolist())
+    return scores
 
 
-def _vote(
-    queries: NDArray[np.float32], keys: NDArray[np.float32], labels: NDArray[np.int64], k: int
-) -> NDArray[np.int64]:
-    """Return the label (n,) that the k nearest keys of each query vote for."""
+def _score(
+    queries: NDArray[np.float32],
+    keys: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    expected: NDArray[np.int64],
+    k: int,
+) -> NDArray[np.float64]:
+    """Return the sums, over queries (n, D), of correct votes of the k nearest keys and of both purities."""
     import torch
     from torch.nn.functional import one_hot
 
-    similarity, nearest = torch.from_numpy(queries @ keys.T).topk(k)  # (n, k) both
-    ballots = one_hot(torch.from_numpy(labels[nearest.numpy()]))  # (n, k, classes)
+    similarity, nearest = torch.from_numpy(queries @ keys.T).topk(min(max(k, LONG), len(keys)))  # (n, ≥ k) both
+    found = labels[nearest.numpy()]
+    ballots = one_hot(torch.from_numpy(found[:, :k]))  # (n, k, classes)
     # Similarities lie in [-1, 1]: summed over k and divided by 4 k they stay below half a vote.
-    votes = ballots.sum(1) + (ballots * similarity[:, :, None]).sum(1) / (4 * k)
-    winners: NDArray[np.int64] = votes.argmax(1).numpy()
-    return winners
+    votes = ballots.sum(1) + (ballots * similarity[:, :k, None]).sum(1) / (4 * k)
+    same = found == expected[:, None]
+    return np.array([(votes.argmax(1).numpy() == expected).sum(), *(same[:, :m].mean(1).sum() for m in (SHORT, LONG))])
