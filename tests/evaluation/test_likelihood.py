@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from npgen.evaluation import effective_sources, feature_likelihood, likelihood
+from npgen.evaluation import Outputs, effective_sources, feature_likelihood, likelihood, reference
 from npgen.runs import Trace
 
 
@@ -67,6 +67,20 @@ def test_training_images_are_likelier_near_near_copies():
     found, real = (feature_likelihood(made, training, heldout) for made in (near, fresh))
     assert found.training < found.heldout - 10
     assert abs(real.training - real.heldout) < 10
+
+
+def test_a_part_of_many_images_is_drawn_from_all_classes(monkeypatch):
+    # The corpus lies in the order of its classes, and drawn ids are ascending.
+    monkeypatch.setattr(reference, "LIKELY_IMAGES", 40)
+    random = np.random.default_rng(6)
+    classes = np.repeat(np.arange(10), 60)[:, None]
+    training, heldout = (Outputs(10 * classes + random.normal(size=(600, 2)), None) for _ in range(2))
+    drawn = reference.draw_ids(600, (1, 200), 0, 1)[0]
+    chosen = np.ones(600, np.bool_)
+    chosen[drawn] = False
+    made = reference.Reference.of(training, chosen, heldout, drawn, 0)
+    fresh = random.permutation(heldout.features)[:200]  # samples are in no such order
+    assert abs(made.likelihood(fresh)["feature_likelihood"]) < 20
 
 
 def test_features_that_never_vary_do_not_count():

@@ -40,8 +40,11 @@ class Reference:
         For the feature likelihood, of all N training images, (N, F): a copy is found beside its original only.
     heldout
         Features (M, F) of held-out images, at most `KERNEL_IMAGES` of them, whose likelihood is taken.
+    counted
+        (m,) which of n images have Gaussians: all, or `LIKELY_IMAGES` of them drawn at random, as drawn sets of real
+        images are in the order of the corpus, which may be that of its classes.
     baseline
-        Their value for as many training images as there are samples, at most `LIKELY_IMAGES`, fitted to all others.
+        The value for these of n training images, fitted to all others.
     neighbours
         For precision and recall, of n images.
     """
@@ -50,6 +53,7 @@ class Reference:
     kernel: KernelReference
     likely: NDArray[np.floating]
     heldout: NDArray[np.floating]
+    counted: NDArray[np.int64]
     baseline: float
     neighbours: NeighbourReference
     size: int
@@ -78,13 +82,15 @@ class Reference:
         kernel_ids, neighbour_ids = (
             np.flatnonzero(chosen)[draw_ids(size, (1, count), seed, 3)[0]] for count in (kernel_size, n)
         )
-        few = drawn[:LIKELY_IMAGES]
+        counted = draw_ids(n, (1, min(n, LIKELY_IMAGES)), seed, 4)[0]
+        few = drawn[counted]
         baseline = feature_likelihood(outputs[few], np.delete(outputs, few, axis=0), of_heldout).heldout
         return cls(
             FrechetReference(moments.gaussian()),
             KernelReference(outputs[kernel_ids]),
             outputs,
             of_heldout,
+            counted,
             baseline,
             NeighbourReference(outputs[neighbour_ids]),
             size,
@@ -92,11 +98,8 @@ class Reference:
         )
 
     def likelihood(self, features: NDArray[np.floating]) -> dict[str, float]:
-        """Return the feature likelihood divergence of images with features (n, F), and its generalisation gap.
-
-        Of more images than `LIKELY_IMAGES`, only the first ones count.
-        """
-        found = feature_likelihood(features[:LIKELY_IMAGES], self.likely, self.heldout)
+        """Return the feature likelihood divergence of images with features (n, F), and its generalisation gap."""
+        found = feature_likelihood(features[self.counted], self.likely, self.heldout)
         return {
             "feature_likelihood": found.heldout - self.baseline,
             "feature_likelihood_gap": found.training - found.heldout,
