@@ -58,7 +58,7 @@ class Scores:
     feature_likelihood
         Feature likelihood divergence (FLD): by how much less likely held-out images are under Gaussians around the
         images than under Gaussians around as many training images, hundredths of a nat per feature; see
-        `feature_likelihood`. Less is better: about 0 for real images that are not in the corpus, tens of thousands for
+        `feature_likelihood`. Less is better: about 0 for real images that are not in the corpus, thousands or more for
         copies of whole training images, as of the training images themselves. None for held-out images.
     feature_likelihood_gap
         The same of training less that of held-out images: about 0 or, if the images are near training images, negative.
