@@ -56,7 +56,10 @@ CALLS = {
         lambda s, c: npgen.fill_order("8", 8, (0, 0, 1, 1), 3),
         "height must be a whole number, got '8'",
     ),
-    "embed": (lambda s, c: npgen.embed(c, "pixels"), "encoder must be of type Encoder or PixelEncoder, got str"),
+    "embed": (
+        lambda s, c: npgen.embed(c, "pixels"),
+        "encoder must be of type Encoder or PixelEncoder or Smt",
+    ),
     "embed, corpus": (lambda s, c: npgen.embed(None, "pixels"), CORPUS),
     "load_encoder": (lambda s, c: npgen.load_encoder("auto", None), CORPUS),
     "load_corpus": (lambda s, c: npgen.load_corpus(b"x"), "corpus must be of type str, got bytes"),

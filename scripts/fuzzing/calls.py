@@ -214,6 +214,19 @@ def _public_functions() -> dict[str, Function]:
         "fill_order": plain(
             8, npgen.fill_order, lambda: {"height": 8, "width": 8, "seed_rect": (3, 3, 2, 2), "window": 3}
         ),
+        "frontier": plain(
+            1,
+            npgen.frontier,
+            lambda: (
+                {name: value for name, value in _study_arguments().items() if name != "config"}
+                | {"settings": [npgen.FrontierSetting("one", "local", CONFIG)], "encoder": "pixels"}
+            ),
+        ),
+        "FrontierSetting": plain(
+            4,
+            npgen.FrontierSetting,
+            lambda: {"name": "one", "model": "full", "config": CONFIG, "encoder": None},
+        ),
         "gamma_study": plain(
             1,
             npgen.gamma_study,

@@ -80,7 +80,7 @@ def test_measurements_equal_their_definitions(done, corpus, tokens):
 
 def test_pixels_are_those_of_generate(done, corpus):
     result, _ = done
-    config = npgen.Config(window=7, locality=0, quota=None)
+    config = npgen.Config(window=7, sigma=7 / 6.4, locality=0, max_share=None)
     samples = npgen.generate(corpus, 6, "local", config, 0, progress=False)
     assert result.rows[1]["image_id_entropy"] == pytest.approx(npgen.entropy(samples, corpus).mean_image_id)
     assert "decoded_copies" not in result.rows[1]

@@ -19,7 +19,9 @@ import numpy as np
 import pytest
 
 import npgen
+from npgen.runs.facts import settings_of
 
+MODELS = ["full", "local", "texture", "semantic", "class"]
 ARCHIVES = sorted((Path(__file__).parent.parent / "release").glob("*.zip"))
 # Runs whose samples are copied pixels, or tokens that are decoded exactly: each with the corpus that it was made of.
 EXACT = {
@@ -208,7 +210,7 @@ def test_an_interrupted_run_is_resumed(copied: Path, grey: npgen.Corpus, tmp_pat
     manifest = read(run / "manifest.json")
     with pytest.raises(ValueError, match="of 66 samples"):
         npgen.load_samples(run)
-    settings = npgen.Config.from_json(manifest["config"])
+    settings = npgen.Config.from_json(settings_of(manifest))
     options = {"config": settings, "seed": manifest["seed"], "progress": False}
     if manifest["npgen"] != npgen.__version__:
         with pytest.raises(ValueError, match="of npgen "):
@@ -275,26 +277,38 @@ def test_a_network_for_the_machines(copied: Path) -> None:
 # Studies
 
 
-def options_of(folder: Path) -> dict[str, Any]:
-    settings = npgen.Config.from_json(read(folder / "studies" / "config.json"))
+def options_of(kept: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a study: settings that its file does not name, or None for σ, meant something else then."""
+    settings = npgen.Config.from_json(settings_of({"config": kept}))
     return {"config": settings, "encoder": "pixels", "device": "cpu", "quiet": True}
 
 
-def without_notes(result: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the notes below a table: their wording is no part of what is stored."""
-    return {name: value for name, value in result.items() if name != "notes"}
+def runs_of(study: Path) -> dict[str, bytes]:
+    """Return the files of a study's runs, without the scores beside them."""
+    return {name: data for name, data in contents(study / "runs").items() if "/" in name}
+
+
+def as_kept(value: Any, kept: Any) -> Any:
+    """Leave out what earlier versions had not, and versions, notes and timings."""
+    if isinstance(kept, dict):
+        names = [name for name in kept if name not in ("notes", "evaluation_version", "seconds_per_sample")]
+        return {name: as_kept(value[name], kept[name]) for name in names}
+    if isinstance(kept, list | tuple):
+        return [as_kept(*pair) for pair in zip(value, kept, strict=True)]
+    return value
 
 
 def test_an_ablation_is_resumed(copied: Path) -> None:
     corpus, out = npgen.load_corpus(copied / "corpora" / "grey"), copied / "studies" / "ablation"
-    kept, before = read(out / "results.json"), contents(out / "runs")
-    again = npgen.ablate(corpus, out, 4, **options_of(copied)).to_json()
-    assert without_notes(again) == without_notes(kept)
-    assert contents(out / "runs") == before
+    kept, before = read(out / "results.json"), runs_of(out)
+    again = json.loads(json.dumps(npgen.ablate(corpus, out, 4, models=MODELS, **options_of(kept["config"])).to_json()))
+    again["config"]["sigma"] = kept["config"]["sigma"]  # None then meant what is now given as a number
+    assert as_kept(again, kept) == as_kept(kept, kept)
+    assert runs_of(out) == before
     # A run that is gone is made again, and is what it was.
     shutil.rmtree(out / "runs" / "class")
-    assert npgen.ablate(corpus, out, 4, **options_of(copied)).rows != tuple(kept["rows"])  # other timings
-    after = contents(out / "runs")
+    npgen.ablate(corpus, out, 4, models=MODELS, **options_of(kept["config"]))
+    after = runs_of(out)
     same = [name for name in before if name.startswith("class/") and name.endswith(".npy")]
     assert len(same) >= 8 and all(after[name] == before[name] for name in same)
 
@@ -303,11 +317,19 @@ def test_a_sweep_is_resumed(copied: Path) -> None:
     corpus, out = npgen.load_corpus(copied / "corpora" / "grey"), copied / "studies" / "sweep"
     kept, before = read(out / "results.json"), contents(out / "rows")
     grid = {"window": [3, 5], "images": [20, 30]}
-    again = json.loads(json.dumps(npgen.sweep(corpus, out, grid, 4, keep=True, **options_of(copied)).to_json()))
-    assert without_notes(again) == without_notes(kept)
-    assert contents(out / "rows") == before and len(before) == 3
-    larger = npgen.sweep(corpus, out, {"window": [3, 5], "images": [20, 25, 30]}, 4, keep=True, **options_of(copied))
-    assert len(larger.rows) == 4 and len(contents(out / "rows")) == 4
+    again = json.loads(
+        json.dumps(npgen.sweep(corpus, out, grid, 4, keep=True, **options_of(kept["facts"]["config"])).to_json())
+    )
+    again["facts"]["config"]["sigma"] = kept["facts"]["config"]["sigma"]
+    rows = ["image_id_entropy", "class_entropy", "images", "pool_50"]  # at another window σ is another one today
+    assert [row[name] for row in again["rows"][1:] for name in rows if row["window"] == kept["rows"][1]["window"]]
+    # Rows of an earlier evaluation stay, and are made again beside it.
+    after = contents(out / "rows")
+    assert before.items() <= after.items() and len(before) == 3 and len(after) == 6
+    larger = npgen.sweep(
+        corpus, out, {"window": [3, 5], "images": [20, 25, 30]}, 4, keep=True, **options_of(kept["facts"]["config"])
+    )
+    assert len(larger.rows) == 4 and len(contents(out / "rows")) == 7
 
 
 def test_a_gamma_study_is_resumed(copied: Path) -> None:
@@ -315,8 +337,8 @@ def test_a_gamma_study_is_resumed(copied: Path) -> None:
     kept, before = read(out / "results.json"), contents(out / "rows")
     options = {"kinds": ("pixels", "tokens"), "device": "cpu", "quiet": True}
     found = npgen.gamma_study(corpus, out, (1, None), 4, **options)
-    assert [row for row in found.rows if row["kind"] in options["kinds"]] == [
-        row for row in kept["rows"] if row["kind"] in options["kinds"]
-    ]
-    assert contents(out / "rows") == before and len(before) == 4
+    rows = [row for row in kept["rows"] if row["kind"] in options["kinds"]]
+    again = json.loads(json.dumps([row for row in found.rows if row["kind"] in options["kinds"]]))
+    assert as_kept(again, rows) == as_kept(rows, rows)
+    assert before.items() <= contents(out / "rows").items() and len(before) == 4
     assert len(npgen.gamma_study(corpus, out, (1, 2, None), 4, **options).rows) == len(found.rows) + 2

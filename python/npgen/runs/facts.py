@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from npgen.config import Config, find_model
+from npgen.config import PIXEL_SETTINGS, Config, find_model
 from npgen.errors import check_name, check_type, check_whole, invalid
 
 FORMAT = "npgen-run"
@@ -109,7 +109,7 @@ class RunFacts:
         try:
             return cls(
                 model=manifest["model"],
-                config=Config.from_json(_as_it_was(manifest["config"])),
+                config=Config.from_json(settings_of(manifest)),
                 seed=manifest["seed"],
                 first=manifest["first"],
                 n=manifest["n"],
@@ -151,10 +151,13 @@ class RunFacts:
         return SLOW_SHARD if not model.semantics or self.config.tolerance == "corpus" else SHARD
 
 
-def _as_it_was(config: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a manifest; one without `max_share` is of an earlier version with other defaults."""
+    config = manifest["config"]
     if "max_share" in config:
         return dict(config)
+    if manifest.get("tokens") is not None:  # settings of pixels had no effect, and now have other defaults
+        return {name: value for name, value in config.items() if name not in PIXEL_SETTINGS}
     earlier: dict[str, Any] = {**EARLIER, **config}
     window = earlier.get("window")
     if earlier.get("sigma") is None and isinstance(window, int):

@@ -12,7 +12,7 @@ from typing import Any
 
 from npgen.config import Config
 from npgen.errors import invalid
-from npgen.runs.facts import differences, run_name
+from npgen.runs.facts import differences, run_name, settings_of
 from npgen.runs.reading import concatenated, read_shards
 from npgen.runs.samples import Samples, write_shard
 from npgen.runs.shards import MANIFEST, ShardWriter, read_manifest, shards_of
@@ -111,8 +111,8 @@ class RunFolder:
 
     def _resume(self) -> None:
         manifest = read_json(self.path / MANIFEST)
-        with contextlib.suppress(KeyError, TypeError, ValueError):  # settings not named have their defaults
-            manifest["config"] = Config.from_json(manifest["config"]).to_json()
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # settings not named are those of an earlier version
+            manifest["config"] = Config.from_json(settings_of(manifest)).to_json()
         for name, wanted, found in differences(self.facts, manifest):
             raise invalid(run_name(self.path), f"of {name} {wanted!r}, or another folder", found)
         shards_of(self.path, manifest.get("shards"), self.facts["first"])
