@@ -92,6 +92,48 @@ def test_a_fit_is_a_function_of_corpus_and_recipe(digits, encoder):
     assert smt_fit.SmtRecipe.for_corpus(digits).mirrored is False
 
 
+def test_equal_fits_make_equal_files(digits, encoder, tmp_path):
+    for name in ("a", "b"):
+        fit(digits, tmp_path / f"{name}.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
+
+
+def test_an_interrupted_fit_goes_on(digits, tmp_path, monkeypatch):
+    path, checkpoint = tmp_path / "smt.safetensors", tmp_path / "smt.safetensors.checkpoint"
+    monkeypatch.setattr(smt_fit, "MOMENT_CHUNK", 8)
+    monkeypatch.setattr(smt_fit, "SAVED", 16)
+    expected = fit(digits).id
+    read = 0  # images of this call, mirrors included
+    stop_at = 80
+    plain = smt_fit._Fit.chunks
+
+    def chunks(self, count, what, *rest):
+        nonlocal read
+        for images in plain(self, count, what, *rest):
+            if what == "moments":
+                if read == stop_at:
+                    raise KeyboardInterrupt
+                read += len(images)
+            yield images
+
+    monkeypatch.setattr(smt_fit._Fit, "chunks", chunks)
+    with pytest.raises(KeyboardInterrupt):
+        fit(digits, path)
+    assert checkpoint.exists() and not path.exists()
+    with pytest.raises(ValueError, match="recipe must be the one that .* was trained with"):
+        fit(digits, path, seed=5)
+    read, stop_at = 0, -1
+    assert fit(digits, path).id == expected
+    assert read == 2 * (60 - 32)  # 32 of 60 images had been counted
+    assert path.exists() and not checkpoint.exists()
+    checkpoint.write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match="checkpoint must be one that npgen wrote"):
+        fit(digits, path)
+    assert smt_fit.fit_smt(digits, path, smt_fit.SmtRecipe(**RECIPE), resume=False, progress=False).id == expected
+    assert not checkpoint.exists()
+
+
 def test_eigenvectors_vary_least_within_an_image(digits):
     """Codes projected to the directions vary less within an image, relative to all, than in random directions."""
     encoder = fit(digits, mirrored=False)

@@ -69,6 +69,7 @@ def encoder_fit(
     threshold: Annotated[float | None, typer.Option(help="Least cosine of a patch and an active atom.")] = None,
     images: Annotated[int | None, typer.Option(help="Images that count for the moments; by default all.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides the patches of the dictionary.")] = None,
+    resume: Resume = True,
     quiet: Quiet = False,
 ) -> None:
     """Make an encoder in closed form, without training: `--encoder smt` uses it from then on."""
@@ -84,8 +85,8 @@ def encoder_fit(
     if target.suffix != ".safetensors":
         raise invalid("out", "a path that ends in .safetensors", str(target))
     refuse_existing(target)
-    encoder = smt_fit.fit_smt(source, target, recipe, progress=not quiet)
-    typer.echo(f"{encoder!r}, {encoder.metadata['seconds']} s")
+    encoder = smt_fit.fit_smt(source, target, recipe, resume=resume, progress=not quiet)
+    typer.echo(f"{encoder!r}")
     for square, accuracy in (encoder.metadata.get("accuracy") or {}).items():
         typer.echo(f"20-NN accuracy, known square {square}: {accuracy:.4f}")
     typer.echo(str(target))

@@ -64,7 +64,7 @@ class SmtArchitecture:
         """Check every number, as they may come from a file."""
         for name in ("height", "width", "channels", "side", "atoms", "eigenvectors", "positions", "directions"):
             check_whole(name, getattr(self, name), 1, 2**31 - 1)
-        check_number("threshold", self.threshold, 0, 1)
+        check_number("threshold", self.threshold, above=0, most=1)
         if min(self.height, self.width) < self.side + POOL - 1:
             raise invalid("side", f"at most {min(self.height, self.width) - POOL + 1} (the images)", self.side)
         if self.eigenvectors > self.atoms:
@@ -206,20 +206,48 @@ class SmtEncoder(ShippedNetwork[SmtArchitecture]):
 
     def _embedding(self, pixels: torch.Tensor, known: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
         """Embed one image (H, W, C), as (D,)."""
-        from torch.nn.functional import avg_pool2d, normalize
+        from torch.nn.functional import normalize
 
         shape = self.architecture
-        # 1. Whitened patches.
+        # 1. Whitened patches; those that are not wholly known are 0, so that no atom is active in them.
         z, whole = whitened_patches(pixels[None], known[None], shape.side, weights["mean"], weights["whitening"])
-        # 2. Sparse codes.
-        codes = ((z[0] @ weights["dictionary"].T) >= shape.threshold).float() * whole[0, :, None]  # (P, M)
-        # 3. and 4. Pooled, projected, scaled. Pooling is linear and comes first, as there are fewer cells than patches.
-        down, across = shape.height - shape.side + 1, shape.width - shape.side + 1
-        pooled = avg_pool2d(codes.T.reshape(1, -1, down, across), POOL, STRIDE)[0].flatten(1).T  # (cells, M)
+        # 2. Sparse codes. Pooling is linear and comes before the projection, as there are fewer cells than patches.
+        pooled = pooled_codes(z[0] * whole[0, :, None], weights["dictionary"], shape)  # (cells, M)
+        # 3. and 4. Projected, scaled.
         cells = normalize(pooled @ weights["projection"].T, dim=1)  # (cells, E)
         # 5. Patterns over positions and directions.
         patterns = weights["positions"] @ (cells @ weights["directions"].T)  # (positions, directions)
         return normalize(patterns.flatten(), dim=0)
+
+
+def pooled_codes(z: torch.Tensor, dictionary: torch.Tensor, shape: SmtArchitecture) -> torch.Tensor:
+    """Code the patches of an image, and count in each cell how many of its patches an atom is active in.
+
+    Parameters
+    ----------
+    z
+        Whitened patches (P, F), row by row; patches of 0 have no active atom.
+    dictionary
+        Atoms (M, F).
+    shape
+        For extents and threshold.
+
+    Returns
+    -------
+    torch.Tensor
+        (cells, M), float32: the counts, whole numbers from 0 to 16.
+    """
+    import torch
+
+    down, across = shape.height - shape.side + 1, shape.width - shape.side + 1
+    active = (z @ dictionary.T >= shape.threshold).view(torch.uint8).view(down, across, -1)
+    # A window is 2×2 blocks of 2×2 patches: bytes, and the sums that windows share are made once.
+    rows, columns = (2 * (cells + 1) for cells in shape.cells)
+    blocks = active[0:rows:2] + active[1:rows:2]
+    blocks = blocks[:, 0:columns:2] + blocks[:, 1:columns:2]
+    windows = blocks[1:] + blocks[:-1]
+    windows = windows[:, 1:] + windows[:, :-1]
+    return windows.reshape(-1, shape.atoms).float()
 
 
 def whitened_patches(

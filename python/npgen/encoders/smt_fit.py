@@ -6,11 +6,9 @@ This module imports torch: import it only where an encoder is fitted.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,15 +18,17 @@ from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus, check_corpus
 from npgen.encoders.neighbours import knn_accuracy
-from npgen.encoders.smt import POOL, STRIDE, SmtArchitecture, SmtEncoder, whitened_patches
+from npgen.encoders.smt import SmtArchitecture, SmtEncoder, pooled_codes, whitened_patches
 from npgen.errors import check_number, check_whole, invalid
+from npgen.nn import JsonRecipe, checkpoints
 
-# Images of a chunk of the corpus.
-CHUNK = 32
+# Images of a chunk of the corpus, and of a chunk of moments; after so many images moments are saved.
+CHUNK, MOMENT_CHUNK, SAVED = 32, 128, 10_240
 # Images that whitening, dictionary and principal patterns are made from.
 SAMPLE = 3000
-# Patches of an image that count for the moments over patches; all of a grid of every second one for those over images.
-PATCHES = 16
+# So many patches, spread evenly over the images, count for the moments over patches: 50 to 100 for each atom. For those
+# over images all of a grid of every second patch count.
+PATCHES = 400_000
 # Candidates for the dictionary: so many per atom, of which so many are compared with it at a time.
 PER_ATOM = 24
 CANDIDATES = 1024
@@ -37,7 +37,7 @@ PATCH_FLOOR, CODE_FLOOR = 1e-3, 1e-4
 
 
 @dataclass(frozen=True)
-class SmtRecipe:
+class SmtRecipe(JsonRecipe):
     """Settings of a fit.
 
     Attributes
@@ -87,7 +87,7 @@ class SmtRecipe:
             check_whole(name, getattr(self, name), 0)
         if self.images is not None:
             check_whole("images", self.images, 1)
-        check_number("threshold", self.threshold, 0, 1)
+        check_number("threshold", self.threshold, above=0, most=1)
         check_number("likeness", self.likeness, above=0, most=1)
 
     @classmethod
@@ -96,29 +96,48 @@ class SmtRecipe:
         return cls(mirrored=corpus.images.shape[3] == 3)
 
 
-@dataclass
 class _Fit:
-    """A fit in the making: corpus, settings, and the tensors found so far."""
+    """A fit in the making: corpus, settings, and what has been found so far, which a checkpoint holds."""
 
-    corpus: Corpus
-    recipe: SmtRecipe
-    progress: bool
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    VERSION = 1  # of the form of the checkpoint
+
+    def __init__(self, corpus: Corpus, recipe: SmtRecipe, checkpoint: Path | None, progress: bool) -> None:
+        self.corpus, self.recipe, self.checkpoint, self.progress = corpus, recipe, checkpoint, progress
+        self.tensors: dict[str, torch.Tensor] = {}
+        # Sums over patches and over images (M, M), of how many, and how many images have been read.
+        self.sums: dict[str, torch.Tensor] = {}
+        self.patches_counted = self.images_counted = self.images_read = 0
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        if self.checkpoint is not None:
+            counts = [self.patches_counted, self.images_counted, self.images_read]
+            state = {"tensors": self.tensors, "sums": self.sums, "counts": counts}
+            checkpoints.write_checkpoint(self.checkpoint, self.VERSION, self.recipe.to_json(), self.corpus, state)
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, if there is one; that of another recipe or corpus is a ValueError."""
+        if self.checkpoint is not None and self.checkpoint.exists():
+            device = torch.device("cpu")
+            state = checkpoints.read_checkpoint(self.checkpoint, self.VERSION, self.recipe, self.corpus, device)
+            self.tensors, self.sums = state["tensors"], state["sums"]
+            self.patches_counted, self.images_counted, self.images_read = state["counts"]
 
     def ids(self, count: int | None) -> NDArray[np.int64]:
         """Return the ids of so many images, spread evenly over the corpus; all for None."""
         total = len(self.corpus)
         return np.linspace(0, total - 1, min(total, count or total)).round().astype(np.int64)
 
-    def chunks(self, count: int | None, what: str, mirrored: bool = False) -> Iterator[torch.Tensor]:
-        """Yield images (B, H, W, C), and after each chunk its mirror."""
+    def chunks(
+        self, count: int | None, what: str, mirrored: bool = False, first: int = 0, size: int = CHUNK
+    ) -> Iterator[torch.Tensor]:
+        """Yield images (B, H, W, C) from the first on, with the mirrors of all after them."""
         ids = self.ids(count)
-        with tqdm(total=len(ids), desc=what, unit="image", disable=not self.progress, leave=False) as bar:
-            for start in range(0, len(ids), CHUNK):
-                part = torch.from_numpy(np.array(self.corpus.images[ids[start : start + CHUNK]]))
-                yield part
-                if mirrored:
-                    yield part.flip(2)
+        bar = tqdm(total=len(ids), initial=first, desc=what, unit="image", disable=not self.progress, leave=False)
+        with bar:
+            for start in range(first, len(ids), size):
+                part = torch.from_numpy(np.array(self.corpus.images[ids[start : start + size]]))
+                yield torch.cat([part, part.flip(2)]) if mirrored else part
                 bar.update(len(part))
 
     def patches(self, images: torch.Tensor) -> torch.Tensor:
@@ -127,19 +146,19 @@ class _Fit:
         mean, whitening = self.tensors["mean"], self.tensors["whitening"]
         return whitened_patches(images, known, self.recipe.side, mean, whitening)[0]
 
-    def codes(self, patches: torch.Tensor) -> torch.Tensor:
-        """Return the codes (…, M) of whitened patches (…, F), 0 or 1."""
-        return (patches @ self.tensors["dictionary"].T >= self.recipe.threshold).float()
-
 
 def fit_smt(
     corpus: Corpus,
     path: str | os.PathLike[str] | None = None,
     recipe: SmtRecipe | None = None,
     *,
+    resume: bool = True,
     progress: bool = True,
 ) -> SmtEncoder:
     """Fit a sparse manifold transform to a corpus, in closed form.
+
+    While moments are summed a checkpoint lies beside `path`; it is removed at the end. After an interruption, the same
+    call goes on from there, and the encoder is the same as without.
 
     With codes α of patches p and their means ᾱ over the patches of an image i, the projection P solves
 
@@ -155,6 +174,8 @@ def fit_smt(
         File to write; None writes none.
     recipe
         Settings; None means `SmtRecipe.for_corpus`.
+    resume
+        Go on from a checkpoint if there is one. False starts anew and replaces it.
     progress
         Show progress bars.
 
@@ -166,7 +187,9 @@ def fit_smt(
     Raises
     ------
     ValueError
-        If the images are too small, or hold too few different patches.
+        If the images are too small or hold too few different patches, or a checkpoint is of another recipe or corpus.
+    OSError
+        If the files cannot be written.
     """
     check_corpus(corpus, one_size="an encoder")
     recipe = recipe or SmtRecipe.for_corpus(corpus)
@@ -184,13 +207,17 @@ def fit_smt(
     )
     if recipe.skipped + recipe.eigenvectors > recipe.atoms:
         raise invalid("atoms", f"at least {recipe.skipped + recipe.eigenvectors} (the eigenvectors)", recipe.atoms)
-    start = time.perf_counter()
-    fit = _Fit(corpus, recipe, progress)
+    path = None if path is None else Path(path)
+    checkpoint = None if path is None else path.with_name(path.name + ".checkpoint")
+    fit = _Fit(corpus, recipe, checkpoint, progress)
+    if resume:
+        fit.restore()
     with torch.inference_mode():
-        # 1. Whiten patches.
-        _whiten(fit, shape.patch)
-        # 2. Choose the dictionary.
-        _choose_atoms(fit)
+        if not fit.tensors:
+            # 1. Whiten patches.
+            _whiten(fit, shape.patch)
+            # 2. Choose the dictionary.
+            _choose_atoms(fit)
         # 3. Sum the moments of codes over patches, V, and over images, B.
         of_patches, of_images = _moments(fit)
         # 4. Find the directions in which codes vary least within an image.
@@ -198,19 +225,15 @@ def fit_smt(
         # 5. Find the principal patterns over positions and directions.
         _principal_patterns(fit, shape)
     tensors = {name: fit.tensors[name].numpy().astype(np.float16) for name in shape.shapes()}
-    facts: dict[str, Any] = {
-        "recipe": asdict(recipe),
-        "seconds": round(time.perf_counter() - start),
-        "corpus": corpus.hash,
-    }
-    encoder = SmtEncoder(shape, tensors, metadata=facts, device="cpu")
-    if corpus.labels is not None and corpus.heldout is not None and corpus.heldout.labels is not None:
-        heldout = corpus.heldout
-        accuracy = knn_accuracy(encoder, corpus, heldout.images, corpus.heldout.labels, progress=progress)
-        facts["accuracy"] = {str(side): share for side, share in accuracy.items()}
-        encoder = SmtEncoder(shape, tensors, metadata=facts, device="cpu")
+    encoder = SmtEncoder(shape, tensors, metadata={"recipe": recipe.to_json(), "corpus": corpus.hash}, device="cpu")
+    heldout = corpus.heldout
+    if corpus.labels is not None and heldout is not None and heldout.labels is not None:
+        accuracy = knn_accuracy(encoder, corpus, heldout.images, heldout.labels, progress=progress)
+        encoder.metadata["accuracy"] = {str(side): share for side, share in accuracy.items()}
     if path is not None:
-        encoder.save(Path(path))
+        encoder.save(path)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     return encoder
 
 
@@ -272,22 +295,31 @@ def _choose_atoms(fit: _Fit) -> None:
 def _moments(fit: _Fit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the second moments (M, M) of codes over patches, and of their means over images."""
     atoms, recipe = fit.recipe.atoms, fit.recipe
-    generator = torch.Generator().manual_seed(recipe.seed + 1)
     height, width = fit.corpus.images.shape[1:3]
     rows, columns = (torch.arange(0, extent - recipe.side + 1, 2) for extent in (height, width))
     grid = (rows[:, None] * (width - recipe.side + 1) + columns).flatten()  # every second patch
-    over_patches, over_images = torch.zeros((atoms, atoms)), torch.zeros((atoms, atoms))
-    count = images_count = 0
-    for images in fit.chunks(recipe.images, "moments", recipe.mirrored):
-        codes = fit.codes(fit.patches(images)[:, grid])  # (B, P, M)
-        chosen = torch.randint(codes.shape[1], (len(codes), PATCHES), generator=generator)
-        some = codes[torch.arange(len(codes))[:, None], chosen].flatten(0, 1)  # (16·B, M)
-        means = codes.mean(1)  # (B, M)
-        over_patches.addmm_(some.T, some)
-        over_images.addmm_(means.T, means)
-        count += len(some)
-        images_count += len(means)
-    return over_patches.double().numpy() / count, over_images.double().numpy() / images_count
+    total = len(fit.ids(recipe.images))
+    each = min(len(grid), -(-PATCHES // (total * (2 if recipe.mirrored else 1))))
+    if not fit.sums:
+        fit.sums = {name: torch.zeros((atoms, atoms)) for name in ("patches", "images")}
+    for images in fit.chunks(recipe.images, "moments", recipe.mirrored, fit.images_read, MOMENT_CHUNK):
+        # Drawn anew from each chunk's place, so that a fit that was interrupted draws the same.
+        seed = np.random.SeedSequence([recipe.seed, 1, fit.images_read]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(seed))
+        means, some = torch.empty((len(images), atoms)), torch.empty((len(images), each, atoms))
+        for number, z in enumerate(fit.patches(images)[:, grid]):  # one image at a time, as codes are large
+            codes = (z @ fit.tensors["dictionary"].T >= recipe.threshold).float()  # (P, M)
+            means[number] = codes.mean(0)
+            some[number] = codes[torch.randperm(len(grid), generator=generator)[:each]]
+        fit.sums["patches"].addmm_(some.flatten(0, 1).T, some.flatten(0, 1))
+        fit.sums["images"].addmm_(means.T, means)
+        fit.patches_counted += len(images) * each
+        fit.images_counted += len(images)
+        fit.images_read = min(total, fit.images_read + MOMENT_CHUNK)
+        if fit.images_read % SAVED == 0 or fit.images_read == total:
+            fit.save()
+    of_patches, of_images = (fit.sums[name].double().numpy() for name in ("patches", "images"))
+    return of_patches / fit.patches_counted, of_images / fit.images_counted
 
 
 def _eigenvectors(
@@ -306,15 +338,11 @@ def _eigenvectors(
 
 def _principal_patterns(fit: _Fit, shape: SmtArchitecture) -> None:
     """Find the patterns over positions and over directions that hold most of the cells' second moment."""
-    from torch.nn.functional import avg_pool2d
-
     cells = shape.cells[0] * shape.cells[1]
-    down, across = shape.height - shape.side + 1, shape.width - shape.side + 1
     of_positions, of_directions = torch.zeros((cells, cells)), torch.zeros((shape.eigenvectors, shape.eigenvectors))
     for images in fit.chunks(SAMPLE, "patterns", fit.recipe.mirrored):
-        codes = fit.codes(fit.patches(images))  # (B, P, M)
-        for one in codes:
-            pooled = avg_pool2d(one.T.reshape(1, -1, down, across), POOL, STRIDE)[0].flatten(1).T
+        for z in fit.patches(images):
+            pooled = pooled_codes(z, fit.tensors["dictionary"], shape)
             x = normalize(pooled @ fit.tensors["projection"].T, dim=1)  # (cells, E)
             of_positions += x @ x.T
             of_directions += x.T @ x

@@ -14,7 +14,7 @@ import torch
 
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.nn.recipes import TrainingRecipe
+from npgen.nn.recipes import SavedRecipe
 from npgen.storage import replacing
 
 REMEDY = "delete it, or pass resume=False to start anew"
@@ -42,7 +42,7 @@ def write_checkpoint(path: Path, version: int, recipe: dict[str, Any], corpus: C
 
 
 def read_checkpoint(
-    path: Path, version: int, recipe: TrainingRecipe, corpus: Corpus, device: torch.device
+    path: Path, version: int, recipe: SavedRecipe, corpus: Corpus, device: torch.device
 ) -> dict[str, Any]:
     """Read a checkpoint of the same training.
 
@@ -80,7 +80,7 @@ def read_checkpoint(
     return state
 
 
-def check_same_training(path: Path, found_recipe: Any, found_hash: Any, recipe: TrainingRecipe, corpus: Corpus) -> None:
+def check_same_training(path: Path, found_recipe: Any, found_hash: Any, recipe: SavedRecipe, corpus: Corpus) -> None:
     """Check that a file comes from a training with this recipe and corpus.
 
     Parameters

@@ -12,7 +12,17 @@ from npgen.errors import check_choice, invalid
 from npgen.storage import read_json
 
 
-class TrainingRecipe(Protocol):
+class SavedRecipe(Protocol):
+    """What a checkpoint needs of a recipe."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all settings, JSON-able; with the corpus, they decide the training."""
+
+    def completed(self, values: Any) -> Any:
+        """Return a JSON object with the defaults of what it lacks."""
+
+
+class TrainingRecipe(SavedRecipe, Protocol):
     """What every training needs of its recipe."""
 
     @property
@@ -30,12 +40,6 @@ class TrainingRecipe(Protocol):
     @property
     def seed(self) -> int:
         """Seed of all random numbers."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all settings, JSON-able; with the corpus, they decide the training."""
-
-    def completed(self, values: Any) -> Any:
-        """Return a JSON object with the defaults of what it lacks."""
 
 
 @dataclass(frozen=True)
