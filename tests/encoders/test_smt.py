@@ -6,10 +6,10 @@ from typer.testing import CliRunner
 
 import npgen
 from npgen.cli import app
-from npgen.encoders import JoinedEncoder, SmtEncoder, smt_fit
+from npgen.encoders import JoinedEncoder, SmtEncoder, smt_fit, smt_views
 from npgen.encoders.joined import choose_weights
 
-RECIPE = {"atoms": 60, "side": 4, "threshold": 0.4, "eigenvectors": 12, "positions": 3, "directions": 8}
+RECIPE = {"atoms": 60, "side": 4, "threshold": 0.4, "eigenvectors": 12, "positions": 3, "features": 30, "dim": 24}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,10 @@ def plain(encoder, image, known):
         pooled = codes[2 * row : 2 * row + 4, 2 * column : 2 * column + 4].mean((0, 1))
         cell = tensors["projection"] @ pooled
         cells.append(cell / max(np.linalg.norm(cell), 1e-12))
-    patterns = (tensors["positions"] @ np.array(cells) @ tensors["directions"].T).ravel()
-    return patterns / max(np.linalg.norm(patterns), 1e-12), margin
+    features = (tensors["positions"] @ np.array(cells))[tensors["chosen"] > 0]
+    features = features / max(np.linalg.norm(features), 1e-12)
+    embedding = tensors["map"] @ (features - tensors["centre"])
+    return embedding / np.linalg.norm(embedding), margin
 
 
 def test_it_is_the_definition(digits, encoder):
@@ -156,6 +158,58 @@ def test_eigenvectors_vary_least_within_an_image(digits):
     assert within(tensors["projection"]) < within(random)
 
 
+def test_features_are_the_products_of_most_energy():
+    import torch
+
+    cells = torch.from_numpy(np.random.default_rng(0).normal(size=(40, 6, 5)).astype(np.float32))
+    patterns, directions, chosen = smt_views.principal_patterns(cells, 4, 7)
+    np.testing.assert_allclose(patterns @ patterns.T, np.eye(4), atol=1e-5)
+    np.testing.assert_allclose(directions @ directions.T, np.eye(5), atol=1e-5)
+    energy = ((patterns @ cells @ directions.T) ** 2).mean(0)
+    assert chosen.sum() == 7 and energy[chosen > 0].min() >= energy[chosen == 0].max()
+
+
+def test_the_last_map_keeps_what_views_have_in_common():
+    import torch
+
+    rng = np.random.default_rng(0)
+    common, noise = rng.normal(size=(500, 2)), rng.normal(size=(2, 500, 3))
+    mixing = rng.normal(size=(5, 5))
+    first, second = (torch.from_numpy(np.hstack([common, part]) @ mixing).float() for part in noise)
+    centre, rows = smt_views.stable_map(first, second, 4)
+    assert rows.shape == (4, 5) and rows.abs().max() == 1
+    np.testing.assert_allclose(centre, (first.mean(0) + second.mean(0)) / 2, atol=1e-5)
+    x, y = (first - centre) @ rows.T, (second - centre) @ rows.T
+    correlation = (x * y).mean(0) / (x**2).mean(0)
+    assert correlation[:2].min() > 0.6  # the two common ones lead
+    lengths = (x**2).mean(0)
+    assert lengths[2:].max() < 0.01 * lengths[:2].min()  # and the others hardly count
+
+
+def test_bad_architectures_are_named(encoder):
+    import dataclasses
+
+    for changes, message in [
+        ({"positions": 99}, "positions must be in 1..=25"),
+        ({"features": 37}, r"features must be in 1..=36 \(positions times eigenvectors\), got 37"),
+        ({"dim": 31}, r"dim must be in 1..=30 \(the features\), got 31"),
+        ({"threshold": 0.0}, "threshold must be"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(encoder.architecture, **changes)
+    tensors = encoder.tensors | {"chosen": np.ones_like(encoder.tensors["chosen"])}
+    with pytest.raises(ValueError, match="tensor 'chosen' must be of 30 numbers above 0, got 36"):
+        SmtEncoder(encoder.architecture, tensors)
+
+
+def test_small_images_have_fewer_features():
+    noise = np.random.default_rng(0).integers(0, 256, (30, 8, 8), np.uint8)
+    small = npgen.Corpus.from_arrays(noise)
+    encoder = fit(small, positions=24, features=512, dim=256)
+    assert encoder.architecture.cells == (1, 1)
+    assert encoder.dim == encoder.architecture.features == 12
+
+
 def test_it_is_found_by_name_and_by_file(digits, tmp_path):
     digits.save(tmp_path / "corpus")
     corpus = npgen.load_corpus(tmp_path / "corpus")
@@ -228,8 +282,6 @@ def test_bad_specs_and_recipes_are_named(digits):
     for changes, message in [
         ({"atoms": 10}, "eigenvectors must be in 1..=10"),
         ({"side": 14}, "side must be at most 13"),
-        ({"positions": 99}, "positions must be in 1..=25"),
-        ({"directions": 13}, "directions must be in 1..=12"),
         ({"threshold": 2.0}, "threshold must be"),
         ({"likeness": 0.01}, "atoms must be at most"),
         ({"atoms": 60, "eigenvectors": 60}, "atoms must be at least 61"),

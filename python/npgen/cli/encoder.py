@@ -66,6 +66,7 @@ def encoder_fit(
         Path | None, typer.Option(help="File to write; by default smt.safetensors in the corpus's folder.")
     ] = None,
     atoms: Annotated[int | None, typer.Option(help="Atoms of the dictionary.")] = None,
+    dim: Annotated[int | None, typer.Option(help="Width of the embedding.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Least cosine of a patch and an active atom.")] = None,
     images: Annotated[int | None, typer.Option(help="Images that count for the moments; by default all.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides the patches of the dictionary.")] = None,
@@ -78,7 +79,7 @@ def encoder_fit(
     check_choice("kind", kind, ("smt",))
     source = npgen.load_corpus(corpus)
     assert source.path is not None
-    given = {"atoms": atoms, "threshold": threshold, "images": images, "seed": seed}
+    given = {"atoms": atoms, "dim": dim, "threshold": threshold, "images": images, "seed": seed}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     recipe = dataclasses.replace(smt_fit.SmtRecipe.for_corpus(source), **changes)
     target = out or source.path / "smt.safetensors"

@@ -4,9 +4,10 @@ Read `kinds` first (the interface), then the encoders: `encoder` (a convolutiona
 transform), `pixels` (coarse pixels), `joined` (several as one) and `smoothing` (over nearest images); then `keys`
 (embedding a corpus, stored beside it), `loading` (which encoder a name stands for), `neighbours` (an encoder's
 accuracy) and `imported` (public checkpoints).
-Training: `recipe` (its settings), `augment`, `simclr` (the training itself), `whitening`; and `smt_fit` (closed form).
+Training: `recipe` (its settings), `augment`, `simclr` (the training itself), `whitening`; and `smt_fit`, `smt_views`
+(closed form).
 
-`augment`, `simclr`, `whitening` and `smt_fit` import torch: import them only where an encoder is made.
+`augment`, `simclr`, `whitening`, `smt_fit` and `smt_views` import torch: import them only where an encoder is made.
 """
 
 from npgen.encoders.encoder import Encoder

@@ -41,8 +41,12 @@ class SmtArchitecture:
         An atom is active in a patch if their cosine is at least this.
     eigenvectors
         Number E of eigenvectors that codes are projected to.
-    positions, directions
-        The embedding has `positions` patterns over the grid of cells, times `directions` of the eigenvectors' space.
+    positions
+        Patterns over the grid of cells.
+    features
+        Products of a pattern and an eigenvector that are chosen.
+    dim
+        Width of the embedding, D.
 
     Raises
     ------
@@ -58,11 +62,12 @@ class SmtArchitecture:
     threshold: float
     eigenvectors: int
     positions: int
-    directions: int
+    features: int
+    dim: int
 
     def __post_init__(self) -> None:
         """Check every number, as they may come from a file."""
-        for name in ("height", "width", "channels", "side", "atoms", "eigenvectors", "positions", "directions"):
+        for name in ("height", "width", "channels", "side", "atoms", "eigenvectors", "positions", "features", "dim"):
             check_whole(name, getattr(self, name), 1, 2**31 - 1)
         check_number("threshold", self.threshold, above=0, most=1)
         if min(self.height, self.width) < self.side + POOL - 1:
@@ -71,8 +76,11 @@ class SmtArchitecture:
             raise invalid("eigenvectors", f"in 1..={self.atoms} (the atoms)", self.eigenvectors)
         if self.positions > self.cells[0] * self.cells[1]:
             raise invalid("positions", f"in 1..={self.cells[0] * self.cells[1]} (the cells)", self.positions)
-        if self.directions > self.eigenvectors:
-            raise invalid("directions", f"in 1..={self.eigenvectors} (the eigenvectors)", self.directions)
+        if self.features > self.positions * self.eigenvectors:
+            most = self.positions * self.eigenvectors
+            raise invalid("features", f"in 1..={most} (positions times eigenvectors)", self.features)
+        if self.dim > self.features:
+            raise invalid("dim", f"in 1..={self.features} (the features)", self.dim)
 
     @classmethod
     def from_json(cls, values: Any) -> SmtArchitecture:
@@ -102,7 +110,9 @@ class SmtArchitecture:
             "dictionary": (self.atoms, self.patch),
             "projection": (self.eigenvectors, self.atoms),
             "positions": (self.positions, cells),
-            "directions": (self.directions, self.eigenvectors),
+            "chosen": (self.positions, self.eigenvectors),
+            "centre": (self.features,),
+            "map": (self.dim, self.features),
         }
 
 
@@ -114,10 +124,12 @@ class SmtEncoder(ShippedNetwork[SmtArchitecture]):
     3. ``β = P α``: the rows of P are the directions in which codes of one image vary least, relative to their variance
        over all images (generalised eigenvectors of the codes' moments).
     4. β is averaged over windows of 4×4 patches, and each cell of the grid scaled to length 1.
-    5. The grid is projected to principal patterns over positions and directions; the embedding is scaled to length 1.
+    5. The grid is projected to principal patterns over positions: the chosen products with directions of the cells,
+       scaled to length 1, are the image's features x.
+    6. ``y = A (x − µ)``, scaled to length 1. The rows of A are the directions in which features of two views of an
+       image are alike: the principle of 3. once more, for images.
 
-    Of a partly known canvas, patches wholly inside the known region count alone. As all cells have length 1, the
-    product with the key of a whole image compares just the cells that the canvas has.
+    Of a partly known canvas, patches wholly inside the known region count alone, and cells without any are 0.
 
     Parameters
     ----------
@@ -133,7 +145,8 @@ class SmtEncoder(ShippedNetwork[SmtArchitecture]):
     Raises
     ------
     ValueError
-        If tensors are missing, unexpected, of a wrong shape or type, or not finite.
+        If tensors are missing, unexpected, of a wrong shape or type, or not finite, or others than as many features as
+        stated are chosen.
     """
 
     normalised = True
@@ -143,10 +156,23 @@ class SmtEncoder(ShippedNetwork[SmtArchitecture]):
     other_specs = ("smt",)
     remedy = "make one with `npgen encoder fit {where} --kind smt`"
 
+    def __init__(
+        self,
+        architecture: SmtArchitecture,
+        tensors: dict[str, NDArray[Any]],
+        *,
+        metadata: dict[str, Any] | None = None,
+        device: str = "auto",
+    ) -> None:
+        super().__init__(architecture, tensors, metadata=metadata, device=device)
+        count = int((self.tensors["chosen"] > 0).sum())
+        if count != architecture.features:
+            raise invalid("tensor 'chosen'", f"of {architecture.features} numbers above 0", count)
+
     @property
     def dim(self) -> int:
         """Width of the embedding, D."""
-        return self.architecture.positions * self.architecture.directions
+        return self.architecture.dim
 
     @property
     def channels(self) -> int:
@@ -211,13 +237,30 @@ class SmtEncoder(ShippedNetwork[SmtArchitecture]):
         shape = self.architecture
         # 1. Whitened patches; those that are not wholly known are 0, so that no atom is active in them.
         z, whole = whitened_patches(pixels[None], known[None], shape.side, weights["mean"], weights["whitening"])
-        # 2. Sparse codes. Pooling is linear and comes before the projection, as there are fewer cells than patches.
-        pooled = pooled_codes(z[0] * whole[0, :, None], weights["dictionary"], shape)  # (cells, M)
-        # 3. and 4. Projected, scaled.
-        cells = normalize(pooled @ weights["projection"].T, dim=1)  # (cells, E)
-        # 5. Patterns over positions and directions.
-        patterns = weights["positions"] @ (cells @ weights["directions"].T)  # (positions, directions)
-        return normalize(patterns.flatten(), dim=0)
+        # 2. to 4. Cells.
+        cells = cells_of(z[0] * whole[0, :, None], weights, shape)
+        # 5. Features.
+        features = features_of(cells, weights)
+        # 6. What views of an image have in common; nothing of nothing.
+        y = weights["map"] @ (features - weights["centre"]) * features.any()
+        return normalize(y, dim=0)
+
+
+def cells_of(z: torch.Tensor, weights: dict[str, torch.Tensor], shape: SmtArchitecture) -> torch.Tensor:
+    """Compute the cells (cells, E) of an image of its whitened patches (P, F): each of length 1, 0 without active atom.
+
+    Pooling is linear and comes before the projection, as there are fewer cells than patches.
+    """
+    from torch.nn.functional import normalize
+
+    return normalize(pooled_codes(z, weights["dictionary"], shape) @ weights["projection"].T, dim=1)
+
+
+def features_of(cells: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Compute the features (features,) of an image of its cells (cells, E): of length 1, or 0."""
+    from torch.nn.functional import normalize
+
+    return normalize((weights["positions"] @ cells)[weights["chosen"] > 0], dim=0)
 
 
 def pooled_codes(z: torch.Tensor, dictionary: torch.Tensor, shape: SmtArchitecture) -> torch.Tensor:

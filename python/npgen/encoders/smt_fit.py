@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import normalize
 from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus, check_corpus
+from npgen.encoders import smt_views
+from npgen.encoders.augment import Augment
 from npgen.encoders.neighbours import knn_accuracy
-from npgen.encoders.smt import SmtArchitecture, SmtEncoder, pooled_codes, whitened_patches
+from npgen.encoders.recipe import Recipe
+from npgen.encoders.smt import SmtArchitecture, SmtEncoder, cells_of, features_of, whitened_patches
 from npgen.errors import check_number, check_whole, invalid
 from npgen.nn import JsonRecipe, checkpoints
 
@@ -33,7 +35,11 @@ PATCHES = 400_000
 PER_ATOM = 24
 CANDIDATES = 1024
 # Added to the eigenvalues of the patches' covariance, and to the codes' variances relative to their mean.
-PATCH_FLOOR, CODE_FLOOR = 1e-3, 1e-4
+PATCH_FLOOR, CODE_FLOOR = 1e-2, 1e-4
+# Images that the principal patterns are made from; and whose views the last map is made from.
+PATTERNS, VIEWS = 1000, 10_000
+# Share of the motion and blur of SimCLR's views: with all of it, what views have in common says less about labels.
+STRENGTH = 0.4
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,8 @@ class SmtRecipe(JsonRecipe):
         Largest cosine of two atoms.
     skipped, eigenvectors
         Leading eigenvectors that are left out (they say where and how bright an image is), and that are kept.
-    positions, directions
-        As in `SmtArchitecture`; their product is the width of the embedding.
+    positions, features, dim
+        As in `SmtArchitecture`; fewer where small images or few eigenvectors do not give as many.
     images
         Number of images that count for the moments, spread evenly over the corpus; None means all.
     mirrored
@@ -72,16 +78,17 @@ class SmtRecipe(JsonRecipe):
     threshold: float = 0.3
     likeness: float = 0.7
     skipped: int = 1
-    eigenvectors: int = 256
-    positions: int = 4
-    directions: int = 128
+    eigenvectors: int = 128
+    positions: int = 24
+    features: int = 512
+    dim: int = 256
     images: int | None = None
     mirrored: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check all values."""
-        for name in ("atoms", "side", "eigenvectors", "positions", "directions"):
+        for name in ("atoms", "side", "eigenvectors", "positions", "features", "dim"):
             check_whole(name, getattr(self, name), 1)
         for name in ("skipped", "seed"):
             check_whole(name, getattr(self, name), 0)
@@ -202,9 +209,13 @@ def fit_smt(
         recipe.atoms,
         recipe.threshold,
         recipe.eigenvectors,
-        recipe.positions,
-        recipe.directions,
+        1,
+        1,
+        1,
     )
+    positions = min(recipe.positions, shape.cells[0] * shape.cells[1])
+    features = min(recipe.features, positions * recipe.eigenvectors)
+    shape = replace(shape, positions=positions, features=features, dim=min(recipe.dim, features))
     if recipe.skipped + recipe.eigenvectors > recipe.atoms:
         raise invalid("atoms", f"at least {recipe.skipped + recipe.eigenvectors} (the eigenvectors)", recipe.atoms)
     path = None if path is None else Path(path)
@@ -222,8 +233,10 @@ def fit_smt(
         of_patches, of_images = _moments(fit)
         # 4. Find the directions in which codes vary least within an image.
         fit.tensors["projection"] = _eigenvectors(of_patches, of_images, recipe)
-        # 5. Find the principal patterns over positions and directions.
-        _principal_patterns(fit, shape)
+        # 5. Choose the features: principal patterns over positions, times directions.
+        _choose_features(fit, shape)
+        # 6. Find the directions in which features of two views of an image are alike.
+        _compare_views(fit, shape)
     tensors = {name: fit.tensors[name].numpy().astype(np.float16) for name in shape.shapes()}
     encoder = SmtEncoder(shape, tensors, metadata={"recipe": recipe.to_json(), "corpus": corpus.hash}, device="cpu")
     heldout = corpus.heldout
@@ -336,19 +349,24 @@ def _eigenvectors(
     return torch.from_numpy(projection / np.abs(projection).max()).float()
 
 
-def _principal_patterns(fit: _Fit, shape: SmtArchitecture) -> None:
-    """Find the patterns over positions and over directions that hold most of the cells' second moment."""
-    cells = shape.cells[0] * shape.cells[1]
-    of_positions, of_directions = torch.zeros((cells, cells)), torch.zeros((shape.eigenvectors, shape.eigenvectors))
-    for images in fit.chunks(SAMPLE, "patterns", fit.recipe.mirrored):
-        for z in fit.patches(images):
-            pooled = pooled_codes(z, fit.tensors["dictionary"], shape)
-            x = normalize(pooled @ fit.tensors["projection"].T, dim=1)  # (cells, E)
-            of_positions += x @ x.T
-            of_directions += x.T @ x
-    for name, moment, count in (
-        ("positions", of_positions, shape.positions),
-        ("directions", of_directions, shape.directions),
-    ):
-        vectors = torch.linalg.eigh(moment.double())[1]
-        fit.tensors[name] = vectors.flip(1)[:, :count].T.float().contiguous()
+def _choose_features(fit: _Fit, shape: SmtArchitecture) -> None:
+    """Choose the features, and turn the eigenvectors to the principal directions of cells."""
+    images = fit.chunks(PATTERNS, "features", fit.recipe.mirrored)
+    cells = torch.stack([cells_of(z, fit.tensors, shape) for part in images for z in fit.patches(part)])
+    patterns, directions, chosen = smt_views.principal_patterns(cells, shape.positions, shape.features)
+    fit.tensors |= {"positions": patterns, "chosen": chosen, "projection": directions @ fit.tensors["projection"]}
+
+
+def _compare_views(fit: _Fit, shape: SmtArchitecture) -> None:
+    """Find the last map, of two random views of each image, drawn like those of SimCLR's training but weaker."""
+    seed = np.random.SeedSequence([fit.recipe.seed, 2]).generate_state(1, np.uint64)[0]
+    augment = Augment(Recipe.for_corpus(fit.corpus), torch.Generator().manual_seed(int(seed)))
+    views: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+    for images in fit.chunks(VIEWS, "views"):
+        pixels = images.permute(0, 3, 1, 2).float() / 255  # (B, C, H, W)
+        for side in views:
+            strength = torch.full((len(images),), STRENGTH)
+            view = (augment.at(strength)(pixels) * 255).round().permute(0, 2, 3, 1)  # (B, H, W, C)
+            side.extend(features_of(cells_of(z, fit.tensors, shape), fit.tensors) for z in fit.patches(view))
+    first, second = (torch.stack(side) for side in views)
+    fit.tensors["centre"], fit.tensors["map"] = smt_views.stable_map(first, second, shape.dim)
