@@ -58,14 +58,6 @@ class BuildAccount:
         Number of held-out images that are exact copies of a source image.
     copies
         Pairs of an exact copy and what it is a copy of, by name; the first 1,000.
-
-    Examples
-    --------
-    >>> pairs = [(np.full((8, 8), 10 * (k // 2), np.uint8), k % 2) for k in range(20)]
-    >>> made = npgen.build_corpus(pairs, "twins", npgen.BuildOptions(quiet=True))
-    >>> account = npgen.read_account(made)
-    >>> account.read, account.duplicates
-    ({'array 8x8': 20}, 10)
     """
 
     read: dict[str, int]
@@ -115,6 +107,14 @@ def read_account(corpus: Any) -> BuildAccount | None:
     ------
     ValueError
         If the file is not an account, or of a newer npgen.
+
+    Examples
+    --------
+    >>> pairs = [(np.full((8, 8), 10 * (k // 2), np.uint8), k % 2) for k in range(20)]
+    >>> made = npgen.build_corpus(pairs, "twins", npgen.BuildOptions(quiet=True))
+    >>> account = npgen.read_account(made)
+    >>> account.read, account.duplicates
+    ({'array 8x8': 20}, 10)
     """
     path = getattr(corpus, "path", corpus)
     check_type("corpus", path, str, os.PathLike, type(None))

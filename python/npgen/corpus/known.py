@@ -35,8 +35,7 @@ def known_data_set(corpus: Corpus) -> str | None:
         labels and classes they have here; or if the corpus was built, in its own size and colours, from torchvision's
         data set or the demo digits, as its manifest records. Else None.
     """
-    source = (corpus.source.get("kind"), corpus.source.get("dataset"))
-    name = _BY_SOURCE.get(source) if all(isinstance(part, str) for part in source) else None
+    name = _BY_SOURCE.get((str(corpus.source.get("kind")), str(corpus.source.get("dataset"))))
     if name is not None and corpus.sizes is None and corpus.images.shape[1:] == DATA_SETS[name]:
         return name
     if corpus.images.shape[1:] not in DATA_SETS.values():
