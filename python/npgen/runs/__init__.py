@@ -7,7 +7,7 @@ maps as PNG files).
 
 from npgen.runs.facts import FORMAT, VERSION, RunFacts, differences, run_name
 from npgen.runs.folder import RunFolder, merge, part_of
-from npgen.runs.pictures import class_names, coloured_by_image, required_labels, save_pictures
+from npgen.runs.pictures import class_name, coloured_by_image, required_labels, save_pictures
 from npgen.runs.reading import load_samples
 from npgen.runs.samples import (
     Samples,
@@ -33,7 +33,7 @@ __all__ = [
     "check_finished",
     "check_samples",
     "check_traced",
-    "class_names",
+    "class_name",
     "coloured_by_image",
     "differences",
     "distances_to_show",
