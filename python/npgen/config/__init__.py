@@ -4,6 +4,7 @@ Read `models` (which statistics are switched on), then `settings` (their paramet
 made, and stored as JSON with everything that a run writes.
 """
 
+from npgen.config.fitting import fitted
 from npgen.config.models import MODELS, Model, find_model
 from npgen.config.settings import PIXEL_SETTINGS, PRESETS, TOKEN_SETTINGS, Candidates, Config, Metric, Order
 
@@ -18,4 +19,5 @@ __all__ = [
     "Model",
     "Order",
     "find_model",
+    "fitted",
 ]
