@@ -280,7 +280,8 @@ def test_bad_specs_and_recipes_are_named(digits):
     with pytest.raises(ValueError, match="encoder must be made of two or more parts, each with a weight, got"):
         JoinedEncoder([npgen.load_encoder("pixels", digits)], [1.0])
     for changes, message in [
-        ({"atoms": 10}, "eigenvectors must be in 1..=10"),
+        ({"atoms": 10}, r"atoms must be at least 13 \(the eigenvectors\), got 10"),
+        ({"atoms": 0}, "atoms must be at least 1 or None, got 0"),
         ({"side": 14}, "side must be at most 13"),
         ({"threshold": 2.0}, "threshold must be"),
         ({"likeness": 0.01}, "atoms must be at most"),
@@ -288,6 +289,17 @@ def test_bad_specs_and_recipes_are_named(digits):
     ]:
         with pytest.raises(ValueError, match=message):
             fit(digits, **changes)
+
+
+def test_a_small_corpus_gives_fewer_atoms(digits):
+    corpus = npgen.Corpus.from_arrays(digits.images[:2])
+    encoder = fit(corpus, atoms=None, eigenvectors=5000, side=10, likeness=0.3)
+    shape = encoder.architecture
+    assert shape.atoms < 4096 and shape.eigenvectors == shape.atoms - 1
+    assert encoder.encode(corpus.images).shape == (2, shape.dim)
+    flat = npgen.Corpus.from_arrays(np.zeros((2, 16, 16, 1), np.uint8))
+    with pytest.raises(ValueError, match="corpus must be one of more than 1 different patches, got '0 of them'"):
+        fit(flat, atoms=None)
 
 
 def test_the_command_fits_and_checks(digits, tmp_path):
