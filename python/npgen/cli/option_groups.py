@@ -37,6 +37,7 @@ CONFIG_OPTIONS: dict[str, Any] = {
     "anchor_weight": typer.Option(help="Weight β of the anchor in the query."),
     "query_expansion": typer.Option(help="Nearest images whose embeddings are added to the query."),
     "select": typer.Option(help="Draws of each sample, of which the densest in the embedding is kept."),
+    "semantic_weight": typer.Option(help="Weight of the semantic distance of places beside a window's."),
     "seed_size": typer.Option(help="Side s of the seed patch."),
     "seed_at": typer.Option(help="Corner (y x) of the seed patch; by default centred."),
     "exclude_seed_image": typer.Option("--exclude-seed-image/--include-seed-image", help="Bar the seed's image."),

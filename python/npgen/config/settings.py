@@ -23,6 +23,7 @@ Draw = Literal["pool", "histogram"]
 WINDOW_PER_SIGMA = 13 / 3
 MOST_SWEEPS = 1000
 MOST_DRAWS = 1000
+MOST_WEIGHT = 10**6
 CHOICES: dict[str, Any] = {
     "tolerance": Tolerance,
     "semantic": Semantic,
@@ -58,6 +59,7 @@ PIXEL_SETTINGS = (
     "anchor_weight",
     "query_expansion",
     "select",
+    "semantic_weight",
     "size",
     "stage_pixels",
 )
@@ -111,6 +113,12 @@ class Config:
         Number of draws M of each sample, of which the one of the highest density in the embedding is kept: mean product
         of its embedding with those of the 20 nearest images, the anchor and its duplicates left out. Each draw uses a
         random half of a shortlist of 2·K images. The densities are recorded. Only for models with an embedding.
+    semantic_weight
+        Weight of a semantic distance that is added to a window's: how unlike in meaning the known surroundings of the
+        pixel and those of the source are (d_SSL(φ(ω(p)), φ(ω′)) in the paper), 1 − cosine of embeddings of places, as a
+        weighted mean. In squared grey levels, the unit of windows' distances: one of 100 adds 50 where the cosine is
+        1/2. 0 adds nothing; at most 10⁶. Only for models with embedding and windows, with an encoder that embeds
+        places. Canvases are embedded once per stage.
     seed_size
         Side s of the seed patch in pixels.
     seed_at
@@ -173,6 +181,7 @@ class Config:
     anchor_weight: float = 1.0
     query_expansion: int = 50
     select: int = 1
+    semantic_weight: float = 0.0
     seed_size: int = 8
     seed_at: tuple[int, int] | None = None
     exclude_seed_image: bool = True
@@ -208,6 +217,7 @@ class Config:
             self._set("max_share", check_number("max_share", self.max_share, most=1, above=0, allowed=allowed))
         self._set("epsilon", check_number("epsilon", self.epsilon, 0))
         self._set("anchor_weight", check_number("anchor_weight", self.anchor_weight, 0, 1))
+        self._set("semantic_weight", check_number("semantic_weight", self.semantic_weight, 0, MOST_WEIGHT))
         self._set("flip", check_number("flip", self.flip, 0, 0.5))
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), get_args(choices))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus
-from npgen.encoders import cached_keys
+from npgen.encoders import AnyEncoder, cached_keys
+from npgen.inspection.explain import run_places
 from npgen.inspection.rules import Place, Violation
 from npgen.inspection.run_report import numbers_of, value_text
 from npgen.runs import TRACE_DTYPES, Samples
@@ -27,6 +29,8 @@ class Regeneration:
         The corpus that they were made from.
     tokens
         The token store of a run of tokens, None for a run of pixels.
+    encoder
+        The encoder of a run that adds semantic distances, as for `npgen.explain`.
 
     Raises
     ------
@@ -34,7 +38,13 @@ class Regeneration:
         If the samples can't be generated again.
     """
 
-    def __init__(self, samples: Samples, corpus: Corpus, tokens: Tokens | None) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        corpus: Corpus,
+        tokens: Tokens | None,
+        encoder: str | os.PathLike[str] | AnyEncoder,
+    ) -> None:
         self.run: PixelRun | TokenRun
         if tokens is not None:
             self.run = TokenRun(corpus, samples.model, samples.config, samples.seed, None, tokens)
@@ -49,7 +59,7 @@ class Regeneration:
             if samples.queries is None or samples.encoder_id is None:
                 raise ValueError("the run has no queries")
             keys = cached_keys(corpus, samples.encoder_id)
-        self.run = PixelRun(plan, Library(corpus, keys))
+        self.run = PixelRun(plan, Library(corpus, keys), places=run_places(samples, corpus, encoder))
 
     def violation(self, samples: Samples) -> Violation:
         """List the pixels of samples of the shard that differ when they are generated again."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus, find_corpus, open_corpus
+from npgen.encoders import AnyEncoder
 from npgen.errors import invalid
 from npgen.inspection.regenerate import Regeneration
 from npgen.inspection.rules import Place, TraceRules, Violation, inside_corpus, outside_corpus
@@ -44,6 +45,7 @@ def verify_run(
     corpus: Corpus | str | os.PathLike[str] | None = None,
     *,
     tokens: Tokens | str | os.PathLike[str] = "auto",
+    encoder: str | os.PathLike[str] | AnyEncoder = "auto",
     progress: bool = False,
 ) -> RunReport:
     """Replay all traces of a run folder with its corpus, and check the rules that every pixel must keep.
@@ -51,7 +53,7 @@ def verify_run(
     Files are compared with the hashes in the manifests, and replayed whether or not the hashes agree. If a hash shows
     that images or traces were altered, the samples are generated again from the run's queries and the corpus's keys, if
     these are stored. This finds changes that replay alone can't: a pixel whose source was replaced by one of equal
-    value, or another pool size. No encoder is needed. Memory is bounded for runs of any length.
+    value, or another pool size. Memory is bounded for runs of any length.
 
     Samples of tokens are always generated and decoded again, and compared byte for byte.
 
@@ -63,6 +65,9 @@ def verify_run(
         The corpus of the run, its name or its folder; None means the corpus named in the run's manifest.
     tokens
         The token store of a run of tokens, as for `load_tokens`.
+    encoder
+        The encoder of the run, as for `load_encoder`, which samples with semantic distances (`Config.semantic_weight`)
+        need to be generated again; "auto" looks for it.
     progress
         Show a progress bar.
 
@@ -101,7 +106,7 @@ def verify_run(
         store = load_tokens(tokens, source, progress=progress)
         if store.id != facts.tokens_id:
             raise invalid("tokens", f"those the samples were made from, {facts.tokens_id[:16]}", store.id[:16])
-    verification = _Verification(folder, facts, source, store)
+    verification = _Verification(folder, facts, source, store, encoder)
     with tqdm(total=facts.n, unit="sample", disable=not progress, leave=False) as bar:
         for shard in shards:
             verification.check(shard, bar)
@@ -126,8 +131,15 @@ def _altered(file: Path, sha256: str) -> str | None:
 class _Verification:
     """A verification in progress: what is checked, and the results so far."""
 
-    def __init__(self, folder: Path, facts: RunFacts, corpus: Corpus, tokens: Tokens | None) -> None:
-        self.folder, self.facts, self.corpus, self.tokens = folder, facts, corpus, tokens
+    def __init__(
+        self,
+        folder: Path,
+        facts: RunFacts,
+        corpus: Corpus,
+        tokens: Tokens | None,
+        encoder: str | os.PathLike[str] | AnyEncoder,
+    ) -> None:
+        self.folder, self.facts, self.corpus, self.tokens, self.encoder = folder, facts, corpus, tokens, encoder
         # Samples of tokens have no rules per pixel: they are generated again.
         self.rules = None if tokens else TraceRules(corpus, facts.model, facts.config, facts.seed)
         self.shape = self.rules.shape if self.rules else (corpus.images.shape[1], corpus.images.shape[2])
@@ -204,7 +216,7 @@ class _Verification:
             for name in ("queries", "densities"):
                 if name in altered:
                     raise ValueError(f"its {name} were altered")
-            return Regeneration(samples, self.corpus, self.tokens)
+            return Regeneration(samples, self.corpus, self.tokens, self.encoder)
         except (ValueError, OSError) as error:
             self._note(f"samples from {samples.first - self.facts.first} on can't be generated again: {error}")
             return None

@@ -16,11 +16,19 @@ from npgen.encoders import AnyEncoder
 from npgen.runs import RunFacts, Samples
 from npgen.sampling.filler import make_filler
 from npgen.sampling.library import Library
+from npgen.sampling.meaning import Meaning, places_of
 from npgen.sampling.order import known_rect
 from npgen.sampling.plan import PixelPlan
 from npgen.sampling.selection import Densities
 from npgen.sampling.shared_filler import SharedFiller
-from npgen.sampling.shortlists import CanvasQueries, RecordedQueries, Shortlister, Shortlists, same_label
+from npgen.sampling.shortlists import (
+    CanvasQueries,
+    RecordedQueries,
+    Shortlister,
+    Shortlists,
+    ascending,
+    same_label,
+)
 
 # Measures how long a step takes, by its name: "query", "shortlist" or "fill".
 Clock = Callable[[str], AbstractContextManager[None]]
@@ -46,6 +54,13 @@ class PixelRun:
         CPU threads; None means one per core.
     clock
         Called around each step; for benchmarks.
+    places
+        What embeds places, where `Config.semantic_weight` needs it. None: the encoder.
+
+    Raises
+    ------
+    ValueError
+        If that encoder embeds no places.
     """
 
     def __init__(
@@ -55,6 +70,7 @@ class PixelRun:
         encoder: AnyEncoder | None = None,
         threads: int | None = None,
         clock: Clock = untimed,
+        places: AnyEncoder | None = None,
     ) -> None:
         self.plan, self.library, self.encoder = plan, library, encoder
         self.threads, self.clock = threads, clock
@@ -64,8 +80,17 @@ class PixelRun:
         self.filler: _core.Filler | SharedFiller = self.scan
         if library.ranks is not None:
             self.filler = SharedFiller(self.scan, library.scanned, library.start, library.ranks)
+        self.meaning = self._meaning(places or encoder)
         # A tolerance relative to the corpus needs all images, not a copy of the shortlisted ones.
         self._copies = library.from_file and plan.config.tolerance == "candidates"
+
+    def _meaning(self, encoder: AnyEncoder | None) -> Meaning | None:
+        config = self.plan.config
+        places = places_of(encoder, config)
+        if places is None:
+            return None
+        weight, radius = config.semantic_weight, self.plan.radius
+        return Meaning(places, self.library, config.gaussian_sigma, weight, radius, self.threads)
 
     @property
     def drawn(self) -> int:
@@ -197,18 +222,56 @@ class PixelRun:
             with self.clock("query"):
                 queries = CanvasQueries(self.encoder, anchors, batch, self.threads, nearest_keys)
 
+        same: list[Shortlists] = []
+
         def nearest(stage: int, known: NDArray[np.bool_]) -> Shortlists:
+            if same:
+                return same[0]
             with self.clock("query"):
                 rows = queries(stage, known)  # (B, D)
             with self.clock("shortlist"):
                 found = self.shortlister.find(rows, barred, like)
-                if plan.config.select == 1:
-                    return found
-                return _core.draw_halves(_core.draw_seed(plan.seed, draw), indices, *found)
+                if plan.config.select > 1:
+                    found = _core.draw_halves(_core.draw_seed(plan.seed, draw), indices, *found)
+                found = found if self.meaning is None else ascending(found)
+            if plan.one_shortlist:
+                same.append(found)
+            return found
 
         return nearest
 
+    @property
+    def adds(self) -> bool:
+        """Whether something is added to the distances of windows."""
+        return self.meaning is not None
+
+    def added(
+        self, canvases: NDArray[np.uint8], shortlists: Shortlists, known: NDArray[np.bool_], pixels: NDArray[np.int32]
+    ) -> NDArray[np.uint32]:
+        """Return what is added to the windows' distances of a stage's candidates, where something is.
+
+        Parameters
+        ----------
+        canvases
+            (B, H, W, C) at the beginning of the stage.
+        shortlists
+            Ids of the images that may serve each canvas, ascending.
+        known
+            Mask (H, W) of the pixels that are known then.
+        pixels
+            (P, 2): the pixels of the stage.
+
+        Returns
+        -------
+        ndarray
+            (ids, P, 2R + 1, 2R + 1), as `Meaning.added` returns it.
+        """
+        assert self.meaning is not None
+        return self.meaning.added(canvases, known, pixels, shortlists)
+
     def _fill(self, batch: Samples, shortlists: Shortlists | None, **stage: Any) -> None:
+        if shortlists is not None and self.adds:
+            stage["added"] = self.added(batch.images, shortlists, stage["known"], stage["pixels"])
         if self._copies and shortlists is not None:
             self._fill_from_copy(batch, shortlists, **stage)
             return

@@ -92,6 +92,12 @@ class PixelPlan:
             half = "half of " if config.select > 1 else ""
             allowed = f"in 1..={others // config.halves} ({half}the corpus's images{barred})"
             raise invalid("shortlist", allowed, config.shortlist)
+        if config.semantic_weight > 0:
+            if not (self.model.embedding and self.model.low_level):
+                raise invalid("semantic_weight", "0 for a model without embedding or windows", config.semantic_weight)
+            if config.tolerance != "candidates":
+                allowed = "0 where tolerance is relative to the corpus"
+                raise invalid("semantic_weight", allowed, config.semantic_weight)
         if config.tolerance != "candidates" and not self.model.low_level:
             raise invalid("tolerance", "'candidates' for a model that looks at no window", config.tolerance)
 
@@ -105,6 +111,11 @@ class PixelPlan:
         """Queries per canvas, S: one per stage; with β = 1 one in all, as the anchor does not change."""
         return 1 if self.config.anchor_weight == 1 else sum(1 for _ in self.stages())
 
+    @property
+    def one_shortlist(self) -> bool:
+        """Whether images come from a shortlist that is the same throughout."""
+        return self.model.semantics and (not self.model.embedding or self.config.anchor_weight == 1)
+
     def stages(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
         """Go through the stages of a run: the sweep, 0 for the first filling, and the pixels (P, 2) in order."""
         for sweep in range(1 + self.config.sweeps):
@@ -117,8 +128,8 @@ class PixelPlan:
     def cuts(self, sweep: int) -> list[int]:
         """Where stages begin and end in the order of a sweep: rings or the whole sweep, cut further where asked for."""
         whole = [0, len(self.order.pixels)]
-        if self.model.semantics and (not self.model.embedding or self.config.anchor_weight == 1):
-            return whole  # the shortlist is the same throughout
+        if self.one_shortlist and self.config.semantic_weight == 0:
+            return whole
         rings: list[int] = self.order.stages.tolist() if sweep == 0 else whole
         longest = self.config.stage_pixels if self.model.semantics else SLICE
         if longest is None:

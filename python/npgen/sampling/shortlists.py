@@ -182,3 +182,9 @@ def same_label(
 def chained(lists: list[NDArray[np.int32]]) -> Shortlists:
     """Put the lists of a batch's canvases one after another."""
     return np.concatenate([np.empty(0, np.int32), *lists]), np.cumsum([len(ids) for ids in lists], dtype=np.int64)
+
+
+def ascending(shortlists: Shortlists) -> Shortlists:
+    """Sort the ids of each canvas."""
+    ids, ends = shortlists
+    return chained([np.sort(part) for part in np.split(ids, ends[:-1])])
