@@ -277,17 +277,9 @@ impl<'a> Scan<'a> {
         pool: &mut PoolBuilder,
         buffers: &mut ScanBuffers,
     ) {
-        let canvas = (target.pixels, &target.barred[..]);
         let added = target.added.map(|added| (added, group * GROUP_IMAGES));
-        ssd::offer_group(
-            self.settings.instructions,
-            probe,
-            planes.group(group),
-            canvas,
-            added,
-            pool,
-            buffers,
-        );
+        let canvas = (target.pixels, &target.barred[..], added);
+        ssd::offer_group(self.settings.instructions, probe, planes.group(group), canvas, pool, buffers);
     }
 
     /// The pool of a pixel of one canvas; see [`Self::pools_of`].

@@ -12,49 +12,18 @@
 //! can still take, the rest of their window is skipped. With a bound that is never below the finished pool's, the pool
 //! is the same; [`offer_group`] starts from the bound of the pool so far, and tightens it as it goes.
 
+mod reference;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::probe::{square, Probe, ShellTerms, SourceLines};
+pub use reference::reference;
 
 use super::added::AddedHere;
 use super::planes::{Group, Inside, PlaneLine, GROUP_IMAGES};
-use super::window::Taps;
-use crate::corpus::{Corpus, ImageId};
-use crate::geometry::{Extent, Pixel};
+use super::probe::{Probe, ShellTerms, SourceLines};
+use crate::corpus::ImageId;
 use crate::pool::{Candidate, Keep, PoolBuilder};
 use crate::simd::InstructionSet;
-
-/// The definition in plain double precision, which tests compare every kernel with. A canvas is its bytes and frame.
-pub fn reference(
-    corpus: &Corpus,
-    candidate: (ImageId, Pixel),
-    (canvas, frame): (&[u8], Extent),
-    pixel: Pixel,
-    taps: &Taps,
-) -> f64 {
-    let (image, source) = candidate;
-    let mut start = 0;
-    let mut sum = 0.0;
-    for &(weight, end) in &taps.shells {
-        let mut squares = 0;
-        for &offset in &taps.offsets[start..end] {
-            let theirs = corpus.value(image, corpus.own(image).step_clamped(source, offset));
-            let ours = &canvas[frame.flat(frame.step_clamped(pixel, offset)) * corpus.channels()..];
-            for (&theirs, &ours) in theirs.iter().zip(ours) {
-                squares += square(theirs, i16::from(ours));
-            }
-        }
-        sum += weight * squares as f64;
-        start = end;
-    }
-    let norm = corpus.channels() as f64 * taps.total_weight();
-    if norm > 0.0 {
-        sum / norm
-    } else {
-        0.0
-    }
-}
 
 /// When a scan of one group may skip work.
 #[derive(Debug, Clone, Copy)]
@@ -321,8 +290,7 @@ pub fn offer_group(
     instructions: InstructionSet,
     probe: &Probe,
     group: Group,
-    (canvas, barred): (&[u8], &[ImageId]),
-    added: Option<(AddedHere, usize)>,
+    (canvas, barred, added): (&[u8], &[ImageId], Option<(AddedHere, usize)>),
     pool: &mut PoolBuilder,
     buffers: &mut ScanBuffers,
 ) {

@@ -22,7 +22,7 @@ def test_places_of_a_network_average_to_its_embedding(digits, pool, dim):
     import torch
 
     encoder = network(pool, dim)
-    images, known = digits.images[:3], np.ones((16, 16), bool)
+    images, known = digits.images[:3].copy(), np.ones((16, 16), bool)
     known[:5, 3:9] = False
     places = encoder.places(images, known)
     weights = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in encoder.tensors.items()}

@@ -45,7 +45,7 @@ class Encoder(ShippedNetwork[Architecture]):
     True
     """
 
-    normalised = True
+    symmetric = True
     kind = "encoder"
     architecture_type = Architecture
     other_specs = ("auto", PIXELS)

@@ -50,7 +50,7 @@ class PixelEncoder:
     ((100, 99), 7)
     """
 
-    normalised = True
+    symmetric = False
 
     def __init__(self, height: int, width: int, channels: int, *, grid: int = 7) -> None:
         for name, number in (("height", height), ("width", width), ("channels", channels), ("grid", grid)):

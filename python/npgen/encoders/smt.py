@@ -151,7 +151,7 @@ class SmtEncoder(ShippedNetwork[SmtArchitecture]):
         stated are chosen.
     """
 
-    normalised = True
+    symmetric = True
     kind = "smt"
     prefix = "smt-"
     architecture_type = SmtArchitecture

@@ -27,6 +27,7 @@ from npgen.sampling.shortlists import (
     Shortlister,
     Shortlists,
     ascending,
+    embed_anchors,
     same_label,
 )
 
@@ -139,8 +140,7 @@ class PixelRun:
             drawn = batch.mapped(np.zeros_like)
             self._draw(drawn, indices, draw, bar)
             if densities is None:
-                anchors = self.library.images(drawn.anchor)
-                densities = Densities(self.library, self.encoder, drawn.anchor, anchors, self.threads)
+                densities = Densities(self.library, self.encoder, drawn.anchor, self.threads)
             batch.densities[:, draw] = densities(drawn.images)
             denser = batch.densities[:, : draw + 1].argmax(1) == draw
             chosen = drawn.mapped(lambda array, rows=denser: array[rows])  # type: ignore[misc]
@@ -157,7 +157,7 @@ class PixelRun:
         batch.place_seed(anchors, plan.rect, plan.seeds.corners(indices, batch.anchor))
         barred = batch.anchor if plan.config.exclude_seed_image else np.full_like(batch.anchor, -1)
         known = known_rect(plan.shape, plan.rect)  # (H, W), the same for all canvases
-        shortlists_of = self.shortlists(batch, indices, barred, anchors, draw=draw)
+        shortlists_of = self.shortlists(batch, indices, barred, draw=draw)
         for number, (sweep, pixels) in enumerate(plan.stages()):
             # 2. Semantics (H). List the images that mean what the canvas shows so far.
             shortlists = shortlists_of(number, known)
@@ -183,7 +183,6 @@ class PixelRun:
         batch: Samples,
         indices: NDArray[np.uint64],
         barred: NDArray[np.int32],
-        anchors: NDArray[np.uint8] | None = None,
         *,
         draw: int,
     ) -> Callable[[int, NDArray[np.bool_]], Shortlists | None]:
@@ -197,8 +196,6 @@ class PixelRun:
             (B,): indices of the samples.
         barred
             (B,): image that may not serve each canvas, −1 for none.
-        anchors
-            (B, H, W, C): what the encoder makes queries of, together with the canvases. None: take the batch's queries.
         draw
             Which draw of the samples it is.
 
@@ -217,10 +214,11 @@ class PixelRun:
             return lambda stage, known: shared
         queries: CanvasQueries | RecordedQueries = RecordedQueries(batch)
         like = batch.anchor if plan.model.label else None
-        if self.encoder is not None and anchors is not None:
+        if self.encoder is not None:
             nearest_keys = partial(self.shortlister.nearest_keys, barred=barred, same_label=like)
             with self.clock("query"):
-                queries = CanvasQueries(self.encoder, anchors, batch, self.threads, nearest_keys)
+                of_anchors = embed_anchors(self.encoder, self.library, batch.anchor, self.threads)
+            queries = CanvasQueries(self.encoder, of_anchors, batch, self.threads, nearest_keys)
 
         same: list[Shortlists] = []
 

@@ -6,7 +6,8 @@ use super::super::quota::Quotas;
 use super::super::settings::Settings;
 use super::super::window::Window;
 use super::*;
-use crate::geometry::{Extent, Offset};
+use crate::corpus::Corpus;
+use crate::geometry::{Extent, Offset, Pixel};
 use crate::pool::PoolRule;
 
 /// A small corpus and canvas with few grey levels, so that there are many ties and zeros, or with extremes.
@@ -177,10 +178,10 @@ proptest! {
                 let mut pool = PoolBuilder::new(rule);
                 pool.restart(bound);
                 for group in 0..planes.groups() {
-                    let canvas = (&case.canvas[..], barred.as_slice());
-                    let added = added.map(|added| (added, group * GROUP_IMAGES));
+                                        let added = added.map(|added| (added, group * GROUP_IMAGES));
+                    let canvas = (&case.canvas[..], barred.as_slice(), added);
                     let buffers = &mut ScanBuffers::default();
-                    offer_group(instructions, probe, planes.group(group), canvas, added, &mut pool, buffers);
+                    offer_group(instructions, probe, planes.group(group), canvas, &mut pool, buffers);
                 }
                 assert_eq!(pool.finish(), expected, "{instructions:?}");
             }
