@@ -48,8 +48,8 @@ class Explanation:
     drawn
         Index in the pool of the candidate that was copied.
     added
-        (M,) float64: the part of each candidate's distance that was added to its window's, by `Config.semantic_weight`;
-        0 without.
+        (M,) float64: the part of each candidate's distance that was added to its window's, by `Config.semantic_weight`
+        or the coarser canvas of `Config.levels`; 0 without.
     """
 
     pixel: tuple[int, int]
@@ -282,7 +282,10 @@ class Explainer:
                 canvas, _, known = self._canvas(k, start, whole=True)
                 pixels = self._order[start : self._ends[stage]]
                 lists = shortlist, np.array([len(shortlist)])
-                added = self.run.added(canvas[None], lists, known, pixels)
+                guide = None
+                if (coarse := self.samples[k : k + 1].coarse) is not None:
+                    guide = self.run.guide(0, coarse.level(self.plan.shape, 1)[0])
+                added = self.run.added(canvas[None], lists, known, pixels, guide)
             self._latest = (k, stage), _Stage(start, shortlist, added)
         return self._latest[1]
 

@@ -5,6 +5,7 @@ Read in this order: `facts` (what a run is), `trace` (where each pixel came from
 maps as PNG files).
 """
 
+from npgen.runs.coarse import CoarseLevels, level_shape
 from npgen.runs.facts import FORMAT, VERSION, RunFacts, differences, run_name
 from npgen.runs.folder import RunFolder, merge, part_of
 from npgen.runs.pictures import class_names, coloured_by_image, required_labels, save_pictures
@@ -24,6 +25,7 @@ __all__ = [
     "MANIFEST",
     "TRACE_DTYPES",
     "VERSION",
+    "CoarseLevels",
     "RunFacts",
     "RunFolder",
     "Samples",
@@ -37,6 +39,7 @@ __all__ = [
     "coloured_by_image",
     "differences",
     "distances_to_show",
+    "level_shape",
     "load_samples",
     "merge",
     "part_of",

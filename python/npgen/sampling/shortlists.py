@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,7 +195,12 @@ def chained(lists: list[NDArray[np.int32]]) -> Shortlists:
     return np.concatenate([np.empty(0, np.int32), *lists]), np.cumsum([len(ids) for ids in lists], dtype=np.int64)
 
 
+def listed(shortlists: Shortlists) -> list[NDArray[np.int32]]:
+    """Return the ids of each canvas's images."""
+    ids, ends = shortlists
+    return [ids[start:end] for start, end in pairwise([0, *ends.tolist()])]
+
+
 def ascending(shortlists: Shortlists) -> Shortlists:
     """Sort the ids of each canvas."""
-    ids, ends = shortlists
-    return chained([np.sort(part) for part in np.split(ids, ends[:-1])])
+    return chained([np.sort(part) for part in listed(shortlists)])
