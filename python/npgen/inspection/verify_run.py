@@ -18,12 +18,16 @@ from npgen.inspection.regenerate import Regeneration
 from npgen.inspection.rules import Place, TraceRules, Violation, inside_corpus, outside_corpus
 from npgen.inspection.run_report import Difference, RunReport, numbers_of
 from npgen.runs import (
+    COARSE_ARRAYS,
     TRACE_DTYPES,
     RunFacts,
     Samples,
     Shard,
     Trace,
+    at_level,
     check_finished,
+    coarse_forms,
+    coarse_of,
     read_manifest,
     run_name,
 )
@@ -32,6 +36,7 @@ from npgen.tokens import Tokens, load_tokens
 
 # Arrays of a shard that a pixel depends on.
 PIXELS = {"images", "anchor", *TRACE_DTYPES}
+ALL_PIXELS = PIXELS | {*COARSE_ARRAYS.values()}
 # Largest number of differing pixels that a report lists.
 NAMED = 20
 # Pixels of a block of samples: bounds the memory of verification.
@@ -143,6 +148,7 @@ class _Verification:
         # Samples of tokens have no rules per pixel: they are generated again.
         self.rules = None if tokens else TraceRules(corpus, facts.model, facts.config, facts.seed)
         self.shape = self.rules.shape if self.rules else (corpus.images.shape[1], corpus.images.shape[2])
+        self.coarse_rules: dict[int, TraceRules] = {}
         self.problems: list[str] = []
         self.differences: list[Difference] = []
         self.different = self.samples = 0
@@ -168,7 +174,7 @@ class _Verification:
             self._note(f"{error}; the {shard.n:,} samples of shard {shard.name} could not be replayed")
             bar.update(shard.n)
             return
-        regeneration = self._regeneration(samples, altered) if self.tokens is not None or altered & PIXELS else None
+        regeneration = self._regeneration(samples, altered) if self.tokens is not None or altered & ALL_PIXELS else None
         height, width = self.shape
         step = BATCH if regeneration else max(1, BLOCK_PIXELS // (height * width))
         for start in range(0, shard.n, step):
@@ -177,8 +183,24 @@ class _Verification:
             if regeneration is not None:
                 violations.append(regeneration.violation(block))
             self._collect(block, violations)
+            self._check_coarse(block, regeneration)
             self.samples += len(block)
             bar.update(len(block))
+
+    def _check_coarse(self, samples: Samples, regeneration: Regeneration | None) -> None:
+        """Check the coarser levels of samples by the same rules, and note the pixels that break one."""
+        for level in range(1, samples.config.levels):
+            part = at_level(samples, level)
+            if level not in self.coarse_rules:
+                facts = self.facts
+                self.coarse_rules[level] = TraceRules(self.corpus, facts.model, facts.config, facts.seed, level)
+            violations = list(self.coarse_rules[level].violations(part))
+            if regeneration is not None and not any(violation.where.any() for violation in violations):
+                violations.append(regeneration.violation(samples, level))
+            for violation in violations:
+                for k, y, x in _first(violation.where, NAMED):
+                    index, reason = samples.first - self.facts.first + k, violation.reason((k, y, x))
+                    self._note(f"sample {index}, level {level}, pixel ({y}, {x}): {reason}")
 
     def _note(self, problem: str | None) -> bool:
         if problem is not None:
@@ -204,9 +226,13 @@ class _Verification:
             for key, dtype in dtypes.items()
             if key in shard.sha256
         }
+        for key, form in coarse_forms(shard.n).items():
+            if key in shard.sha256:
+                arrays[key] = npy.open_array(self.folder / shard.name / f"{key}.npy", *form)
         arrays.setdefault("fallbacks", np.zeros(shard.n, np.int32))  # version 1 did not count them
+        coarse = coarse_of(arrays)
         trace = Trace(*(arrays.pop(key) for key in TRACE_DTYPES))
-        return Samples(facts.part(shard.first, shard.n), trace=trace, **arrays)
+        return Samples(facts.part(shard.first, shard.n), trace=trace, coarse=coarse, **arrays)
 
     def _regeneration(self, samples: Samples, altered: set[str]) -> Regeneration | None:
         """Prepare to generate samples again; None, and a problem noted, if they can't be."""
