@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import npgen
 from npgen.cli import app
 from npgen.encoders import JoinedEncoder, PlaceGrid, place_encoder
-from npgen.sampling import Library
+from npgen.sampling import Library, meaning
 from npgen.sampling.meaning import Meaning
 
 BASE = {"window": 5, "shortlist": 10, "seed_size": 4, "query_expansion": 5, "semantic_weight": 3000}
@@ -70,8 +70,8 @@ def test_it_is_the_definition(digits, kind, radius):
     known[5:12, 4:11] = True
     pixels = np.array([[4, 4], [5, 11], [12, 12], [4, 9]], np.int32)
     ids = np.array([1, 4, 8, 0, 30], np.int32)
-    meaning = Meaning(encoder, Library(digits), 1.5, 1000.0, radius, None)
-    added = meaning.added(canvases, known, pixels, (ids, np.array([3, 5])))
+    distances = Meaning(encoder, Library(digits), 1.5, 1000.0, radius, None)
+    added = distances.added(canvases, known, pixels, (ids, np.array([3, 5])))
     assert added.shape == (5, 4, 2 * radius + 1, 2 * radius + 1) and added.dtype == np.uint32
     for _ in range(60):
         k, p, dy, dx = (int(random.integers(extent)) for extent in added.shape)
@@ -99,8 +99,11 @@ def test_it_is_the_same_for_any_batch_and_stage(digits):
     assert alone.added(digits.images[:0], everything, pixels, (ids[:0], ends[:0])).shape == (0, 2, 3, 3)
 
 
-def test_bytes_do_not_depend_on_threads_and_batch(colours):
+def test_bytes_do_not_depend_on_threads_batch_and_memory(colours, monkeypatch):
     expected = run(colours, 6)
+    monkeypatch.setattr(meaning, "HELD", 1)
+    np.testing.assert_array_equal(run(colours, 6, batch_size=2).images, expected.images)
+    monkeypatch.undo()
     for options in ({"threads": 1}, {"batch_size": 2}, {"threads": 3, "batch_size": 5}):
         other = run(colours, 6, **options)
         np.testing.assert_array_equal(other.images, expected.images)

@@ -22,6 +22,8 @@ WEIGHT_SCALE = 65536
 # The core takes distances in units of 1/256 squared grey levels.
 UNITS = 256
 MOST_ADDED = 2**32 - 1
+# Bytes of images' places that are held: stages and batches use many images again.
+HELD = 1 << 30
 
 
 def places_of(encoder: AnyEncoder | None, config: Config) -> PlaceEncoder | None:
@@ -63,9 +65,7 @@ class Meaning:
     ) -> None:
         self.encoder, self.library, self.threads = encoder, library, threads
         self.sigma, self.weight, self.radius = sigma, weight, radius
-        # Images of the last stage and their places: the next stage uses most of them again.
-        self._ids = np.empty(0, np.int32)
-        self._places = np.empty((0, 0, 0, 0), np.int16)
+        self._held: dict[int, NDArray[np.int16]] = {}  # places (h, w, E) by the image's id
 
     def added(
         self, canvases: NDArray[np.uint8], known: NDArray[np.bool_], pixels: NDArray[np.int32], shortlists: Shortlists
@@ -90,7 +90,7 @@ class Meaning:
             the distance times the weight in 1/256 squared grey levels, rounded.
         """
         ids, ends = shortlists
-        places = self._places_of(np.unique(ids))
+        self._hold(np.unique(ids))
         side = 2 * self.radius + 1
         added = np.zeros((len(ids), len(pixels), side, side), np.uint32)
         if not len(canvases):
@@ -103,7 +103,7 @@ class Meaning:
         moved = [np.trunc(np.arange(-self.radius, self.radius + 1) / step).astype(int) for step in grid.step]
         rows, columns = np.divmod(seen, grid.columns)
         for b, (start, end) in enumerate(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)):
-            images = places[np.searchsorted(self._ids, ids[start:end])]  # (K, h, w, E)
+            images = np.stack([self._held[k] for k in ids[start:end].tolist()])  # (K, h, w, E)
             canvas = own[b, rows, columns].astype(np.float32)[:, :, None]  # (seen, E, 1)
             for down in np.unique(moved[0]):
                 for right in np.unique(moved[1]):
@@ -126,15 +126,15 @@ class Meaning:
         weights: NDArray[np.float64] = np.rint(WEIGHT_SCALE * share * np.exp(-squared / (2 * self.sigma**2)))
         return weights
 
-    def _places_of(self, ids: NDArray[np.int32]) -> NDArray[np.int16]:
-        """Return the places (M, h, w, E) of images, by ids that ascend."""
-        new = np.setdiff1d(ids, self._ids, assume_unique=True)
-        embedded = _rounded(self.encoder.places(self.library.images(new), threads=self.threads))
-        kept = np.isin(self._ids, ids, assume_unique=True)
-        order = np.argsort(held := np.concatenate([self._ids[kept], new]))
-        old = self._places[kept].reshape(int(kept.sum()), *embedded.shape[1:])
-        self._ids, self._places = held[order], np.concatenate([old, embedded])[order]
-        return self._places
+    def _hold(self, ids: NDArray[np.int32]) -> None:
+        """Embed the places of images that are not held yet, and drop others where all would take too much memory."""
+        new = [k for k in ids.tolist() if k not in self._held]
+        images = self.library.images(np.array(new, np.int32))  # also where none is new: other ranks may need some
+        embedded = _rounded(self.encoder.places(images, threads=self.threads))
+        if (len(self._held) + len(new)) * embedded[:1].nbytes > HELD:
+            kept = set(ids.tolist())
+            self._held = {k: places for k, places in self._held.items() if k in kept}
+        self._held.update(zip(new, embedded, strict=True))
 
 
 def _rounded(places: NDArray[np.float32]) -> NDArray[np.int16]:

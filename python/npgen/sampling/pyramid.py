@@ -39,9 +39,10 @@ def shrink(images: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
         return images
     count, height, width, channels = images.shape
     side = 1 << level
-    squares = images.reshape(count, height >> level, side, width >> level, side, channels)
-    sums = squares.sum((2, 4), dtype=np.uint32)
-    means: NDArray[np.uint8] = ((sums + side * side // 2) // (side * side)).astype(np.uint8)
+    sums = np.full((count, height >> level, width >> level, channels), side * side // 2, np.uint32)
+    for dy, dx in np.ndindex(side, side):
+        sums += images[:, dy::side, dx::side]
+    means: NDArray[np.uint8] = (sums >> 2 * level).astype(np.uint8)
     return means
 
 
@@ -103,19 +104,25 @@ class Guide:
         """Compute the tables of the canvases: images, displacements on the coarser level, and its pixels."""
         ids = np.unique(shortlists[0])
         images = shrink(self.library.images(ids), self.coarser.level)  # (M, h, w, C)
+        down, across = map(self._weights, self.coarser.shape)
         pairs = zip(self.canvases, listed(shortlists), strict=True)
-        return [self._table(canvas, images[np.searchsorted(ids, own)]) for canvas, own in pairs]
+        return [self._table(canvas, images[np.searchsorted(ids, own)], down, across) for canvas, own in pairs]
 
-    def _table(self, canvas: NDArray[np.uint8], images: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    def _table(
+        self,
+        canvas: NDArray[np.uint8],
+        images: NDArray[np.uint8],
+        down: NDArray[np.float64],
+        across: NDArray[np.float64],
+    ) -> NDArray[np.uint32]:
         most, (height, width) = self._most, self.coarser.shape
-        padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge").astype(np.int64)
-        down, across = self._weights(height), self._weights(width)
+        padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge").astype(np.float64)
         norm = down.sum(1)[:, None] * across.sum(1) * images.shape[3]  # (h, w)
         side = 2 * most + 1
         table = np.empty((len(images), side, side, height, width), np.uint32)
         for dy, dx in np.ndindex(side, side):
             differences = padded[:, dy : dy + height, dx : dx + width] - canvas
-            squares = (differences * differences).sum(3).astype(np.float64)  # (K, h, w)
+            squares = np.einsum("kyxc,kyxc->kyx", differences, differences)  # whole numbers
             distances = (down @ squares @ across.T) / norm
             units = np.rint(distances * (self.plan.config.coarse_weight * UNITS))
             table[:, dy, dx] = units.clip(max=MOST_ADDED).astype(np.uint32)
