@@ -1,7 +1,6 @@
 """Semantic distances of places, added to those of windows."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from typer.testing import CliRunner
 
 import npgen
 from npgen.cli import app
+from npgen.config.choices import LATER
 from npgen.encoders import JoinedEncoder, PlaceGrid, place_encoder
 from npgen.sampling import Library, meaning
 from npgen.sampling.meaning import Meaning
@@ -17,7 +17,7 @@ BASE = {"window": 5, "shortlist": 10, "seed_size": 4, "query_expansion": 5, "sem
 
 
 def run(corpus, n=5, model="full", encoder="pixels", **options):
-    changes = {name: options.pop(name) for name in list(options) if name in npgen.Config().to_json()}
+    changes = {name: options.pop(name) for name in list(options) if name in npgen.Config.__dataclass_fields__}
     config = npgen.Config(**(BASE | changes))
     return npgen.generate(corpus, n, model, config, 3, encoder=encoder, progress=False, **options)
 
@@ -183,13 +183,15 @@ def test_the_command_line_shows_what_was_added(digits, tmp_path):
     assert verified.exit_code == 0 and "all equal" in verified.output
 
 
-def test_a_run_without_them_has_its_settings_in_manifests_of_earlier_versions(digits, tmp_path):
+def test_json_names_them_only_where_they_are_used(digits, tmp_path):
     run(digits, 2, semantic_weight=0, out=tmp_path / "run")
-    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    del manifest["config"]["semantic_weight"]
-    shutil.copytree(tmp_path / "run", tmp_path / "earlier")
-    (tmp_path / "earlier" / "manifest.json").write_text(json.dumps(manifest))
-    assert npgen.load_samples(tmp_path / "earlier").config == npgen.load_samples(tmp_path / "run").config
+    assert "semantic_weight" not in json.loads((tmp_path / "run" / "manifest.json").read_text())["config"]
+    assert npgen.load_samples(tmp_path / "run").config.semantic_weight == 0
+    for config in (npgen.Config(), npgen.Config(semantic_weight=3), npgen.Config(levels=2, coarse_weight=0.5)):
+        assert npgen.Config.from_json(config.to_json()) == config
+    assert npgen.Config().to_json() | {"levels": 2} == npgen.Config(levels=2).to_json()
+    for name, default in LATER.items():
+        assert getattr(npgen.Config(), name) == default
 
 
 def test_the_finest_part_of_a_joined_encoder_embeds_places(digits):

@@ -59,4 +59,7 @@ PIXEL_SETTINGS = (
     "size",
     "stage_pixels",
 )
+# Settings of a later version, with their defaults. JSON does not name them where they have these: so runs that don't
+# use them have the bytes that they had.
+LATER: dict[str, Any] = {"semantic_weight": 0.0, "levels": 1, "coarse_weight": 1.0}
 TOKEN_SETTINGS = ("gamma", "metric", "order", "draw", "flip")

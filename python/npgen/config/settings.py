@@ -11,6 +11,7 @@ from typing import Any, get_args
 import npgen._core as _core
 from npgen.config.choices import (
     CHOICES,
+    LATER,
     MOST_DRAWS,
     MOST_LEVELS,
     MOST_SWEEPS,
@@ -77,19 +78,17 @@ class Config:
         of its embedding with those of the 20 nearest images, the anchor and its duplicates left out. Each draw uses a
         random half of a shortlist of 2·K images. The densities are recorded. Only for models with an embedding.
     semantic_weight
-        Weight of a semantic distance that is added to a window's: how unlike in meaning the known surroundings of the
-        pixel and those of the source are (d_SSL(φ(ω(p)), φ(ω′)) in the paper), 1 − cosine of embeddings of places, as a
-        weighted mean. In squared grey levels, the unit of windows' distances: one of 100 adds 50 where the cosine is
-        1/2. 0 adds nothing; at most 10⁶. Only for models with embedding and windows, with an encoder that embeds
-        places. Canvases are embedded once per stage.
+        Weight of a semantic distance that is added to a window's: how unlike in meaning the surroundings of the pixel
+        and of the source are (d_SSL(φ(ω(p)), φ(ω′)) in the paper), 1 − cosine of embeddings of places. In squared grey
+        levels, the unit of windows' distances; at most 10⁶, 0 adds none. Only for models with embedding and windows,
+        with an encoder that embeds places. Canvases are embedded once per stage.
     levels
         Number of levels L of a pyramid: level l has 1/2^l of the resolution, by means over squares. The coarsest is
         generated first; at each finer level the window of a pixel sees the whole coarser canvas around it, beside the
         known part of its own level. Locality, quotas and `max_share` hold at each level; sweeps and semantic distances
         are of the finest. Only for models with embedding and windows, with β = 1. Coarser canvases are kept.
     coarse_weight
-        Weight of the distance of the coarser canvas's windows, which is added to that of the windows of the own level;
-        at most 10⁶. Without effect with one level.
+        Weight of the distance of the coarser canvas's windows, which is added to that of the own level's, 0 to 10⁶.
     seed_size
         Side s of the seed patch in pixels.
     seed_at
@@ -376,8 +375,9 @@ class Config:
         self.seed_rect(height, width)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all settings as JSON-able values; `from_json` reads them."""
-        return dataclasses.asdict(self)
+        """Return all settings as JSON-able values, but for later ones at their defaults; `from_json` reads them."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Config:

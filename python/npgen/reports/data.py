@@ -110,8 +110,9 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
         "anchor": packed(sources.index(shown.anchor)),
         "sources": sources.facts(),
         "pools": {str(k): pool.packed(sources.index) for k, pool in pools.items()},
-        "levels": [_level(at_level(shown, level)) for level in range(1, shown.config.levels)],
     }
+    if shown.coarse is not None:
+        payload["levels"] = [_level(at_level(shown, level)) for level in range(1, shown.config.levels)]
     # 2. Fill the room that is left with source images.
     length = len(json.dumps(payload)) + RECT * len(sources.ids) + SLACK
     if length > room:

@@ -211,7 +211,7 @@ class Samples:
     def _run_table(self) -> dict[str, str]:
         """Describe the run in words, for a table of two columns."""
         defaults = Config().to_json()
-        changed = {name: value for name, value in self.config.to_json().items() if value != defaults[name]}
+        changed = {name: value for name, value in self.config.to_json().items() if value != defaults.get(name)}
         height, width, channels = self.images.shape[1:]
         return {
             "samples": f"{len(self):,} of {height}×{width}×{channels}, the first is number {self.first}",

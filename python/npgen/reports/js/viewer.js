@@ -174,7 +174,7 @@ on(["pinned"], () => {
   element("pin").textContent = state.pinned ? "Pinned" : "Pin";
 });
 // The coarser levels of a sample: canvas, image-ID map, and which images they come from.
-const levels = D.levels.map(({ shape, image, colour, facts }) => ({ shape, facts, image: unpack(image), colour: unpack(colour) }));
+const levels = (D.levels ?? []).map(({ shape, image, colour, facts }) => ({ shape, facts, image: unpack(image), colour: unpack(colour) }));
 
 function picture([h, w], values, channels, k, label) {
   const canvas = document.createElement("canvas");
