@@ -5,8 +5,10 @@ Read in this order: `facts` (what a run is), `trace` (where each pixel came from
 maps as PNG files).
 """
 
+from npgen.runs.coarse import COARSE_ARRAYS, CoarseLevels, coarse_forms, coarse_of, level_shape
 from npgen.runs.facts import FORMAT, VERSION, RunFacts, differences, run_name
 from npgen.runs.folder import RunFolder, merge, part_of
+from npgen.runs.levels import at_level
 from npgen.runs.pictures import class_names, coloured_by_image, required_labels, save_pictures
 from npgen.runs.reading import load_samples
 from npgen.runs.samples import (
@@ -20,23 +22,29 @@ from npgen.runs.trace import TRACE_DTYPES, Trace
 from npgen.runs.traced import TracedSamples, check_traced
 
 __all__ = [
+    "COARSE_ARRAYS",
     "FORMAT",
     "MANIFEST",
     "TRACE_DTYPES",
     "VERSION",
+    "CoarseLevels",
     "RunFacts",
     "RunFolder",
     "Samples",
     "Shard",
     "Trace",
     "TracedSamples",
+    "at_level",
     "check_finished",
     "check_samples",
     "check_traced",
     "class_names",
+    "coarse_forms",
+    "coarse_of",
     "coloured_by_image",
     "differences",
     "distances_to_show",
+    "level_shape",
     "load_samples",
     "merge",
     "part_of",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from npgen.config import Config
 from npgen.corpus import Corpus, check_corpus
 from npgen.errors import check_type, invalid
+from npgen.runs.coarse import COARSE_ARRAYS, CoarseLevels
 from npgen.runs.facts import RunFacts
 from npgen.runs.shards import write_shards
 from npgen.runs.trace import TRACE_DTYPES, Trace, check_array
@@ -49,6 +50,8 @@ class Samples:
         (n, h, w, Y) uint8: of a run of tokens, each sample as drawn, which `images` is the decoding of; else None. The
         trace then holds for each pixel where its cell's token came from, at the same place inside that cell; distances
         are shares of the bits compared, 0 to 1.
+    coarse
+        The coarser levels of samples that were generated coarse to fine (`Config.levels`); else None.
 
     Raises
     ------
@@ -64,6 +67,7 @@ class Samples:
     queries: NDArray[np.float32] | None = None
     densities: NDArray[np.float32] | None = None
     codes: NDArray[np.uint8] | None = None
+    coarse: CoarseLevels | None = None
 
     def __post_init__(self) -> None:
         """Check types and shapes."""
@@ -83,6 +87,10 @@ class Samples:
             stride = shape[1] // height if height else 0
             if shape[1:] != (height * stride, width * stride):
                 raise invalid("codes", f"a grid of square cells of {shape[1]}×{shape[2]} pixels", (height, width))
+        if (self.coarse is None) != (self.facts.config.levels == 1):
+            raise invalid("coarse", "there where the settings name levels, and only there", self.coarse)
+        if self.coarse is not None:
+            self.coarse.check(self.images.shape, self.facts.config.levels)
         if (self.codes is None) != (self.facts.tokens_id is None):
             raise ValueError("samples must have both codes and tokens_id, or neither")
         if self.facts.n != len(self.images):
@@ -97,7 +105,7 @@ class Samples:
         codes: tuple[int, int, int] | None = None,
     ) -> Samples:
         """Make n canvases (H, W, C) of which nothing is known yet, with room for queries (S, D) and codes (h, w, Y)."""
-        n, draws = facts.n, facts.config.select
+        n, draws, levels = facts.n, facts.config.select, facts.config.levels
         return cls(
             facts,
             images=np.zeros((n, *shape), np.uint8),
@@ -107,6 +115,7 @@ class Samples:
             queries=None if queries is None else np.zeros((n, *queries), np.float32),
             densities=np.zeros((n, draws), np.float32) if draws > 1 else None,
             codes=None if codes is None else np.zeros((n, *codes), np.uint8),
+            coarse=None if levels == 1 else CoarseLevels.empty(n, (shape[0], shape[1]), shape[2], levels),
         )
 
     @property
@@ -202,7 +211,7 @@ class Samples:
     def _run_table(self) -> dict[str, str]:
         """Describe the run in words, for a table of two columns."""
         defaults = Config().to_json()
-        changed = {name: value for name, value in self.config.to_json().items() if value != defaults[name]}
+        changed = {name: value for name, value in self.config.to_json().items() if value != defaults.get(name)}
         height, width, channels = self.images.shape[1:]
         return {
             "samples": f"{len(self):,} of {height}×{width}×{channels}, the first is number {self.first}",
@@ -227,15 +236,19 @@ class Samples:
             trace=self.trace[part],
             anchor=self.anchor[part],
             fallbacks=self.fallbacks[part],
-            **{name: array[part] for name, array in self.optional_arrays().items()},
+            **self._optional(lambda array: array[part]),
         )
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return all arrays, each with one row per sample."""
-        return [*self.drawn_arrays(), *self.optional_arrays().values()]
+        coarse = [] if self.coarse is None else self.coarse.arrays()
+        return [*self._always(), *self.optional_arrays().values(), *coarse]
 
     def drawn_arrays(self) -> list[NDArray[Any]]:
         """Return the arrays that follow from draws: all but queries, densities and codes."""
+        return [*self._always(), *([] if self.coarse is None else self.coarse.arrays())]
+
+    def _always(self) -> list[NDArray[Any]]:
         return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks]
 
     def optional_arrays(self) -> dict[str, NDArray[Any]]:
@@ -253,8 +266,12 @@ class Samples:
             trace=self.trace.mapped(change),
             anchor=change(self.anchor),
             fallbacks=change(self.fallbacks),
-            **{name: change(array) for name, array in self.optional_arrays().items()},
+            **self._optional(change),
         )
+
+    def _optional(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Any]:
+        changed: dict[str, Any] = {name: change(array) for name, array in self.optional_arrays().items()}
+        return changed if self.coarse is None else changed | {"coarse": self.coarse.mapped(change)}
 
     def put(self, rows: NDArray[np.bool_], others: Samples) -> None:
         """Overwrite what was drawn of the samples that the mask (n,) names with what was drawn of others."""
@@ -372,5 +389,7 @@ def write_shard(samples: Samples, folder: Path) -> dict[str, Any]:
         **dict(zip(TRACE_DTYPES, samples.trace.arrays(), strict=True)),
         **samples.optional_arrays(),
     }
+    if samples.coarse is not None:
+        arrays |= dict(zip(COARSE_ARRAYS.values(), samples.coarse.arrays(), strict=True))
     hashes = {key: npy.write_array(folder / f"{key}.npy", array) for key, array in arrays.items()}
     return {"name": f"{samples.first:08d}", "n": len(samples), "sha256": hashes}

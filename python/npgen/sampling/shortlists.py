@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,3 +193,14 @@ def same_label(
 def chained(lists: list[NDArray[np.int32]]) -> Shortlists:
     """Put the lists of a batch's canvases one after another."""
     return np.concatenate([np.empty(0, np.int32), *lists]), np.cumsum([len(ids) for ids in lists], dtype=np.int64)
+
+
+def listed(shortlists: Shortlists) -> list[NDArray[np.int32]]:
+    """Return the ids of each canvas's images."""
+    ids, ends = shortlists
+    return [ids[start:end] for start, end in pairwise([0, *ends.tolist()])]
+
+
+def ascending(shortlists: Shortlists) -> Shortlists:
+    """Sort the ids of each canvas."""
+    return chained([np.sort(part) for part in listed(shortlists)])
