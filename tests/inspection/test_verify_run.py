@@ -82,10 +82,12 @@ SETTINGS = [("full", FAST)] + [
         {"quota": 4}, {"sweeps": 1}, {"exclude_seed_image": False}, {"seed_at": (0, 9)}, {"candidates": "all"},
         {"semantic": "threshold"}, {"anchor_weight": 1}, {"k_min": 3, "stage_pixels": 7},
         {"max_share": 0.1}, {"max_share": 0.1, "sweeps": 1, "quota": 3}, {"select": 3},
+        {"seams": True, "quota": 6}, {"seams": True, "sweeps": 1},
     )
 ]  # fmt: skip
 SETTINGS += [(model, FAST) for model in MODELS if model != "full"]
 SETTINGS += [("texture", dataclasses.replace(FAST, size=(9, 21), quota=2))]
+SETTINGS += [("conditional", dataclasses.replace(FAST, seams=True, max_share=0.2))]
 
 
 @pytest.mark.parametrize(("model", "config"), SETTINGS)
@@ -119,6 +121,38 @@ def test_any_changed_byte_of_images_and_traces_names_its_pixel(digits, tmp_path,
         assert any(f"{key}.npy must have sha256" in problem for problem in report.problems)
         file.write_bytes(original)
     assert check(tmp_path).ok
+
+
+def test_sources_before_the_cuts_and_energies_are_checked(whole, tmp_path):
+    shutil.copytree(whole / "corpus", tmp_path / "corpus")
+    config = dataclasses.replace(FAST, seams=True)
+    samples = make(npgen.load_corpus(tmp_path / "corpus"), tmp_path / "run", 2, config=config)
+    run = tmp_path / "run" / "00000003"
+    change(run / "grown.npy", 4 * 3 * 17 - samples.grown.nbytes)  # image id of pixel (1, 1) of the first sample
+    report = check(tmp_path)
+    assert (0, 1, 1) in places(report)
+    reasons = {reason for one in report.differences for reason in one.reasons}
+    assert any("generated again it has" in reason and "grown image_id" in reason for reason in reasons)
+    change(run / "grown.npy", 4 * 3 * 17 - samples.grown.nbytes)
+
+    def lower(energies):
+        energies[1, 1] -= 1
+
+    rewrite(tmp_path, "seam_energy", lower)
+    (found,) = check(tmp_path).differences
+    before, after = samples.seam_energy[1]
+    assert found.reasons == (f"the energies of the sample's seams are {before:g} and {after:g}",)
+    assert (found.sample, found.y, found.x) == (1, 0, 0)
+
+    def far(grown):
+        grown[0, 3, 4, 1] = 16
+
+    rewrite(tmp_path, "grown", far)
+    reasons = {(one.y, one.x): one.reasons for one in check(tmp_path).differences if one.sample == 0}
+    assert "before the cuts: there is no such pixel in the corpus" in reasons[3, 4]
+    edit_manifest(tmp_path, lambda manifest: manifest["shards"][0]["sha256"].pop("grown"))
+    with pytest.raises(ValueError, match="must have a complete manifest, got one without 'grown'"):
+        check(tmp_path)
 
 
 def test_a_changed_byte_is_reported_with_value_and_source(stored):

@@ -58,6 +58,7 @@ PIXEL_SETTINGS = (
     "anchor_weight",
     "query_expansion",
     "select",
+    "seams",
     "size",
     "stage_pixels",
 )
@@ -120,6 +121,11 @@ class Config:
     sweeps
         How often all filled pixels are drawn again after the first pass, in a random order, now with completely known
         windows (Gibbs sampling). 0 to 1,000.
+    seams
+        Whether the borders between sources are cut anew when a canvas is full: for one source after another, a minimum
+        cut chooses the pixels that it takes so that ‖I_a(p) − I_b(p)‖ + ‖I_a(q) − I_b(q)‖, summed over all neighbours p
+        and q of sources a and b, becomes smallest. The seed patch and the pixels well inside a source stay. No image
+        gets more than `max_share`; `quota` limits the growth alone. See `Samples.grown`.
     size
         Height and width of the samples in pixels; None means those of the corpus. Only models without locality support
         another size; their seed patches come from any position of their images.
@@ -177,6 +183,7 @@ class Config:
     seed_at: tuple[int, int] | None = None
     exclude_seed_image: bool = True
     sweeps: int = 0
+    seams: bool = False
     size: tuple[int, int] | None = None
     stage_pixels: int | None = None
     gamma: int | None = None
@@ -211,7 +218,8 @@ class Config:
         self._set("flip", check_number("flip", self.flip, 0, 0.5))
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), get_args(choices))
-        check_type("exclude_seed_image", self.exclude_seed_image, bool)
+        for name in ("exclude_seed_image", "seams"):
+            check_type(name, getattr(self, name), bool)
         if self.seed_at is not None:
             self._set("seed_at", check_whole_tuple("seed_at", self.seed_at, "y, x"))
         if self.size is not None:

@@ -1,14 +1,15 @@
 """What sampling leaves behind, in memory and on disk.
 
-Read in this order: `facts` (what a run is), `trace` (where each pixel came from), `samples`, `traced`, `shards` and
-`folder` (a run written while it is made), `reading` (a run read back), `pictures` (samples, image-ID maps and class
-maps as PNG files).
+Read in this order: `facts` (what a run is), `trace` (where each pixel came from), `samples`, `recut` (before their
+borders were cut anew), `traced`, `shards` and `folder` (a run written while it is made), `reading` (a run read back),
+`pictures` (samples, image-ID maps and class maps as PNG files).
 """
 
 from npgen.runs.facts import FORMAT, VERSION, RunFacts, differences, run_name
 from npgen.runs.folder import RunFolder, merge, part_of
 from npgen.runs.pictures import class_names, coloured_by_image, required_labels, save_pictures
 from npgen.runs.reading import load_samples
+from npgen.runs.recut import before_seams, recut_pixels
 from npgen.runs.samples import (
     Samples,
     check_samples,
@@ -30,6 +31,7 @@ __all__ = [
     "Shard",
     "Trace",
     "TracedSamples",
+    "before_seams",
     "check_finished",
     "check_samples",
     "check_traced",
@@ -42,6 +44,7 @@ __all__ = [
     "part_of",
     "read_arrays",
     "read_manifest",
+    "recut_pixels",
     "required_labels",
     "run_name",
     "save_pictures",

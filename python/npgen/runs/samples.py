@@ -45,6 +45,12 @@ class Samples:
     densities
         (n, M) float32: of M draws of each sample (`Config.select`), the density of the image in the embedding; the kept
         draw has the highest. None where there is one draw.
+    grown
+        (n, H, W, 3) int32: image id, y and x that each pixel was drawn from, where `Config.seams` cut the borders
+        between sources anew afterwards; else None. The trace then holds the sources after that, and of each pixel the
+        distance and pool size of its draw.
+    seam_energy
+        (n, 2) float64: energy of all seams before and after they were cut anew, in grey levels; None as `grown`.
     codes
         (n, h, w, Y) uint8: of a run of tokens, each sample as drawn, which `images` is the decoding of; else None. The
         trace then holds for each pixel where its cell's token came from, at the same place inside that cell; distances
@@ -63,6 +69,8 @@ class Samples:
     fallbacks: NDArray[np.int32]
     queries: NDArray[np.float32] | None = None
     densities: NDArray[np.float32] | None = None
+    grown: NDArray[np.int32] | None = None
+    seam_energy: NDArray[np.float64] | None = None
     codes: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
@@ -77,12 +85,18 @@ class Samples:
             check_array("queries", self.queries, np.float32, 3, shape[:1])
         if self.densities is not None:
             check_array("densities", self.densities, np.float32, 2, (*shape[:1], self.facts.config.select))
+        if self.grown is not None:
+            check_array("grown", self.grown, np.int32, 4, (*shape, 3))
+        if self.seam_energy is not None:
+            check_array("seam_energy", self.seam_energy, np.float64, 2, (*shape[:1], 2))
         if self.codes is not None:
             check_array("codes", self.codes, np.uint8, 4, shape[:1])
             height, width = self.codes.shape[1:3]
             stride = shape[1] // height if height else 0
             if shape[1:] != (height * stride, width * stride):
                 raise invalid("codes", f"a grid of square cells of {shape[1]}×{shape[2]} pixels", (height, width))
+        if {self.grown is None, self.seam_energy is None} != {not self.config.seams}:
+            raise ValueError("samples must have grown and seam_energy where config.seams is set, else neither")
         if (self.codes is None) != (self.facts.tokens_id is None):
             raise ValueError("samples must have both codes and tokens_id, or neither")
         if self.facts.n != len(self.images):
@@ -97,7 +111,7 @@ class Samples:
         codes: tuple[int, int, int] | None = None,
     ) -> Samples:
         """Make n canvases (H, W, C) of which nothing is known yet, with room for queries (S, D) and codes (h, w, Y)."""
-        n, draws = facts.n, facts.config.select
+        n, draws, seams = facts.n, facts.config.select, facts.config.seams
         return cls(
             facts,
             images=np.zeros((n, *shape), np.uint8),
@@ -106,6 +120,8 @@ class Samples:
             fallbacks=np.zeros(n, np.int32),
             queries=None if queries is None else np.zeros((n, *queries), np.float32),
             densities=np.zeros((n, draws), np.float32) if draws > 1 else None,
+            grown=np.zeros((n, *shape[:2], 3), np.int32) if seams else None,
+            seam_energy=np.zeros((n, 2)) if seams else None,
             codes=None if codes is None else np.zeros((n, *codes), np.uint8),
         )
 
@@ -232,15 +248,17 @@ class Samples:
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return all arrays, each with one row per sample."""
-        return [*self.drawn_arrays(), *self.optional_arrays().values()]
+        return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks, *self.optional_arrays().values()]
 
     def drawn_arrays(self) -> list[NDArray[Any]]:
         """Return the arrays that follow from draws: all but queries, densities and codes."""
-        return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks]
+        seams = [array for array in (self.grown, self.seam_energy) if array is not None]
+        return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks, *seams]
 
     def optional_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return those of queries, densities and codes that the samples have, by their names."""
-        arrays = {"queries": self.queries, "densities": self.densities, "codes": self.codes}
+        """Return the arrays that some samples lack and these have, by their names."""
+        names = ("queries", "densities", "grown", "seam_energy", "codes")
+        arrays = {name: getattr(self, name) for name in names}
         return {name: array for name, array in arrays.items() if array is not None}
 
     def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Samples:

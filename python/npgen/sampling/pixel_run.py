@@ -18,11 +18,12 @@ from npgen.sampling.filler import make_filler
 from npgen.sampling.library import Library
 from npgen.sampling.order import known_rect
 from npgen.sampling.plan import PixelPlan
+from npgen.sampling.seams import cut_seams
 from npgen.sampling.selection import Densities
 from npgen.sampling.shared_filler import SharedFiller
 from npgen.sampling.shortlists import CanvasQueries, RecordedQueries, Shortlister, Shortlists, same_label
 
-# Measures how long a step takes, by its name: "query", "shortlist" or "fill".
+# Measures how long a step takes, by its name: "query", "shortlist", "fill" or "seams".
 Clock = Callable[[str], AbstractContextManager[None]]
 
 
@@ -152,6 +153,10 @@ class PixelRun:
             # 4. From now on these pixels are known.
             known[pixels[:, 0], pixels[:, 1]] = True
             bar.update(len(batch) * len(pixels))
+        # 5. With `Config.seams`, the borders between sources are cut anew.
+        if plan.config.seams:
+            with self.clock("seams"):
+                cut_seams(batch, self.library, rect=plan.rect, barred=barred, threads=self.threads)
 
     def shortlists(
         self,
