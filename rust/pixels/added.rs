@@ -24,10 +24,15 @@ pub struct Added<'a> {
 impl<'a> Added<'a> {
     /// For `images` listed images and the `pixels` of a stage.
     pub fn new(values: &'a [u32], images: usize, pixels: usize, radius: usize) -> Result<Self> {
-        let side = 2 * radius + 1;
-        let expected = images * pixels * side * side;
+        let parts = [images, pixels, Self::side(radius), Self::side(radius)];
+        let expected = parts.into_iter().fold(1, usize::saturating_mul); // a radius may be anything
         require(values.len() == expected, "added", format!("of {expected} numbers"), values.len())?;
         Ok(Self { values, pixels, radius })
+    }
+
+    /// Number of places of a source along each axis, `2R + 1`.
+    pub fn side(radius: usize) -> usize {
+        radius.saturating_mul(2).saturating_add(1)
     }
 
     /// Those for one pixel: the `index`-th of the stage.
@@ -101,7 +106,8 @@ mod tests {
 
     #[test]
     fn other_numbers_of_them_are_refused() {
-        let message = Added::new(&[0; 8], 1, 1, 1).unwrap_err().to_string();
-        assert_eq!(message, "added must be of 9 numbers, got 8");
+        let message = |radius| Added::new(&[0; 8], 1, 1, radius).unwrap_err().to_string();
+        assert_eq!(message(1), "added must be of 9 numbers, got 8");
+        assert_eq!(message(usize::MAX), format!("added must be of {} numbers, got 8", usize::MAX));
     }
 }

@@ -129,7 +129,7 @@ fn added_of<'a>(
     pixels: usize,
     radius: usize,
 ) -> Result<Vec<Added<'a>>> {
-    let (side, images) = (2 * radius + 1, lists.iter().map(Vec::len).sum());
+    let (side, images) = (Added::side(radius), lists.iter().map(Vec::len).sum());
     check_shape("added", added.shape(), &[images, pixels, side, side])?;
     let mut rest = contiguous("added", added.as_slice())?;
     let part = |list: &Vec<ImageId>| {
