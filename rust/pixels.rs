@@ -5,10 +5,12 @@
 //! 2. [`window`]: the Gaussian window, and its taps that are known at a pixel.
 //! 3. [`planes`]: some source images, position-major: one byte of each image side by side.
 //! 4. [`probe`]: everything about the scan of one pixel that all canvases of a batch share.
-//! 5. [`ssd`]: distances of the window of a canvas from windows of sources; candidates for the pool.
+//! 5. [`ssd`]: distances of the window of a canvas from windows of sources; candidates for the pool. [`added`]: what is
+//!    added to them.
 //! 6. [`scan`]: the scans that find the pool of a pixel.
 //! 7. [`fill`]: scan, pool, draw, copy: one stage for a batch of canvases.
 
+pub mod added;
 pub mod fill;
 pub mod planes;
 pub mod probe;

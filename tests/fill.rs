@@ -125,7 +125,9 @@ impl Scene {
             sweep: 0,
             work: &self.work,
         };
-        pool.install(|| scan.fill(&self.order.pixels, &self.known, &mut canvases, shortlists, &cancel))?;
+        pool.install(|| {
+            scan.fill(&self.order.pixels, &self.known, &mut canvases, shortlists, None, &cancel)
+        })?;
         drop(canvases);
         Ok(outcome)
     }

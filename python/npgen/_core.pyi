@@ -167,6 +167,7 @@ class Filler:
         samples: NDArray[np.uint64],
         barred: NDArray[np.int32],
         shortlists: tuple[NDArray[np.int32], NDArray[np.int64]] | None,
+        added: NDArray[np.uint32] | None = None,
     ) -> NDArray[np.int32]: ...
     def candidate_pool(
         self,
@@ -175,6 +176,7 @@ class Filler:
         pixel: tuple[int, int],
         shortlist: NDArray[np.int32] | None,
         barred: NDArray[np.int32],
+        added: NDArray[np.uint32] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
     def pools(
         self,

@@ -52,13 +52,7 @@ struct Choice {
 
 impl Expansion {
     /// Prepares a move: what a label would cost and save at each pixel. Where it has no source, pixels keep their own.
-    pub fn weigh(
-        &mut self,
-        corpus: &Corpus,
-        montage: &Montage,
-        label: Label,
-        role: impl Fn(usize) -> Role,
-    ) {
+    pub fn weigh(&mut self, corpus: &Corpus, montage: &Montage, label: Label, role: impl Fn(usize) -> Role) {
         let (frame, channels) = (montage.frame(), montage.channels());
         label.plane(corpus, frame, &mut self.plane);
         self.label = Some(label);
@@ -143,7 +137,9 @@ impl Expansion {
         let (frame, label) = (montage.frame(), label.expect("a label was weighed"));
         let own_image = |at: usize| montage.labels()[at].image == label.image;
         choice.costs.clear();
-        choice.costs.extend(costs.iter().enumerate().map(|(at, &cost)| cost + if own_image(at) { 0 } else { price }));
+        choice
+            .costs
+            .extend(costs.iter().enumerate().map(|(at, &cost)| cost + if own_image(at) { 0 } else { price }));
         // Beside a pixel that is known to keep its label, others pay the coupling.
         for at in (0..frame.area()).filter(|&at| roles[at] == Role::Free && !choice.undecided[at]) {
             for (side, other) in neighbours(frame, at).filter(|&(_, other)| choice.undecided[other]) {

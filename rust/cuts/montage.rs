@@ -11,12 +11,8 @@ use crate::geometry::{Extent, Offset, Pixel};
 pub const PARTS_PER_GREY_LEVEL: i32 = 16;
 
 /// The pixels beside a pixel, and which of them sees it from the other side.
-pub const SIDES: [Offset; 4] = [
-    Offset { dy: 0, dx: 1 },
-    Offset { dy: 1, dx: 0 },
-    Offset { dy: 0, dx: -1 },
-    Offset { dy: -1, dx: 0 },
-];
+pub const SIDES: [Offset; 4] =
+    [Offset { dy: 0, dx: 1 }, Offset { dy: 1, dx: 0 }, Offset { dy: 0, dx: -1 }, Offset { dy: -1, dx: 0 }];
 
 /// The side opposite to one of `SIDES`.
 pub fn opposite(side: usize) -> usize {
@@ -33,11 +29,7 @@ pub struct Label {
 
 impl Label {
     pub fn new(image: ImageId, source: Pixel, pixel: Pixel) -> Self {
-        Self {
-            image,
-            dy: source.y as i32 - pixel.y as i32,
-            dx: source.x as i32 - pixel.x as i32,
-        }
+        Self { image, dy: source.y as i32 - pixel.y as i32, dx: source.x as i32 - pixel.x as i32 }
     }
 
     fn offset(self) -> Offset {

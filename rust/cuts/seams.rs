@@ -89,7 +89,9 @@ impl Seams<'_> {
         sorted.sort_unstable();
         labels.clear();
         let same = sorted.chunk_by(|a, b| a == b).filter(|same| same.len() >= LEAST_PIXELS);
-        labels.extend(same.filter(|same| Some(same[0].image) != barred).map(|same| (same[0], same.len(), None)));
+        labels.extend(
+            same.filter(|same| Some(same[0].image) != barred).map(|same| (same[0], same.len(), None)),
+        );
         labels.sort_unstable_by_key(|&(label, pixels, _)| (std::cmp::Reverse(pixels), label));
     }
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use super::added::{Added, AddedHere};
 use super::planes::{Planes, GROUP_IMAGES};
 use super::probe::Probe;
 use super::quota::{Quotas, SourceCounts};
@@ -73,6 +74,8 @@ pub(crate) struct Target<'a> {
     pub(crate) barred: Vec<ImageId>,
     /// A bound that the finished pool is known not to exceed.
     pub(crate) bound: f64,
+    /// What is added to the distances of its candidates, if these are of a shortlist.
+    pub(crate) added: Option<AddedHere<'a>>,
 }
 
 /// One task of a scan of all images: the pools it finds over its images, one per canvas, and its buffers.
@@ -160,6 +163,7 @@ impl<'a> Scan<'a> {
         probe: &Probe,
         canvas: &'c Canvas,
         shortlist: Option<&[ImageId]>,
+        added: Option<AddedHere<'c>>,
     ) -> Target<'c> {
         let frame = self.settings.frame;
         let barred = self.barred(probe, canvas, shortlist);
@@ -186,11 +190,13 @@ impl<'a> Scan<'a> {
             if probe.is_source(source) && known && !again && !barred.contains(&image) && listed(image) {
                 seen.push((image, source));
                 let (candidate, bytes) = ((image, source), (&*canvas.pixels, frame));
-                let distance = ssd::reference(&self.corpus, candidate, bytes, probe.pixel(), probe.taps());
-                pool.offer(Candidate { distance, image, source });
+                let window = ssd::reference(&self.corpus, candidate, bytes, probe.pixel(), probe.taps());
+                let slot = |ids: &[ImageId]| ids.partition_point(|&id| id < image);
+                let beside = added.map_or(0.0, |added| added.distance(shortlist.map_or(0, slot), source));
+                pool.offer(Candidate { distance: window + beside, image, source });
             }
         }
-        Target { pixels: canvas.pixels, barred, bound: pool.bound() }
+        Target { pixels: canvas.pixels, barred, bound: pool.bound(), added }
     }
 
     /// The images that must not be copied to a pixel: the canvas's barred image, and images that a quota has used up.
@@ -271,7 +277,8 @@ impl<'a> Scan<'a> {
         pool: &mut PoolBuilder,
         buffers: &mut ScanBuffers,
     ) {
-        let canvas = (target.pixels, &target.barred[..]);
+        let added = target.added.map(|added| (added, group * GROUP_IMAGES));
+        let canvas = (target.pixels, &target.barred[..], added);
         ssd::offer_group(self.settings.instructions, probe, planes.group(group), canvas, pool, buffers);
     }
 
@@ -347,22 +354,25 @@ impl<'a> Scan<'a> {
         self.count_sources(canvases, known);
         let probe = self.probe(known, pixel);
         let targets: Vec<Target> =
-            canvases.par_iter().map(|canvas| self.target(&probe, canvas, None)).collect();
+            canvases.par_iter().map(|canvas| self.target(&probe, canvas, None, None)).collect();
         let mut tasks = ScanTask::all();
         self.scan_all(&probe, &targets, &mut tasks, cancel)?;
         let pool = |index| merged(&mut self.new_pool(), &tasks, index).to_vec();
         Ok((0..canvases.len()).into_par_iter().map(pool).collect())
     }
 
-    /// The pool of one pixel of one canvas, over `shortlist` (ascending ids) or over all images, without those `barred`.
+    /// The pool of one pixel of one canvas, over `shortlist` (ascending ids) or over all images, without those `barred`;
+    /// with what is `added` to the distances of a shortlist.
     pub fn candidate_pool(
         &self,
         (canvas, known, pixel): (&[u8], &[bool], Pixel),
         shortlist: Option<&[ImageId]>,
         barred: Vec<ImageId>,
+        added: Option<Added>,
         cancel: &AtomicBool,
     ) -> Result<Vec<Candidate>> {
-        let target = Target { pixels: canvas, barred, bound: f64::INFINITY };
+        let added = added.map(|added| added.at(pixel, 0));
+        let target = Target { pixels: canvas, barred, bound: f64::INFINITY, added };
         let over_all = |scan: &Scan, probe: &Probe| -> Result<Vec<Candidate>> {
             let mut tasks = ScanTask::all();
             scan.scan_all(probe, std::slice::from_ref(&target), &mut tasks, cancel)?;

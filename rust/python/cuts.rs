@@ -2,8 +2,8 @@
 
 use numpy::ndarray::Array2;
 use numpy::{
-    IntoPyArray, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArray4, PyReadwriteArray3,
-    PyReadwriteArray4, PyUntypedArrayMethods,
+    IntoPyArray, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadonlyArray4,
+    PyReadwriteArray3, PyReadwriteArray4, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 use rayon::prelude::*;
@@ -90,9 +90,7 @@ pub fn cut_seams<'py>(
     require(frame.area() > 0, "frame", "at least 1×1", format!("{}×{}", frame.height, frame.width))?;
     check_shape("canvases", canvases.shape(), &[batch, frame.height, frame.width, corpus.channels()])?;
     let (mut ids, mut y, mut x) = sources;
-    for (name, shape) in
-        [("trace.image_id", ids.shape()), ("trace.y", y.shape()), ("trace.x", x.shape())]
-    {
+    for (name, shape) in [("trace.image_id", ids.shape()), ("trace.y", y.shape()), ("trace.x", x.shape())] {
         check_shape(name, shape, &[batch, frame.height, frame.width])?;
     }
     let barred = optional_ids(&barred, batch, corpus.count())?;
@@ -110,11 +108,14 @@ pub fn cut_seams<'py>(
             .zip(ids.par_chunks_exact_mut(area))
             .zip(y.par_chunks_exact_mut(area).zip(x.par_chunks_exact_mut(area)))
             .zip(barred.par_iter().zip(&mut energies))
-            .try_for_each_init(Workspace::default, |workspace, (((canvas, ids), (y, x)), (barred, energies))| {
-                check(cancel)?;
-                *energies = seams.cut(canvas, (ids, y, x), *barred, workspace);
-                Ok(())
-            })
+            .try_for_each_init(
+                Workspace::default,
+                |workspace, (((canvas, ids), (y, x)), (barred, energies))| {
+                    check(cancel)?;
+                    *energies = seams.cut(canvas, (ids, y, x), *barred, workspace);
+                    Ok(())
+                },
+            )
     })?;
     Ok(Array2::from_shape_fn((batch, 2), |(b, when)| energies[b][when]).into_pyarray(py))
 }

@@ -2,13 +2,13 @@
 
 import dataclasses
 import importlib
-import json
 import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from stored_runs import change, check, edit_manifest, places, rewrite
 from typer.testing import CliRunner
 
 import npgen
@@ -43,37 +43,6 @@ def stored(whole, tmp_path):
     for name in ("corpus", "run"):
         shutil.copytree(whole / name, tmp_path / name)
     return tmp_path
-
-
-def check(stored, **options):
-    return verify_run(stored / "run", stored / "corpus", **options)
-
-
-def change(file, at, flip=1):
-    """Change one byte of a file, counted from its end if `at` is negative."""
-    data = bytearray(file.read_bytes())
-    data[at] ^= flip
-    file.write_bytes(data)
-
-
-def rewrite(stored, key, edit):
-    """Edit an array of the run and its hash, so that only the replay can find it."""
-    file = stored / "run" / "00000003" / f"{key}.npy"
-    array = np.load(file)
-    edit(array)
-    digest = npgen.storage.npy.write_array(file, array)
-    edit_manifest(stored, lambda manifest: manifest["shards"][0]["sha256"].update({key: digest}))
-
-
-def edit_manifest(stored, edit):
-    path = stored / "run" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    edit(manifest)
-    path.write_text(json.dumps(manifest))
-
-
-def places(report):
-    return [(one.sample, one.y, one.x) for one in report.differences]
 
 
 SETTINGS = [("full", FAST)] + [
@@ -121,38 +90,6 @@ def test_any_changed_byte_of_images_and_traces_names_its_pixel(digits, tmp_path,
         assert any(f"{key}.npy must have sha256" in problem for problem in report.problems)
         file.write_bytes(original)
     assert check(tmp_path).ok
-
-
-def test_sources_before_the_cuts_and_energies_are_checked(whole, tmp_path):
-    shutil.copytree(whole / "corpus", tmp_path / "corpus")
-    config = dataclasses.replace(FAST, seams=True)
-    samples = make(npgen.load_corpus(tmp_path / "corpus"), tmp_path / "run", 2, config=config)
-    run = tmp_path / "run" / "00000003"
-    change(run / "grown.npy", 4 * 3 * 17 - samples.grown.nbytes)  # image id of pixel (1, 1) of the first sample
-    report = check(tmp_path)
-    assert (0, 1, 1) in places(report)
-    reasons = {reason for one in report.differences for reason in one.reasons}
-    assert any("generated again it has" in reason and "grown image_id" in reason for reason in reasons)
-    change(run / "grown.npy", 4 * 3 * 17 - samples.grown.nbytes)
-
-    def lower(energies):
-        energies[1, 1] -= 1
-
-    rewrite(tmp_path, "seam_energy", lower)
-    (found,) = check(tmp_path).differences
-    before, after = samples.seam_energy[1]
-    assert found.reasons == (f"the energies of the sample's seams are {before:g} and {after:g}",)
-    assert (found.sample, found.y, found.x) == (1, 0, 0)
-
-    def far(grown):
-        grown[0, 3, 4, 1] = 16
-
-    rewrite(tmp_path, "grown", far)
-    reasons = {(one.y, one.x): one.reasons for one in check(tmp_path).differences if one.sample == 0}
-    assert "before the cuts: there is no such pixel in the corpus" in reasons[3, 4]
-    edit_manifest(tmp_path, lambda manifest: manifest["shards"][0]["sha256"].pop("grown"))
-    with pytest.raises(ValueError, match="must have a complete manifest, got one without 'grown'"):
-        check(tmp_path)
 
 
 def test_a_changed_byte_is_reported_with_value_and_source(stored):

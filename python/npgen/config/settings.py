@@ -1,4 +1,4 @@
-"""Settings of a run, and named settings."""
+"""Settings of a run."""
 
 from __future__ import annotations
 
@@ -6,63 +6,28 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import npgen._core as _core
-from npgen.errors import check_choice, check_number, check_odd, check_type, check_whole, check_whole_tuple, invalid
-
-Candidates = Literal["best", "all"]
-Semantic = Literal["topk", "threshold"]
-Tolerance = Literal["candidates", "corpus"]
-Order = Literal["rings", "raster"]
-Metric = Literal["chebyshev", "l2"]
-Draw = Literal["pool", "histogram"]
-
-# Ratio of window side to the Gaussian's standard deviation. Efros and Leung's 6.4 predicts a single pixel better, but
-# switches sources more often, and errors add up where a canvas is grown.
-WINDOW_PER_SIGMA = 13 / 3
-MOST_SWEEPS = 1000
-MOST_DRAWS = 1000
-CHOICES: dict[str, Any] = {
-    "tolerance": Tolerance,
-    "semantic": Semantic,
-    "candidates": Candidates,
-    "metric": Metric,
-    "order": Order,
-    "draw": Draw,
-}
-# Named settings, as changes to the defaults.
-PRESETS: dict[str, dict[str, Any]] = {
-    "quality": {},
-    "recombination": {
-        "window": 9,
-        "sigma": 1.4,
-        "locality": 2,
-        "quota": 4,
-        "max_share": None,
-        "shortlist": 100,
-        "anchor_weight": 0.5,
-    },
-}
-# Settings that only runs of pixels use, and those that only runs of tokens use.
-PIXEL_SETTINGS = (
-    "window",
-    "sigma",
-    "locality",
-    "tolerance",
-    "quota",
-    "max_share",
-    "shortlist",
-    "semantic",
-    "candidates",
-    "anchor_weight",
-    "query_expansion",
-    "select",
-    "seams",
-    "size",
-    "stage_pixels",
+from npgen.config.choices import (
+    CHOICES,
+    LATER,
+    MOST_DRAWS,
+    MOST_LEVELS,
+    MOST_SWEEPS,
+    MOST_WEIGHT,
+    PIXEL_SETTINGS,
+    PRESETS,
+    TOKEN_SETTINGS,
+    WINDOW_PER_SIGMA,
+    Candidates,
+    Draw,
+    Metric,
+    Order,
+    Semantic,
+    Tolerance,
 )
-TOKEN_SETTINGS = ("gamma", "metric", "order", "draw", "flip")
+from npgen.errors import check_choice, check_number, check_odd, check_type, check_whole, check_whole_tuple, invalid
 
 
 @dataclass(frozen=True)
@@ -112,6 +77,18 @@ class Config:
         Number of draws M of each sample, of which the one of the highest density in the embedding is kept: mean product
         of its embedding with those of the 20 nearest images, the anchor and its duplicates left out. Each draw uses a
         random half of a shortlist of 2·K images. The densities are recorded. Only for models with an embedding.
+    semantic_weight
+        Weight of a semantic distance that is added to a window's: how unlike in meaning the surroundings of the pixel
+        and of the source are (d_SSL(φ(ω(p)), φ(ω′)) in the paper), 1 − cosine of embeddings of places. In squared grey
+        levels, the unit of windows' distances; at most 10⁶, 0 adds none. Only for models with embedding and windows,
+        with an encoder that embeds places. Canvases are embedded once per stage.
+    levels
+        Number of levels L of a pyramid: level l has 1/2^l of the resolution, by means over squares. The coarsest is
+        generated first; at each finer level the window of a pixel sees the whole coarser canvas around it, beside the
+        known part of its own level. Locality, quotas and `max_share` hold at each level; sweeps and semantic distances
+        are of the finest. Only for models with embedding and windows, with β = 1. Coarser canvases are kept.
+    coarse_weight
+        Weight of the distance of the coarser canvas's windows, which is added to that of the own level's, 0 to 10⁶.
     seed_size
         Side s of the seed patch in pixels.
     seed_at
@@ -179,6 +156,9 @@ class Config:
     anchor_weight: float = 1.0
     query_expansion: int = 50
     select: int = 1
+    semantic_weight: float = 0.0
+    levels: int = 1
+    coarse_weight: float = 1.0
     seed_size: int = 8
     seed_at: tuple[int, int] | None = None
     exclude_seed_image: bool = True
@@ -215,6 +195,9 @@ class Config:
             self._set("max_share", check_number("max_share", self.max_share, most=1, above=0, allowed=allowed))
         self._set("epsilon", check_number("epsilon", self.epsilon, 0))
         self._set("anchor_weight", check_number("anchor_weight", self.anchor_weight, 0, 1))
+        self._set("levels", check_whole("levels", self.levels, 1, MOST_LEVELS))
+        for name in ("semantic_weight", "coarse_weight"):
+            self._set(name, check_number(name, getattr(self, name), 0, MOST_WEIGHT))
         self._set("flip", check_number("flip", self.flip, 0, 0.5))
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), get_args(choices))
@@ -229,18 +212,7 @@ class Config:
         object.__setattr__(self, name, value)  # the dataclass is frozen
 
     def check_ignored_settings(self, tokens: bool) -> None:
-        """Check that settings without effect have their default values.
-
-        Parameters
-        ----------
-        tokens
-            Whether the run is one of tokens, which ignores `PIXEL_SETTINGS`; else it ignores `TOKEN_SETTINGS`.
-
-        Raises
-        ------
-        ValueError
-            If such a setting has another value.
-        """
+        """Raise ValueError unless the settings that a run of tokens or pixels ignores have their default values."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name in (PIXEL_SETTINGS if tokens else TOKEN_SETTINGS) and value != field.default:
@@ -305,6 +277,35 @@ class Config:
     def gaussian_sigma(self) -> float:
         """Standard deviation of the window's Gaussian in pixels: `sigma`, or 3 w / 13 if that is None."""
         return self.window / WINDOW_PER_SIGMA if self.sigma is None else self.sigma
+
+    def at_level(self, level: int, frame: tuple[int, int]) -> Config:
+        """Return the settings of a level of a pyramid.
+
+        Parameters
+        ----------
+        level
+            0 is the finest, whose settings these are; level l has 1/2^l of the resolution.
+        frame
+            Height and width of the level.
+
+        Returns
+        -------
+        Config
+            With a window that fits into the frame, its Gaussian in proportion, and a seed patch of the resolution.
+        """
+        window = min(self.window, (min(frame) - 1) // 2 * 2 + 1)
+        return dataclasses.replace(
+            self,
+            window=window,
+            sigma=self.gaussian_sigma * window / self.window,
+            seed_size=-(-self.seed_size // 2**level),
+            seed_at=None if self.seed_at is None else (self.seed_at[0] >> level, self.seed_at[1] >> level),
+            select=1,
+            seams=False,
+            sweeps=0,
+            semantic_weight=0,
+            levels=1,
+        )
 
     def seed_rect(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Place the seed patch in a frame.
@@ -371,8 +372,9 @@ class Config:
         self.seed_rect(height, width)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all settings as JSON-able values; `from_json` reads them."""
-        return dataclasses.asdict(self)
+        """Return all settings as JSON-able values, but for later ones at their defaults; `from_json` reads them."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Config:

@@ -12,9 +12,10 @@ from npgen.config import Config, Model, find_model
 from npgen.corpus import Corpus
 from npgen.errors import invalid
 from npgen.inspection.cuts import CutSeams
-from npgen.inspection.violations import Place, Violation, outside_corpus
-from npgen.runs import Samples
-from npgen.sampling import Seeds, canvas_shape, fill_order, known_rect
+from npgen.inspection.violations import Place, Violation, inside_corpus, outside_corpus
+from npgen.runs import Samples, level_shape
+from npgen.sampling import Seeds, canvas_shape, fill_order, known_rect, shrink
+from npgen.storage import npy
 
 
 class TraceRules:
@@ -32,6 +33,9 @@ class TraceRules:
         The corpus of the run.
     model, config, seed
         Model, settings and seed of the run.
+    level
+        Level of the pyramid (`Config.levels`) that the samples are of, see `npgen.runs.at_level`; its pixels are copies
+        of means over squares of the images' pixels.
 
     Raises
     ------
@@ -39,22 +43,24 @@ class TraceRules:
         If the model needs labels and the corpus has none, or settings and corpus don't fit.
     """
 
-    def __init__(self, corpus: Corpus, model: str, config: Config, seed: int) -> None:
-        self.corpus, self.config, self.seed = corpus, config, seed
+    def __init__(self, corpus: Corpus, model: str, config: Config, seed: int, level: int = 0) -> None:
+        self.corpus, self.config, self.seed, self.level = corpus, config, seed, level
         self.model: Model = find_model(model)
         self.source: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
         self.shape = canvas_shape(corpus, config)
         self.seeds = Seeds(corpus, config, self.shape, seed)
         if self.model.label and corpus.labels is None:
             raise invalid("corpus", f"one with labels, for the model {model!r}", corpus.name)
+        if level:
+            self.shape = self.source = level_shape(self.shape, level)
+            self.config = config = config.at_level(level, self.shape)
         self.rect = config.seed_rect(*self.shape)
         self.drawn = ~known_rect(self.shape, self.rect)  # (H, W)
 
     def violations(self, samples: Samples) -> Iterator[Violation]:
         """List the violations of each rule. Nothing is assumed of the samples but the shapes of their arrays."""
-        outside = outside_corpus(samples, self.corpus)
-        inside = ~outside.where
-        yield outside
+        inside = self._inside(samples)
+        yield Violation(~inside, outside_corpus(samples, self.corpus).reason)
         yield self._copies(samples, inside)
         yield self._seed_patch(samples)
         yield self._pool_sizes(samples)
@@ -83,15 +89,26 @@ class TraceRules:
         if frame_quota is not None:
             yield self._share(samples, frame_quota)
 
+    def _inside(self, samples: Samples) -> NDArray[np.bool_]:
+        """Return (n, H, W) bool: True for pixels whose addresses exist at the level."""
+        inside = inside_corpus(samples, self.corpus)
+        return inside & (samples.trace.y < self.source[0]) & (samples.trace.x < self.source[1])
+
     def _copies(self, samples: Samples, inside: NDArray[np.bool_]) -> Violation:
         ids, y, x = (np.where(inside, part, 0) for part in samples.trace.arrays()[:3])
-        differs = (self.corpus.images[ids, y, x] != samples.images).any(axis=-1)  # (n, H, W)
+        if self.level:
+            used, places = np.unique(ids, return_inverse=True)
+            images = shrink(npy.read_rows(self.corpus.images, used), self.level)
+            values = images[places.reshape(ids.shape), y, x]
+        else:
+            values = self.corpus.images[ids, y, x]
+        differs = (values != samples.images).any(axis=-1)  # (n, H, W)
         return Violation(inside & differs, lambda at: "the values differ")
 
     def _seed_patch(self, samples: Samples) -> Violation:
         trace, (y, x, height, width) = samples.trace, self.rect
         indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
-        corners = self.seeds.corners(indices, samples.anchor)
+        corners = None if self.level else self.seeds.corners(indices, samples.anchor)
         if corners is None:
             corners = np.tile(np.array([y, x], np.int32), (len(samples), 1))
         rows = corners[:, 0, None, None] + np.arange(height)[:, None]

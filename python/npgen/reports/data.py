@@ -18,7 +18,7 @@ from npgen.evaluation import WINDOW, entropy, largest_shares, longest_runs
 from npgen.output import class_colours
 from npgen.reports.packing import Sheets, pack_images, packed
 from npgen.reports.pools import StoredPools, compute_pools
-from npgen.runs import Samples, before_seams, check_samples, coloured_by_image, recut_pixels
+from npgen.runs import Samples, at_level, before_seams, check_samples, coloured_by_image, recut_pixels
 from npgen.sampling import drawn_order, filled_order
 from npgen.storage import npy
 
@@ -27,6 +27,8 @@ MEGABYTE = 10**6
 # more take too long.
 POOLS = 4
 POOL_IMAGES = 2000
+# Source images of a coarser level that are named.
+LEVEL_SOURCES = 3
 # Bytes of the rectangle of a source on its sheet, and of all smaller parts together.
 RECT = 24
 SLACK = 10_000
@@ -109,6 +111,8 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
         "sources": sources.facts(),
         "pools": {str(k): pool.packed(sources.index) for k, pool in pools.items()},
     }
+    if shown.coarse is not None:
+        payload["levels"] = [_level(at_level(shown, level)) for level in range(1, shown.config.levels)]
     if shown.grown is not None:
         payload["grown"] = _grown(shown, corpus, sources)
     # 2. Fill the room that is left with source images.
@@ -201,11 +205,29 @@ def _trace(samples: Samples, sources: _Sources) -> dict[str, dict[str, str]]:
     return {name: packed(array) for name, array in arrays.items()}
 
 
+def _level(samples: Samples) -> dict[str, Any]:
+    """Return a coarser level: canvases, their image-ID maps in colour, and in words which images they come from."""
+    ids = samples.trace.image_id.reshape(len(samples), -1)  # (n, h·w)
+    facts = []
+    for row in ids:
+        images, counts = np.unique(row, return_counts=True)
+        most = np.argsort(-counts, kind="stable")[:LEVEL_SOURCES]
+        named = ", ".join(f"{images[at]} ({counts[at] / len(row):.0%})" for at in most)
+        facts.append(f"{len(images)} source images, most of image {named}")
+    return {
+        "shape": list(samples.images.shape[1:]),
+        "image": packed(samples.images),
+        "colour": packed(coloured_by_image(samples)),
+        "facts": facts,
+    }
+
+
 def _grown(samples: Samples, corpus: Corpus, sources: _Sources) -> dict[str, dict[str, str]]:
     """Return values and sources of all pixels before the borders between sources were cut anew."""
     before = before_seams(samples, corpus)
     trace = before.trace
-    arrays = {"image": before.images, "source": sources.index(trace.image_id), "y": trace.y, "x": trace.x}
+    index = sources.index(trace.image_id)
+    arrays: dict[str, NDArray[Any]] = {"image": before.images, "source": index, "y": trace.y, "x": trace.x}
     return {name: packed(array) for name, array in arrays.items()}
 
 

@@ -19,7 +19,6 @@ TOKEN_VERSION = 3
 READABLE = range(1, TOKEN_VERSION + 1)
 # Settings that manifests of earlier versions do not name, as their runs had them; and what σ was where none was given.
 EARLIER = {"max_share": None, "query_expansion": 0}
-UNNAMED = {"seams": False}
 EARLIER_WINDOW_PER_SIGMA = 6.4
 # Samples per shard. A run that is stopped loses one unfinished shard at most: shards are large where a sample takes
 # milliseconds, and small where each sample scans all images.
@@ -154,7 +153,7 @@ class RunFacts:
 
 def settings_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a manifest; one without `max_share` is of an earlier version with other defaults."""
-    config: dict[str, Any] = {**UNNAMED, **manifest["config"]}
+    config: dict[str, Any] = manifest["config"]
     if "max_share" in config:
         return config
     if manifest.get("tokens") is not None:  # settings of pixels had no effect, and now have other defaults

@@ -16,7 +16,8 @@ def recut_pixels(samples: Samples) -> NDArray[np.bool_]:
     """Return (n, H, W): pixels that got another source when the borders between sources were cut anew."""
     if samples.grown is None:
         return np.zeros(samples.trace.image_id.shape, np.bool_)
-    return (samples.grown != np.stack(samples.trace.arrays()[:3], axis=-1)).any(axis=-1)
+    recut: NDArray[np.bool_] = (samples.grown != np.stack(samples.trace.arrays()[:3], axis=-1)).any(axis=-1)
+    return recut
 
 
 def before_seams(samples: Samples, corpus: Corpus) -> Samples:
