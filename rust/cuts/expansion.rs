@@ -1,10 +1,10 @@
 //! One expansion move (Boykov, Veksler and Zabih 2001): every free pixel keeps its label or takes one label, whichever
 //! makes the energy of all seams smallest. For a metric this is one minimum cut.
 
-use super::flow::Grid;
+use super::flow::{Grid, SIDES};
 use super::montage::{difference, opposite, Label, Montage};
 use crate::corpus::Corpus;
-use crate::geometry::Pixel;
+use crate::geometry::{Extent, Pixel};
 
 /// What a move may do to a pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Role {
 /// The buffers of moves.
 ///
 /// A move chooses x(p) of each free pixel, 1 where it takes the label. Its energy is, but for a constant,
-/// `Σ_p u(p)·x(p) + Σ_pq c(p, q)·(1 − x(p))·x(q)` over neighbours p, q, of which q lies to the right of p or below it.
+/// `Σ_p u(p)·x(p) + Σ_pq c(p, q)·(1 − x(p))·x(q)` over all ordered pairs of neighbours.
 #[derive(Debug, Default)]
 pub struct Expansion {
     grid: Grid,
@@ -29,8 +29,8 @@ pub struct Expansion {
     roles: Vec<Role>,
     /// u(p), `(H, W)`.
     costs: Vec<i32>,
-    /// c(p, q) for q to the right of p and below it, `(H, W, 2)`; 0 unless both are free.
-    couplings: Vec<i32>,
+    /// c(p, q) for q at the four sides of p, `(H, W)`; 0 unless both are free.
+    couplings: Vec<[i32; SIDES]>,
     /// Pixels that the move forces to take the label.
     forced: Vec<usize>,
     /// The values of the label, `(H, W, C)`.
@@ -60,7 +60,7 @@ impl Expansion {
         self.forced.clear();
         self.gaps.clear();
         self.couplings.clear();
-        self.couplings.resize(2 * frame.area(), 0);
+        self.couplings.resize(frame.area(), [0; SIDES]);
         self.costs.clear();
         self.costs.resize(frame.area(), 0);
         for (at, &own) in montage.labels().iter().enumerate() {
@@ -101,9 +101,13 @@ impl Expansion {
         let p_takes = difference(plane(p), montage.around(q, opposite(side))) + self.gaps[q];
         match roles {
             (Role::Free, Role::Free) => {
-                self.costs[p] += p_takes - neither;
-                self.costs[q] -= p_takes;
-                self.couplings[2 * p + side] = q_takes + p_takes - neither; // not negative, as V is a metric
+                // Of all ways to write the seam as costs and couplings, the one that leaves least to the costs: only real
+                // seams send flow. Both couplings are at least 0, as V is a metric.
+                let cost = (-neither / 2).clamp(-q_takes, p_takes - neither);
+                self.costs[p] += cost;
+                self.costs[q] -= neither + cost;
+                self.couplings[p][side] = q_takes + cost;
+                self.couplings[q][opposite(side)] = p_takes - neither - cost;
             }
             (Role::Free, Role::Keeps) => self.costs[p] += p_takes - neither,
             (Role::Free, Role::Takes) => self.costs[p] -= q_takes,
@@ -129,25 +133,30 @@ impl Expansion {
     }
 
     fn choose(&mut self, montage: &Montage, price: i32) -> &[usize] {
-        let Self { grid, label, costs, couplings, forced, choice, .. } = self;
+        let Self { grid, label, roles, costs, couplings, forced, choice, .. } = self;
         let (frame, label) = (montage.frame(), label.expect("a label was weighed"));
         let own_image = |at: usize| montage.labels()[at].image == label.image;
         choice.costs.clear();
         choice
             .costs
             .extend(costs.iter().enumerate().map(|(at, &cost)| cost + if own_image(at) { 0 } else { price }));
+        // Beside a pixel that is known to keep its label, others pay the coupling.
+        for at in (0..frame.area()).filter(|&at| roles[at] == Role::Free && !choice.undecided[at]) {
+            for (side, other) in neighbours(frame, at).filter(|&(_, other)| choice.undecided[other]) {
+                choice.costs[other] += couplings[at][side];
+            }
+        }
         choice.takers.clear();
         choice.takers.extend_from_slice(forced);
-        choice.settle(frame.width, couplings);
+        choice.settle(frame, couplings);
         // What is left is one minimum cut: source side keeps, sink side takes.
         grid.reset(frame);
         for at in (0..frame.area()).filter(|&at| choice.undecided[at]) {
             let cost = choice.costs[at];
             grid.add_terminals(at, cost.max(0), (-cost).max(0));
-            for (side, other) in [(0, at + 1), (1, at + frame.width)] {
-                let coupling = couplings[2 * at + side];
-                if coupling > 0 && choice.undecided[other] {
-                    grid.add_arc(at, side, coupling);
+            for (side, other) in neighbours(frame, at) {
+                if choice.undecided[other] {
+                    grid.add_arc(at, side, couplings[at][side]);
                 }
             }
         }
@@ -157,43 +166,48 @@ impl Expansion {
     }
 }
 
+/// The pixels at the sides of a pixel, with their sides.
+fn neighbours(frame: Extent, at: usize) -> impl Iterator<Item = (usize, usize)> {
+    let (width, x) = (frame.width, at % frame.width);
+    let sides = [
+        (x + 1 < width).then_some(at + 1),
+        (at + width < frame.area()).then_some(at + width),
+        (x > 0).then(|| at - 1),
+        at.checked_sub(width),
+    ];
+    sides.into_iter().enumerate().filter_map(|(side, other)| Some((side, other?)))
+}
+
 impl Choice {
-    /// Settles the pixels that keep their labels or take the new one whatever the others do. Most are settled, so that the
-    /// cut is of few pixels.
-    fn settle(&mut self, width: usize, couplings: &[i32]) {
+    /// Settles the pixels that keep their labels or take the new one whatever the others do. Many are settled, so that the
+    /// cut is of fewer pixels.
+    fn settle(&mut self, frame: Extent, couplings: &[[i32; SIDES]]) {
         self.queue.clear();
         self.queue.extend((0..self.undecided.len()).filter(|&at| self.undecided[at]));
         while let Some(at) = self.queue.pop() {
             if !self.undecided[at] {
                 continue;
             }
-            let after = [0, 1].map(|side| (at + [1, width][side], couplings[2 * at + side]));
-            let before = [0, 1].map(|side| {
-                let other = at.checked_sub([1, width][side]);
-                other.map_or((at, 0), |other| (other, couplings[2 * other + side]))
-            });
-            let coupled =
-                |undecided: &[bool], (other, coupling): (usize, i32)| coupling > 0 && undecided[other];
-            let sum = |pairs: [(usize, i32); 2]| -> i32 {
-                pairs.iter().filter(|&&pair| coupled(&self.undecided, pair)).map(|pair| pair.1).sum()
-            };
-            // Where all others take the label, taking it saves the couplings to those after the pixel; where none does, it
-            // costs the couplings to those before.
-            let keeps = self.costs[at] >= sum(after);
-            if !keeps && self.costs[at] + sum(before) >= 0 {
+            // Where all its neighbours take the label, the pixel saves its couplings by taking it; where none does, it pays
+            // theirs.
+            let (mut saved, mut paid) = (0, 0);
+            for (side, other) in neighbours(frame, at).filter(|&(_, other)| self.undecided[other]) {
+                saved += couplings[at][side];
+                paid += couplings[other][opposite(side)];
+            }
+            let keeps = self.costs[at] >= saved;
+            if !keeps && self.costs[at] + paid >= 0 {
                 continue;
             }
             self.undecided[at] = false;
             if !keeps {
                 self.takers.push(at);
             }
-            for (pair, change) in
-                after.into_iter().map(|pair| (pair, pair.1)).chain(before.map(|pair| (pair, -pair.1)))
-            {
-                if coupled(&self.undecided, pair) {
-                    // Only a pixel before it that keeps its label pays the coupling.
-                    self.costs[pair.0] += if keeps == (change > 0) { change } else { 0 };
-                    self.queue.push(pair.0);
+            for (side, other) in neighbours(frame, at) {
+                if self.undecided[other] {
+                    let (ours, theirs) = (couplings[at][side], couplings[other][opposite(side)]);
+                    self.costs[other] += if keeps { ours } else { -theirs };
+                    self.queue.push(other);
                 }
             }
         }
@@ -205,7 +219,6 @@ mod tests {
     use super::super::montage::tests::{labels_of, scene, slow_energy};
     use super::*;
     use crate::corpus::ImageId;
-    use crate::geometry::Extent;
     use proptest::prelude::*;
 
     /// A role of each pixel of a 4×4 frame, at most nine of them free.

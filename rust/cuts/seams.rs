@@ -15,7 +15,7 @@ pub const LEAST_PIXELS: usize = 10;
 /// Pixels are fixed whose neighbours so far away all have their label.
 pub const CORE: usize = 2;
 /// Rounds over all labels.
-pub const MOST_ROUNDS: usize = 2;
+pub const MOST_ROUNDS: usize = 3;
 /// Prices of a pixel are 1, 2, 4 … grey levels, so many of them.
 const PRICES: u32 = 10;
 
