@@ -67,7 +67,7 @@ def with_config(*fields):
 def test_every_setting_has_an_option_that_sets_it():
     names = [field.name for field in dataclasses.fields(npgen.Config)]
     assert list(CONFIG_OPTIONS) == names
-    words = ["--include-seed-image"]
+    words = ["--include-seed-image", "--seams"]
     for name, text in WORDS.items():
         words += [f"--{name.replace('_', '-')}", *text.split()]
     config = received(with_config(*names), *words, "--n", "3")["config"]

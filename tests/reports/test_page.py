@@ -356,7 +356,7 @@ def test_the_command_writes_into_the_run(stored):
 
 def test_the_command_complains_in_one_line(stored):
     bad = run(stored / "run", "--corpus", stored / "corpus", "--pools", "1;2")
-    assert bad.exit_code == 1
+    assert bad.exit_code == 2
     assert bad.stderr == "npgen: pools must be indices with commas between them, or none, got '1;2'\n"
     missing = run(stored / "nothing")
     assert missing.exit_code == 1
@@ -376,3 +376,18 @@ print([name for name in ("torch", "matplotlib") if name in sys.modules])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_the_cuts_changed_is_in_the_report(digits, tmp_path):
+    config = replace(CONFIG, seams=True)
+    samples = npgen.generate(digits, 2, "full", config, encoder="pixels", progress=False)
+    payload = payload_of(report(samples, digits, tmp_path / "r.html", pools=[1], progress=False).path)
+    columns = {column["key"]: column["values"] for column in payload["columns"]}
+    assert [columns["seams_before"], columns["seams_after"]] == samples.seam_energy.T.tolist()
+    changed = npgen.runs.recut_pixels(samples)
+    assert columns["recut"] == pytest.approx((100 * changed.mean((1, 2))).tolist())
+    grown, ids = {name: unpacked(part) for name, part in payload["grown"].items()}, unpacked(payload["sources"]["id"])
+    addresses = np.stack([ids[grown["source"]], grown["y"], grown["x"]], axis=-1)
+    np.testing.assert_array_equal(addresses, samples.grown.reshape(-1, 3))
+    values = digits.images[tuple(samples.grown.reshape(-1, 3).T)]
+    np.testing.assert_array_equal(grown["image"], values.ravel())

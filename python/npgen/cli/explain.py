@@ -56,5 +56,9 @@ def explain(
     typer.echo(f"Sample {k} of the run, pixel ({y}, {x}), step {found.step}: {known} pixels known,")
     typer.echo(f"{searched}, {len(found.barred)} barred, a pool of {len(pool)}.\n")
     typer.echo(markdown_table(columns, rows, 1))
+    if found.recut is not None:
+        image, source_y, source_x = found.recut
+        value = " ".join(map(str, samples.images[k, y, x].tolist()))
+        typer.echo(f"\nWhen the borders were cut anew it got image {image}, ({source_y}, {source_x}), value {value}.")
     if len(shown) < len(pool):
         typer.echo(f"\n{len(pool) - len(shown)} more; --top {len(pool)} shows all.")

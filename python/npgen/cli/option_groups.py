@@ -44,6 +44,7 @@ CONFIG_OPTIONS: dict[str, Any] = {
     "seed_at": typer.Option(help="Corner (y x) of the seed patch; by default centred."),
     "exclude_seed_image": typer.Option("--exclude-seed-image/--include-seed-image", help="Bar the seed's image."),
     "sweeps": typer.Option(help="Number of times that all drawn pixels are visited again."),
+    "seams": typer.Option("--seams/--no-seams", help="Cut the borders between sources anew, by minimum cuts."),
     "size": typer.Option(help="Height and width of the samples, for a model without locality."),
     "stage_pixels": typer.Option(help="Pixels filled per query where β < 1; by default a ring."),
     "gamma": typer.Option(help="Tokens: range γ of contexts in cells; by default all."),

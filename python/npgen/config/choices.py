@@ -56,10 +56,11 @@ PIXEL_SETTINGS = (
     "semantic_weight",
     "levels",
     "coarse_weight",
+    "seams",
     "size",
     "stage_pixels",
 )
 # Settings of a later version, with their defaults. JSON does not name them where they have these: so runs that don't
 # use them have the bytes that they had.
-LATER: dict[str, Any] = {"semantic_weight": 0.0, "levels": 1, "coarse_weight": 1.0}
+LATER: dict[str, Any] = {"semantic_weight": 0.0, "levels": 1, "coarse_weight": 1.0, "seams": False}
 TOKEN_SETTINGS = ("gamma", "metric", "order", "draw", "flip")

@@ -98,6 +98,11 @@ class Config:
     sweeps
         How often all filled pixels are drawn again after the first pass, in a random order, now with completely known
         windows (Gibbs sampling). 0 to 1,000.
+    seams
+        Whether the borders between sources are cut anew when a canvas is full: for one source after another, a minimum
+        cut chooses the pixels that it takes so that ‖I_a(p) − I_b(p)‖ + ‖I_a(q) − I_b(q)‖, summed over all neighbours p
+        and q of sources a and b, becomes smallest. The seed patch and the pixels well inside a source stay. No image
+        gets more than `max_share`; `quota` limits the growth alone. See `Samples.grown`.
     size
         Height and width of the samples in pixels; None means those of the corpus. Only models without locality support
         another size; their seed patches come from any position of their images.
@@ -158,6 +163,7 @@ class Config:
     seed_at: tuple[int, int] | None = None
     exclude_seed_image: bool = True
     sweeps: int = 0
+    seams: bool = False
     size: tuple[int, int] | None = None
     stage_pixels: int | None = None
     gamma: int | None = None
@@ -195,7 +201,8 @@ class Config:
         self._set("flip", check_number("flip", self.flip, 0, 0.5))
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), get_args(choices))
-        check_type("exclude_seed_image", self.exclude_seed_image, bool)
+        for name in ("exclude_seed_image", "seams"):
+            check_type(name, getattr(self, name), bool)
         if self.seed_at is not None:
             self._set("seed_at", check_whole_tuple("seed_at", self.seed_at, "y, x"))
         if self.size is not None:
@@ -205,18 +212,7 @@ class Config:
         object.__setattr__(self, name, value)  # the dataclass is frozen
 
     def check_ignored_settings(self, tokens: bool) -> None:
-        """Check that settings without effect have their default values.
-
-        Parameters
-        ----------
-        tokens
-            Whether the run is one of tokens, which ignores `PIXEL_SETTINGS`; else it ignores `TOKEN_SETTINGS`.
-
-        Raises
-        ------
-        ValueError
-            If such a setting has another value.
-        """
+        """Raise ValueError unless the settings that a run of tokens or pixels ignores have their default values."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name in (PIXEL_SETTINGS if tokens else TOKEN_SETTINGS) and value != field.default:
@@ -305,6 +301,7 @@ class Config:
             seed_size=-(-self.seed_size // 2**level),
             seed_at=None if self.seed_at is None else (self.seed_at[0] >> level, self.seed_at[1] >> level),
             select=1,
+            seams=False,
             sweeps=0,
             semantic_weight=0,
             levels=1,

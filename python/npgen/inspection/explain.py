@@ -14,7 +14,7 @@ import npgen._core as _core
 from npgen.corpus import Corpus
 from npgen.encoders import AnyEncoder, cached_keys, encoder_of_run
 from npgen.errors import check_whole, check_whole_tuple, invalid
-from npgen.runs import Samples, check_samples
+from npgen.runs import Samples, before_seams, check_samples
 from npgen.sampling import UNITS, Library, PixelPlan, PixelRun, Pool, known_rect
 
 
@@ -50,6 +50,9 @@ class Explanation:
     added
         (M,) float64: the part of each candidate's distance that was added to its window's, by `Config.semantic_weight`
         or the coarser canvas of `Config.levels`; 0 without.
+    recut
+        Image, y and x that the pixel got afterwards, when the borders between sources were cut anew (`Config.seams`);
+        None if it kept its source.
     """
 
     pixel: tuple[int, int]
@@ -61,6 +64,7 @@ class Explanation:
     pool: Pool
     drawn: int
     added: NDArray[np.float64]
+    recut: tuple[int, int, int] | None = None
 
     @property
     def probability(self) -> NDArray[np.float64]:
@@ -157,7 +161,9 @@ class Explainer:
         check_samples(samples, corpus)
         if samples.codes is not None:
             raise invalid("samples", "of pixels, each with a pool of its own", samples)
-        self.samples, self.corpus, self.config = samples, corpus, samples.config
+        self.finished, self.corpus, self.config = samples, corpus, samples.config
+        # As they were grown: draws know nothing of the borders cut afterwards.
+        self.samples = before_seams(samples, corpus)
         self.plan = PixelPlan(corpus, samples.model, samples.config, samples.seed)
         keys = None
         if self.plan.model.embedding:
@@ -211,7 +217,10 @@ class Explainer:
         drawn = (pool.image_id == address[0]) & (pool.y == address[1]) & (pool.x == address[2])
         if not drawn.any():
             raise invalid(f"trace of pixel ({y}, {x}) of sample {k}", "one of its pool (see npgen verify)", address)
-        return Explanation((y, x), step, canvas, known, shortlist, barred, pool, int(drawn.argmax()), parts)
+        after = tuple(int(part[k, y, x]) for part in self.finished.trace.arrays()[:3])
+        recut = None if after == address else (after[0], after[1], after[2])
+        drawn_at = int(drawn.argmax())
+        return Explanation((y, x), step, canvas, known, shortlist, barred, pool, drawn_at, parts, recut)
 
     def _checked(self, k: int, pixel: tuple[int, int]) -> tuple[int, tuple[int, int]]:
         k = check_whole("sample", k, 0, len(self.samples) - 1)
@@ -265,7 +274,7 @@ class Explainer:
     def _earlier(self, k: int) -> Samples:
         """Return sample `k` before the last sweep: generated again with the queries of the run."""
         if self._before_last_sweep is None or self._before_last_sweep[0] != k:
-            config = replace(self.config, sweeps=self.config.sweeps - 1)
+            config = replace(self.config, sweeps=self.config.sweeps - 1, seams=False)
             plan = PixelPlan(self.corpus, self.samples.model, config, self.samples.seed)
             one = self.samples[k : k + 1]
             again = Samples.empty(replace(one.facts, config=config), one.images.shape[1:])

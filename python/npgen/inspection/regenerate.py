@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 from npgen.corpus import Corpus
 from npgen.encoders import AnyEncoder, cached_keys
 from npgen.inspection.explain import run_places
-from npgen.inspection.rules import Place, Violation
 from npgen.inspection.run_report import numbers_of, value_text
+from npgen.inspection.violations import Place, Violation
 from npgen.runs import TRACE_DTYPES, Samples, at_level
 from npgen.sampling import Library, PixelPlan, PixelRun, TokenRun
 from npgen.tokens import Tokens
@@ -73,6 +73,9 @@ class Regeneration:
         images, arrays = again.images, (samples.trace.arrays(), again.trace.arrays())
         pairs = dict(zip(TRACE_DTYPES, zip(*arrays, strict=True), strict=True))
         where = (images != samples.images).any(axis=-1)  # (n, H, W)
+        if samples.grown is not None and again.grown is not None:
+            for part, name in enumerate(("image_id", "y", "x")):
+                pairs[f"grown {name}"] = samples.grown[..., part], again.grown[..., part]
         for before, after in pairs.values():
             where = where | (before != after)
         other_token = np.zeros_like(where)

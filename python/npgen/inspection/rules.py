@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,38 +11,11 @@ import npgen._core as _core
 from npgen.config import Config, Model, find_model
 from npgen.corpus import Corpus
 from npgen.errors import invalid
+from npgen.inspection.cuts import CutSeams
+from npgen.inspection.violations import Place, Violation, inside_corpus, outside_corpus
 from npgen.runs import Samples, level_shape
 from npgen.sampling import Seeds, canvas_shape, fill_order, known_rect, shrink
 from npgen.storage import npy
-
-# Place of a pixel: sample of the block, y, x.
-Place = tuple[int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Violation:
-    """Pixels that break one rule.
-
-    Attributes
-    ----------
-    where
-        (n, H, W) bool, True for these pixels.
-    reason
-        Returns what is wrong with the pixel at a place, as a phrase.
-    """
-
-    where: NDArray[np.bool_]
-    reason: Callable[[Place], str]
-
-
-def inside_corpus(samples: Samples, corpus: Corpus) -> NDArray[np.bool_]:
-    """Return (n, H, W) bool: True for pixels whose addresses exist in the corpus."""
-    return corpus.holds(samples.trace.image_id, samples.trace.y, samples.trace.x)
-
-
-def outside_corpus(samples: Samples, corpus: Corpus) -> Violation:
-    """List the pixels whose addresses don't exist in the corpus."""
-    return Violation(~inside_corpus(samples, corpus), lambda at: "there is no such pixel in the corpus")
 
 
 class TraceRules:
@@ -52,7 +24,8 @@ class TraceRules:
     Every pixel has the value of its source. The seed patch is a patch of the anchor and was not drawn: its pool sizes
     and distances are 0. Every other pixel was drawn from at least one candidate, and its source keeps the model's
     constraints: within the locality radius, not of the barred image, of the anchor's label, not of an image whose quota
-    or share is used up.
+    or share is used up. Where the borders between sources were cut anew, the sources before keep these rules, too, and
+    the cuts, made again, give the sources after; the quota of windows holds before them.
 
     Parameters
     ----------
@@ -92,6 +65,20 @@ class TraceRules:
         yield self._seed_patch(samples)
         yield self._pool_sizes(samples)
         yield self._distances(samples)
+        quota, frame_quota = self.config.quotas(self.shape, self._fewest_candidates(), self.model.low_level)
+        yield from self._sources(samples, inside, frame_quota)
+        grown = samples
+        if samples.grown is not None:
+            cuts = CutSeams(samples, self.corpus, self.rect, self.config)
+            yield from cuts.violations()
+            grown = cuts.grown
+            for violation in (self._seed_patch(grown), *self._sources(grown, cuts.inside, frame_quota)):
+                yield Violation(violation.where, lambda at, of=violation: f"before the cuts: {of.reason(at)}")  # type: ignore[misc]
+        if quota is not None and self.config.sweeps == 0:  # after sweeps, the canvases of earlier ones are not known
+            yield self._quota(grown, quota)
+
+    def _sources(self, samples: Samples, inside: NDArray[np.bool_], frame_quota: int | None) -> Iterator[Violation]:
+        """List the violations of the rules for sources, whether they were drawn or cut."""
         if self.model.locality:
             yield self._near(samples)
         if self.config.exclude_seed_image:
@@ -99,9 +86,6 @@ class TraceRules:
             yield Violation(own & self.drawn, lambda at: "its image is barred: the seed patch comes from it")
         if self.model.label:
             yield self._same_label(samples, inside)
-        quota, frame_quota = self.config.quotas(self.shape, self._fewest_candidates(), self.model.low_level)
-        if quota is not None and self.config.sweeps == 0:  # after sweeps, the canvases of earlier ones are not known
-            yield self._quota(samples, quota)
         if frame_quota is not None:
             yield self._share(samples, frame_quota)
 

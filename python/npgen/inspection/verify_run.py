@@ -15,8 +15,9 @@ from npgen.corpus import Corpus, find_corpus, open_corpus
 from npgen.encoders import AnyEncoder
 from npgen.errors import invalid
 from npgen.inspection.regenerate import Regeneration
-from npgen.inspection.rules import Place, TraceRules, Violation, inside_corpus, outside_corpus
+from npgen.inspection.rules import TraceRules
 from npgen.inspection.run_report import Difference, RunReport, numbers_of
+from npgen.inspection.violations import Place, Violation, inside_corpus, outside_corpus
 from npgen.runs import (
     COARSE_ARRAYS,
     TRACE_DTYPES,
@@ -36,7 +37,8 @@ from npgen.tokens import Tokens, load_tokens
 
 # Arrays of a shard that a pixel depends on.
 PIXELS = {"images", "anchor", *TRACE_DTYPES}
-ALL_PIXELS = PIXELS | {*COARSE_ARRAYS.values()}
+SEAMS = {"grown", "seam_energy"}
+DRAWN = PIXELS | SEAMS | {*COARSE_ARRAYS.values()}
 # Largest number of differing pixels that a report lists.
 NAMED = 20
 # Pixels of a block of samples: bounds the memory of verification.
@@ -99,8 +101,9 @@ def verify_run(
     folder = Path(path)
     facts, shards = read_manifest(folder)
     check_finished(folder, facts.n, shards, "generate")
+    needed = PIXELS | (SEAMS if facts.config.seams else set())
     for shard in shards:
-        for name in sorted(PIXELS - set(shard.sha256)):
+        for name in sorted(needed - set(shard.sha256)):
             raise ValueError(f"{run_name(folder)} must have a complete manifest, got one without {name!r}")
     source = _opened(facts.corpus_name if corpus is None else corpus)
     if source.hash != facts.corpus_hash:
@@ -174,7 +177,7 @@ class _Verification:
             self._note(f"{error}; the {shard.n:,} samples of shard {shard.name} could not be replayed")
             bar.update(shard.n)
             return
-        regeneration = self._regeneration(samples, altered) if self.tokens is not None or altered & ALL_PIXELS else None
+        regeneration = self._regeneration(samples, altered) if self.tokens is not None or altered & DRAWN else None
         height, width = self.shape
         step = BATCH if regeneration else max(1, BLOCK_PIXELS // (height * width))
         for start in range(0, shard.n, step):
@@ -217,10 +220,13 @@ class _Verification:
             "fallbacks": (shard.n,),
             "queries": (shard.n, None, None),
             "densities": (shard.n, facts.config.select),
+            "grown": (*frame, 3),
+            "seam_energy": (shard.n, 2),
             "codes": (shard.n, None, None, None),
         }
         dtypes: dict[str, type[Any]] = {"images": np.uint8, "anchor": np.int32, **TRACE_DTYPES}
         dtypes |= {"fallbacks": np.int32, "queries": np.float32, "densities": np.float32, "codes": np.uint8}
+        dtypes |= {"grown": np.int32, "seam_energy": np.float64}
         arrays: dict[str, Any] = {
             key: npy.open_array(self.folder / shard.name / f"{key}.npy", dtype, shapes.get(key, frame))
             for key, dtype in dtypes.items()

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from npgen.output.provenance import KEY, provenance_text
+from npgen.output.text import picture_font_has, readable, shortened
 from npgen.storage import write_bytes
 
 # What a picture was made from: of one run, or of several.
@@ -113,9 +114,15 @@ def labelled_rows(rows: Mapping[str, NDArray[np.uint8]], scale: int = 2) -> Imag
     for name, images in rows.items():
         row = grid(images[:SHOWN], SHOWN, scale)
         head = Image.new("RGB", (row.width, 18), "white")
-        ImageDraw.Draw(head).text((GAP, 2), name, fill="black", font=font)
+        text = fitting(name, font, row.width - 2 * GAP)
+        ImageDraw.Draw(head).text((GAP, 2), text, fill="black", font=font)
         parts += [head, row]
     return stacked(parts)
+
+
+def fitting(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Return a name as text that Pillow's own font can write in so many pixels."""
+    return shortened(readable(name, picture_font_has), lambda text: font.getlength(text) <= width)
 
 
 def image_colours(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
@@ -139,9 +146,29 @@ def image_colours(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
 
 def class_colours(count: int) -> NDArray[np.uint8]:
     """Return a colour for each of `count` classes, (count, 3) uint8."""
-    if count <= len(CLASS_COLOURS):
-        return np.array([tuple(bytes.fromhex(name[1:])) for name in CLASS_COLOURS[:count]], np.uint8)
-    return image_colours(np.arange(count))
+    return colours_of_classes(np.arange(count), count)
+
+
+def colours_of_classes(labels: NDArray[np.integer], count: int) -> NDArray[np.uint8]:
+    """Return the colours of classes: only those that occur take time, however large their labels are.
+
+    Parameters
+    ----------
+    labels
+        Labels, of any shape, each less than `count`.
+    count
+        Number of classes, or the largest label and 1.
+
+    Returns
+    -------
+    ndarray
+        The labels' shape and 3 channels, uint8.
+    """
+    if count > len(CLASS_COLOURS):
+        return image_colours(labels)
+    palette = np.array([tuple(bytes.fromhex(name[1:])) for name in CLASS_COLOURS], np.uint8)
+    colours: NDArray[np.uint8] = palette[labels]
+    return colours
 
 
 def png_bytes(picture: Image.Image, provenance: Provenance, dpi: int | None = None) -> bytes:

@@ -80,6 +80,8 @@ def _read_shard(folder: Path, shard: Shard, facts: RunFacts) -> dict[str, NDArra
         "fallbacks": (np.int32, (n,)),
         "queries": (np.float32, (n, None, None)),
         "densities": (np.float32, (n, facts.config.select)),
+        "grown": (np.int32, (n, None, None, 3)),
+        "seam_energy": (np.float64, (n, 2)),
         "codes": (np.uint8, (n, None, None, None)),
         **coarse_forms(n),
     }

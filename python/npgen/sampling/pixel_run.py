@@ -22,6 +22,7 @@ from npgen.sampling.meaning import MOST_ADDED, Meaning, places_of
 from npgen.sampling.order import known_rect
 from npgen.sampling.plan import PixelPlan
 from npgen.sampling.pyramid import Guide, shrink
+from npgen.sampling.seams import cut_seams
 from npgen.sampling.selection import Densities
 from npgen.sampling.shared_filler import SharedFiller
 from npgen.sampling.shortlists import (
@@ -34,7 +35,7 @@ from npgen.sampling.shortlists import (
     same_label,
 )
 
-# Measures how long a step takes, by its name: "query", "shortlist" or "fill".
+# Measures how long a step takes, by its name: "query", "shortlist", "fill" or "seams".
 Clock = Callable[[str], AbstractContextManager[None]]
 
 
@@ -182,6 +183,10 @@ class PixelRun:
             if batch.coarse is not None and plan.level:
                 batch.coarse.put(self.plan.shape, plan.level, canvases.images, canvases.trace)
                 guide = self.guide(plan.level - 1, canvases.images)
+        # 5. With `Config.seams`, the borders between sources are cut anew.
+        if self.plan.config.seams:
+            with self.clock("seams"):
+                cut_seams(batch, self.library, rect=self.plan.rect, barred=barred, threads=self.threads)
 
     def guide(self, level: int, coarser: NDArray[np.uint8]) -> Guide:
         """Return what a level sees of the finished canvases (B, h, w, C) of the next coarser one."""
