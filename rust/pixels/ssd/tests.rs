@@ -4,7 +4,7 @@ use super::super::added::Added;
 use super::super::planes::Planes;
 use super::super::quota::Quotas;
 use super::super::settings::Settings;
-use super::super::window::Window;
+use super::super::window::{Taps, Window};
 use super::*;
 use crate::corpus::Corpus;
 use crate::geometry::{Extent, Offset, Pixel};
