@@ -126,6 +126,7 @@ class PixelSettings:
         best_only: bool,
         quota: int | None,
         frame_quota: int | None,
+        copy_quota: int | None,
         corpus_tolerance: bool,
         low_level: bool,
         threads: int,
@@ -153,6 +154,7 @@ class Filler:
         samples: NDArray[np.uint64],
         barred: NDArray[np.int32],
         shortlists: tuple[NDArray[np.int32], NDArray[np.int64]] | None,
+        barred_shifts: NDArray[np.int32] | None = None,
     ) -> NDArray[np.int32]: ...
     def candidate_pool(
         self,
@@ -161,6 +163,7 @@ class Filler:
         pixel: tuple[int, int],
         shortlist: NDArray[np.int32] | None,
         barred: NDArray[np.int32],
+        barred_pixels: NDArray[np.int32] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
     def pools(
         self,

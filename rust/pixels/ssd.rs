@@ -15,6 +15,7 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use super::bars::Bars;
 use super::probe::{square, Probe, ShellTerms, SourceLines};
 
 use super::planes::{Group, Inside, PlaneLine, GROUP_IMAGES};
@@ -110,7 +111,7 @@ struct Outcome {
 fn scan(
     instructions: InstructionSet,
     probe: &Probe,
-    group: Group,
+    (group, barred): (Group, &[(Pixel, u64)]),
     context: &[i16],
     floor: &[f32; GROUP_IMAGES],
     limits: Limits,
@@ -120,7 +121,7 @@ fn scan(
     assert!(lines.len() >= probe.region.area() && lines.len().is_multiple_of(probe.region.area()));
     assert_eq!(context.len(), probe.canvas_bytes.len());
     sums.rows.resize(probe.sources.len(), [0.0; GROUP_IMAGES]);
-    let windows = GroupWindows { group: lines, inside, probe, context };
+    let windows = GroupWindows { group: lines, inside, barred, probe, context };
     match instructions {
         // SAFETY: the CPU has the features of an instruction set that is `available`. `Probe::new` took the lines of a
         // place from `region`, whose area × channels is the length of a group, so they index the group from its base on;
@@ -139,6 +140,8 @@ fn scan(
 struct GroupWindows<'a> {
     group: &'a [PlaneLine],
     inside: Option<&'a Inside>,
+    /// Lanes whose source pixel is barred, by its position, ascending.
+    barred: &'a [(Pixel, u64)],
     probe: &'a Probe,
     context: &'a [i16],
 }
@@ -164,9 +167,13 @@ impl<'a> GroupWindows<'a> {
         }
     }
 
-    /// The lanes that have a pixel at a source position, one bit each.
+    /// The lanes that have a pixel at a source position, which is not barred; one bit each.
     fn lanes(&self, source: usize) -> u64 {
-        self.inside.map_or(u64::MAX, |inside| inside.lanes(self.probe.sources[source]))
+        let position = self.probe.sources[source];
+        let inside = self.inside.map_or(u64::MAX, |inside| inside.lanes(position));
+        let barred = &self.barred[self.barred.partition_point(|&(at, _)| at < position)..];
+        let here = barred.iter().take_while(|&&(at, _)| at == position);
+        here.fold(inside, |lanes, &(_, barred)| lanes & !barred)
     }
 }
 
@@ -277,6 +284,7 @@ fn portable(
 pub struct ScanBuffers {
     context: Vec<i16>,
     sums: GroupSums,
+    barred: Vec<(Pixel, u64)>,
     /// Terms that were computed.
     pub computed: u64,
     /// Terms that would have been computed without pruning.
@@ -292,28 +300,33 @@ pub fn scan_plainly(
     buffers: &mut ScanBuffers,
 ) -> f32 {
     probe.context(canvas, &mut buffers.context);
-    scan(instructions, probe, group, &buffers.context, &[0.0; GROUP_IMAGES], Limits::NONE, &mut buffers.sums);
+    let ScanBuffers { context, sums, .. } = buffers;
+    scan(instructions, probe, (group, &[]), context, &[0.0; GROUP_IMAGES], Limits::NONE, sums);
     buffers.sums.least
 }
 
 /// Scans one group of images around one pixel of one canvas and offers the near candidates to the pool.
 ///
-/// A canvas is given by its bytes and the images that must not be copied to the pixel.
+/// A canvas is given by its bytes and what must not be copied to the pixel.
 pub fn offer_group(
     instructions: InstructionSet,
     probe: &Probe,
     group: Group,
-    (canvas, barred): (&[u8], &[ImageId]),
+    (canvas, bars): (&[u8], &Bars),
     pool: &mut PoolBuilder,
     buffers: &mut ScanBuffers,
 ) {
-    let ScanBuffers { context, sums, computed, total } = buffers;
+    let ScanBuffers { context, sums, barred, computed, total } = buffers;
     let ids = group.ids;
     probe.context(canvas, context);
+    barred.clear();
+    let lane = |&(id, at): &(ImageId, Pixel)| Some((at, 1 << ids.binary_search(&id).ok()?));
+    barred.extend(bars.pixels.iter().filter_map(lane));
+    barred.sort_unstable();
     // 1. Lanes past the last image and lanes of barred images start at infinity: they hold no candidate.
     let mut floor = [f32::INFINITY; GROUP_IMAGES];
     floor[..ids.len()].fill(0.0);
-    for lane in barred.iter().filter_map(|id| ids.binary_search(id).ok()) {
+    for lane in bars.images.iter().filter_map(|id| ids.binary_search(id).ok()) {
         floor[lane] = f32::INFINITY;
     }
     // 2. Scan in single precision. Limits are widened by the scan's relative error, so no member of the pool is lost.
@@ -326,7 +339,7 @@ pub fn offer_group(
         tighten: pool.nearest_factor().map(|factor| (factor * slack * slack * slack * slack) as f32),
         first_zero: best_only,
     };
-    scan(instructions, probe, group, context, &floor, limits, sums);
+    scan(instructions, probe, (group, barred), context, &floor, limits, sums);
     *computed += (sums.terms * ids.len()) as u64;
     *total += probe.terms(ids.len()) as u64;
     if sums.least > limits.limit || sums.least == f32::INFINITY {

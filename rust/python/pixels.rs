@@ -1,5 +1,7 @@
 //! The class that fills canvases of pixels, and its settings.
 
+use std::sync::OnceLock;
+
 use numpy::ndarray::Array1;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
@@ -8,14 +10,17 @@ use numpy::{
 use pyo3::prelude::*;
 
 use super::convert::{
-    canvases_of, check_shape, contiguous, corpus_of, cut, mask_of, optional_ids, pixel_of, pixels_of,
-    sorted_ids, TraceArrays,
+    bar_shifts, canvases_of, check_shape, contiguous, corpus_of, cut, mask_of, optional_ids, pixel_of, pixels_of,
+    sorted_ids, source_pixels_of, TraceArrays,
 };
 use super::pools::{merge_runs, MergedRuns, Pools};
 use super::run::run;
+use crate::corpus::Corpus;
 use crate::error::{require, Result};
 use crate::geometry::{Extent, Pixel};
+use crate::pixels::bars::Bars;
 use crate::pixels::quota::{Quota, Quotas};
+use crate::pixels::raster::Rasters;
 use crate::pixels::scan::{Scan, WorkCounter};
 use crate::pixels::settings::Settings;
 use crate::pixels::window::Window;
@@ -41,7 +46,7 @@ pub(super) struct PixelSettings {
 #[pymethods]
 impl PixelSettings {
     #[new]
-    #[pyo3(signature = (*, frame, window, sigma, radius, epsilon, k_min, best_only, quota, frame_quota, corpus_tolerance, low_level, threads))]
+    #[pyo3(signature = (*, frame, window, sigma, radius, epsilon, k_min, best_only, quota, frame_quota, copy_quota, corpus_tolerance, low_level, threads))]
     #[allow(clippy::too_many_arguments)] // one keyword per setting
     fn new(
         frame: (usize, usize),
@@ -53,6 +58,7 @@ impl PixelSettings {
         best_only: bool,
         quota: Option<usize>,
         frame_quota: Option<usize>,
+        copy_quota: Option<usize>,
         corpus_tolerance: bool,
         low_level: bool,
         threads: usize,
@@ -62,6 +68,7 @@ impl PixelSettings {
         let quotas = Quotas {
             window: quota.map(|most| Quota::of_window(most, window)).transpose()?,
             frame: frame_quota.map(|most| Quota::of_frame(most, frame)).transpose()?,
+            copy: copy_quota.map(|most| Quota::of_shift(most, frame)).transpose()?,
         };
         let gaussian = Window::new(window, sigma, frame)?;
         let keep = if best_only { Keep::Best } else { Keep::All };
@@ -86,6 +93,8 @@ pub(super) struct Filler {
     elsewhere: usize,
     settings: Py<PixelSettings>,
     work: WorkCounter,
+    /// The images in raster order, made at the first scan that needs them.
+    rasters: OnceLock<Option<Rasters>>,
 }
 
 impl Filler {
@@ -93,13 +102,24 @@ impl Filler {
     fn with_scan<T>(&self, py: Python, sweep: u16, work: impl FnOnce(Scan) -> PyResult<T>) -> PyResult<T> {
         let images = self.images.bind(py).readonly();
         let sizes = self.sizes.as_ref().map(|sizes| sizes.bind(py).readonly());
-        work(Scan {
-            corpus: corpus_of(&images, sizes.as_ref())?,
-            elsewhere: self.elsewhere,
-            settings: &self.settings.get().settings,
-            sweep,
-            work: &self.work,
-        })
+        let (corpus, settings) = (corpus_of(&images, sizes.as_ref())?, &self.settings.get().settings);
+        let rasters = match self.rasters.get() {
+            Some(rasters) => rasters,
+            None => {
+                let made = self.make_rasters(py, &corpus)?;
+                self.rasters.get_or_init(|| made)
+            }
+        };
+        let rasters = rasters.as_ref();
+        work(Scan { corpus, elsewhere: self.elsewhere, settings, sweep, work: &self.work, rasters })
+    }
+
+    fn make_rasters(&self, py: Python, corpus: &Corpus) -> PyResult<Option<Rasters>> {
+        let settings = &self.settings.get().settings;
+        if !Rasters::suit(settings, corpus) {
+            return Ok(None);
+        }
+        Ok(Some(run(py, self.threads(), |_| Rasters::new(corpus, settings.window.half()))?))
     }
 
     fn threads(&self) -> usize {
@@ -143,6 +163,7 @@ impl Filler {
             elsewhere,
             settings,
             work: WorkCounter::default(),
+            rasters: OnceLock::new(),
         })
     }
 
@@ -150,7 +171,9 @@ impl Filler {
     /// `ids[ends[b - 1]..ends[b]]` of `shortlists` = (ids, ends) or, if that is None, from all images. In sweep 0 pixels are
     /// filled, in later ones drawn again. Returns how often no candidate was near enough, (B,); 0 unless
     /// `corpus_tolerance`.
-    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, sweep, samples, barred, shortlists))]
+    ///
+    /// `barred_shifts` (B, 3) are an image of each canvas, −1 for none, and a shift dy, dx by which nothing of it is copied.
+    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, sweep, samples, barred, shortlists, barred_shifts=None))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of one batch
     fn fill<'py>(
         &self,
@@ -164,6 +187,7 @@ impl Filler {
         samples: PyReadonlyArray1<u64>,
         barred: PyReadonlyArray1<i32>,
         shortlists: Option<(PyReadonlyArray1<i32>, PyReadonlyArray1<i64>)>,
+        barred_shifts: Option<PyReadonlyArray2<i32>>,
     ) -> PyResult<Bound<'py, PyArray1<i32>>> {
         self.with_scan(py, sweep, |scan| {
             let count = scan.corpus.count();
@@ -171,6 +195,9 @@ impl Filler {
             let samples = contiguous("samples", samples.as_slice())?;
             let frame = (scan.settings.frame, scan.corpus.channels());
             let mut batch = canvases_of(frame, &mut canvases, &mut trace, (seed, samples), &barred)?;
+            if let Some(shifts) = &barred_shifts {
+                bar_shifts(&mut batch, shifts, count)?;
+            }
             let pixels = pixels_of(&pixels, scan.settings.frame)?;
             let known = mask_of(&known, scan.settings.frame)?;
             let enough =
@@ -263,8 +290,10 @@ impl Filler {
         Ok((Array1::from(seconds).into_pyarray(py), size))
     }
 
-    /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images, without the images `barred`: image id,
-    /// y, x and distance of each member, in order.
+    /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images, without the images `barred` and the
+    /// source pixels `barred_pixels` (M, 3), each as image, y, x: image id, y, x and distance of each member, in order.
+    #[pyo3(signature = (canvas, known, pixel, shortlist, barred, barred_pixels=None))]
+    #[allow(clippy::too_many_arguments)] // a canvas of three parts, and what may serve it
     fn candidate_pool<'py>(
         &self,
         py: Python<'py>,
@@ -273,6 +302,7 @@ impl Filler {
         pixel: (i64, i64),
         shortlist: Option<PyReadonlyArray1<i32>>,
         barred: PyReadonlyArray1<i32>,
+        barred_pixels: Option<PyReadonlyArray2<i32>>,
     ) -> PyResult<PoolArrays<'py>> {
         let pool = self.with_scan(py, 0, |scan| {
             let (canvas, known, pixel) = one_canvas(&scan, &canvas, &known, pixel)?;
@@ -284,9 +314,13 @@ impl Filler {
                 [] => Vec::new(),
                 some => sorted_ids(some, scan.corpus.count())?,
             };
-            run(py, self.threads(), |cancel| {
-                scan.candidate_pool((canvas, known, pixel), ids.as_deref(), barred, cancel)
-            })
+            let pixels = match &barred_pixels {
+                Some(pixels) => source_pixels_of(pixels, &scan.corpus)?,
+                None => Vec::new(),
+            };
+            let bars = Bars { images: barred, pixels };
+            let window = (canvas, known, pixel);
+            run(py, self.threads(), |cancel| scan.candidate_pool(window, ids.as_deref(), bars, cancel))
         })?;
         let column =
             |of: fn(&Candidate) -> i32| pool.iter().map(of).collect::<Array1<i32>>().into_pyarray(py);

@@ -29,7 +29,7 @@ from npgen.runs import part_of, save_pictures
 from npgen.storage import write_json
 
 
-@takes_config("JSON file of settings; options override it.", *CONFIG_OPTIONS)
+@takes_config("JSON file of settings; options override it.", *CONFIG_OPTIONS, by_model=True)
 def generate(
     corpus: CorpusName,
     *,

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_origin, get_type_hints
 import typer
 
 from npgen.cli.common import BatchSize, Device, F, Heldout, NetworkName, Quiet, Threads, Weights
-from npgen.config import PRESETS, Config
+from npgen.config import PRESET_OF_MODEL, PRESETS, Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.errors import invalid
 from npgen.storage import parse_json
@@ -31,6 +31,7 @@ CONFIG_OPTIONS: dict[str, Any] = {
     "k_min": typer.Option(help="Pool: at least this many candidates."),
     "quota": typer.Option(help="Pixels of a window that may come from one image."),
     "max_share": typer.Option(help="Largest share of the frame that may come from one image."),
+    "max_copy": typer.Option(help="Largest share of the frame that is copied from one image by one shift."),
     "shortlist": typer.Option(help="Length K of the shortlist."),
     "semantic": typer.Option(help="topk, or threshold: within (1 + ε) of the nearest."),
     "candidates": typer.Option(help="best or all positions of an image."),
@@ -51,7 +52,7 @@ CONFIG_OPTIONS: dict[str, Any] = {
 }
 
 
-def takes_config(help: str, *fields: str) -> Callable[[F], F]:
+def takes_config(help: str, *fields: str, by_model: bool = False) -> Callable[[F], F]:
     """Give a command, in place of its parameter `config: Config`, `--preset`, `--config FILE` and one option per field.
 
     Parameters
@@ -60,6 +61,8 @@ def takes_config(help: str, *fields: str) -> Callable[[F], F]:
         Help of `--config`.
     fields
         Names of fields of `Config` that have an option. An option overrides the file, and the file the preset.
+    by_model
+        Without `--preset`, take the preset of the command's `--model`; for runs of pixels, which have no `--tokens`.
     """
     types = get_type_hints(Config)
     presets = typer.Option(help=f"Named settings that the others replace: {' or '.join(PRESETS)}.")
@@ -72,7 +75,9 @@ def takes_config(help: str, *fields: str) -> Callable[[F], F]:
         kind = str if get_origin(types[name]) is Literal else types[name]
         options.append(_option(name, Annotated[kind | None, CONFIG_OPTIONS[name]], None))
 
-    def make(preset: str | None, config: Path | None, **given: Any) -> Config:
+    def make(others: Mapping[str, Any], preset: str | None, config: Path | None, **given: Any) -> Config:
+        if by_model and preset is None and others["tokens"] is None:
+            preset = PRESET_OF_MODEL.get(others["model"])
         return read_config(preset, config, given)
 
     return lambda command: _replace_parameter(command, "config", options, make)
@@ -114,7 +119,7 @@ def takes_study(command: F) -> F:
     """Give a command, in place of its parameter `study: StudyOptions`, one option per field of `StudyOptions`."""
     types = get_type_hints(StudyOptions, include_extras=True)
     options = [_option(field.name, types[field.name], field.default) for field in dataclasses.fields(StudyOptions)]
-    return _replace_parameter(command, "study", options, StudyOptions)
+    return _replace_parameter(command, "study", options, lambda others, **values: StudyOptions(**values))
 
 
 def _option(name: str, annotation: Any, default: object) -> inspect.Parameter:
@@ -122,7 +127,9 @@ def _option(name: str, annotation: Any, default: object) -> inspect.Parameter:
 
 
 def _replace_parameter(command: F, name: str, options: Sequence[inspect.Parameter], make: Callable[..., Any]) -> F:
-    """Return a command that has several options in place of one parameter, whose value is `make(**values)`.
+    """Return a command that has several options in place of one parameter, whose value is `make(others, **values)`.
+
+    `others` are the values of the command's other parameters.
 
     Typer reads a command's signature and annotations; the command returned has those of its user's view.
     """
@@ -136,7 +143,7 @@ def _replace_parameter(command: F, name: str, options: Sequence[inspect.Paramete
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
         values = {option.name: given.pop(option.name) for option in options}
-        command(**given, **{name: make(**values)})
+        command(**given, **{name: make(given, **values)})
 
     with_options.__dict__["__signature__"] = signature.replace(parameters=parameters)
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

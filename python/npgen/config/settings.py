@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import npgen._core as _core
+from npgen.config.presets import PIXEL_SETTINGS, PRESET_OF_MODEL, PRESETS, TOKEN_SETTINGS
 from npgen.errors import check_choice, check_number, check_odd, check_type, check_whole, check_whole_tuple, invalid
 
 Candidates = Literal["best", "all"]
@@ -31,37 +32,6 @@ CHOICES: dict[str, Any] = {
     "order": Order,
     "draw": Draw,
 }
-# Named settings, as changes to the defaults.
-PRESETS: dict[str, dict[str, Any]] = {
-    "quality": {},
-    "recombination": {
-        "window": 9,
-        "sigma": 1.4,
-        "locality": 2,
-        "quota": 4,
-        "max_share": None,
-        "shortlist": 100,
-        "anchor_weight": 0.5,
-    },
-}
-# Settings that only runs of pixels use, and those that only runs of tokens use.
-PIXEL_SETTINGS = (
-    "window",
-    "sigma",
-    "locality",
-    "tolerance",
-    "quota",
-    "max_share",
-    "shortlist",
-    "semantic",
-    "candidates",
-    "anchor_weight",
-    "query_expansion",
-    "select",
-    "size",
-    "stage_pixels",
-)
-TOKEN_SETTINGS = ("gamma", "metric", "order", "draw", "flip")
 
 
 @dataclass(frozen=True)
@@ -95,6 +65,11 @@ class Config:
         those of the seed patch included, offer no candidates. It limits how much of an image is copied without forcing
         more seams than needed. None sets no limit. Without effect where there are fewer than 1 / max_share
         candidate images.
+    max_copy
+        Largest share of the frame that may come from one image by one shift (place of the source less that of the
+        pixel), above 0, at most 1: shifts that gave so many pixels, those of the seed patch included, offer no
+        candidates. No region that is copied as it is can be larger. None sets no limit. Without effect where images
+        have too few pixels that may serve a pixel: no more than 1 / max_copy.
     shortlist
         Length K of the shortlist of semantically similar images; with `semantic="threshold"`, its smallest length.
     semantic
@@ -116,7 +91,8 @@ class Config:
     seed_at
         Upper left corner (y, x) of the seed patch; None means centred.
     exclude_seed_image
-        Whether to exclude the image that the seed patch comes from, which would match itself at distance 0.
+        Whether to exclude the image that the seed patch comes from, which would match itself at distance 0. Of a corpus
+        of one image, which serves models without locality alone, only the shift of the seed patch is excluded.
     sweeps
         How often all filled pixels are drawn again after the first pass, in a random order, now with completely known
         windows (Gibbs sampling). 0 to 1,000.
@@ -167,6 +143,7 @@ class Config:
     k_min: int = 1
     quota: int | None = None
     max_share: float | None = 0.33
+    max_copy: float | None = None
     shortlist: int = 15
     semantic: Semantic = "topk"
     candidates: Candidates = "best"
@@ -203,9 +180,10 @@ class Config:
                 self._set(name, check_whole(name, getattr(self, name), 1, allowed="at least 1 or None"))
         if self.sigma is not None:
             self._set("sigma", check_number("sigma", self.sigma, above=0, allowed="a positive number or None"))
-        if self.max_share is not None:
-            allowed = "a number above 0, at most 1, or None"
-            self._set("max_share", check_number("max_share", self.max_share, most=1, above=0, allowed=allowed))
+        for name in ("max_share", "max_copy"):
+            if getattr(self, name) is not None:
+                allowed = "a number above 0, at most 1, or None"
+                self._set(name, check_number(name, getattr(self, name), most=1, above=0, allowed=allowed))
         self._set("epsilon", check_number("epsilon", self.epsilon, 0))
         self._set("anchor_weight", check_number("anchor_weight", self.anchor_weight, 0, 1))
         self._set("flip", check_number("flip", self.flip, 0, 0.5))
@@ -240,10 +218,11 @@ class Config:
 
     def frame_quota(self, frame: tuple[int, int]) -> int | None:
         """Return how many pixels of a frame (height, width) may come from one image: `max_share` of it, at least 1."""
-        if self.max_share is None:
-            return None
-        # 0.29 · 100 is 28.999999999999996: a share of a hundredth means whole pixels.
-        return max(1, math.floor(round(self.max_share * frame[0] * frame[1], 6)))
+        return _share_of(self.max_share, frame)
+
+    def copy_quota(self, frame: tuple[int, int]) -> int | None:
+        """Return how many pixels of a frame may come from one image by one shift: `max_copy` of it, at least 1."""
+        return _share_of(self.max_copy, frame)
 
     def quotas(self, frame: tuple[int, int], candidates: int, low_level: bool) -> tuple[int | None, int | None]:
         """Return the quotas of window and frame that are in effect, None for one that is not.
@@ -271,7 +250,8 @@ class Config:
         ----------
         name
             "quality": the defaults, chosen for samples that look like real images. "recombination": more sources in
-            each window, as in the paper's Table 2 (image-ID entropy of 2.5 nats or more); it costs quality.
+            each window, as in the paper's Table 2 (image-ID entropy of 2.5 nats or more); it costs quality. "texture":
+            the defaults of the model "texture", by which one image gives textures that are new.
 
         Raises
         ------
@@ -287,6 +267,22 @@ class Config:
         """
         check_choice("preset", name, tuple(PRESETS))
         return cls(**PRESETS[name])
+
+    @classmethod
+    def of_model(cls, model: str) -> Config:
+        """Return the settings of a model where none are given: the preset "texture" for that model, else "quality".
+
+        Parameters
+        ----------
+        model
+            A model of pixels.
+
+        Examples
+        --------
+        >>> npgen.Config.of_model("texture").seed_size, npgen.Config.of_model("full").seed_size
+        (3, 8)
+        """
+        return cls.preset(PRESET_OF_MODEL.get(model, "quality"))
 
     @property
     def halves(self) -> int:
@@ -385,3 +381,10 @@ class Config:
             if name not in names:
                 raise invalid("config", "made of " + ", ".join(names), name)
         return cls(**values)
+
+
+def _share_of(share: float | None, frame: tuple[int, int]) -> int | None:
+    if share is None:
+        return None
+    # 0.29 · 100 is 28.999999999999996: a share of a hundredth means whole pixels.
+    return max(1, math.floor(round(share * frame[0] * frame[1], 6)))

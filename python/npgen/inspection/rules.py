@@ -13,7 +13,16 @@ from npgen.config import Config, Model, find_model
 from npgen.corpus import Corpus
 from npgen.errors import invalid
 from npgen.runs import Samples
-from npgen.sampling import Seeds, canvas_shape, fill_order, known_rect
+from npgen.sampling import (
+    Seeds,
+    bars_seed_shift,
+    canvas_shape,
+    copy_quota,
+    fill_order,
+    known_rect,
+    seed_shifts,
+    shifts_of,
+)
 
 # Place of a pixel: sample of the block, y, x.
 Place = tuple[int, int, int]
@@ -88,7 +97,9 @@ class TraceRules:
         yield self._distances(samples)
         if self.model.locality:
             yield self._near(samples)
-        if self.config.exclude_seed_image:
+        if bars_seed_shift(self.corpus, self.config):
+            yield self._seed_shift(samples)
+        elif self.config.exclude_seed_image:
             own = samples.trace.image_id == samples.anchor[:, None, None]
             yield Violation(own & self.drawn, lambda at: "its image is barred: the seed patch comes from it")
         if self.model.label:
@@ -98,6 +109,10 @@ class TraceRules:
             yield self._quota(samples, quota)
         if frame_quota is not None:
             yield self._share(samples, frame_quota)
+        radius = self.config.locality if self.model.locality else max(*self.shape, *self.source)
+        most = copy_quota(self.corpus, self.config, self.shape, radius)
+        if most is not None:
+            yield self._copied(samples, most)
 
     def _copies(self, samples: Samples, inside: NDArray[np.bool_]) -> Violation:
         ids, y, x = (np.where(inside, part, 0) for part in samples.trace.arrays()[:3])
@@ -212,3 +227,20 @@ class TraceRules:
             (given > frame_quota) & self.drawn,
             lambda at: f"its image gave {given[at]} pixels of the frame; the quota of max_share is {frame_quota}",
         )
+
+    def _copied(self, samples: Samples, most: int) -> Violation:
+        # Pixels of the sample that come from the image of each pixel by its shift, (n, H, W).
+        given = np.zeros(samples.trace.image_id.shape, np.int64)
+        for row, shifts in zip(given, shifts_of(samples.trace.arrays()[:3]), strict=True):
+            _, places, counts = np.unique(shifts.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+            row[:] = counts[places.ravel()].reshape(row.shape)
+        return Violation(
+            (given > most) & self.drawn,
+            lambda at: f"its image gave {given[at]} pixels by the same shift; the quota of max_copy is {most}",
+        )
+
+    def _seed_shift(self, samples: Samples) -> Violation:
+        sources = samples.trace.arrays()[:3]
+        seed = seed_shifts(sources, self.rect)[:, None, None]
+        same = (shifts_of(sources) == seed).all(axis=-1)
+        return Violation(same & self.drawn, lambda at: "its shift is barred: it is the seed patch's")

@@ -2,7 +2,8 @@
 
 Read in this order: `generate` (check, open, fill, write), `plan` (what a run does, from its settings alone),
 `pixel_run` (the stage loop), `shortlists` (images of similar meaning), `library` (the corpus as a run reads it),
-`filler` (what the Rust core is given), `order` and `seeds`; then `shared_filler` for ranks that divide the corpus, and
+`filler` (what the Rust core is given), `order`, `seeds` and
+`shifts`; then `shared_filler` for ranks that divide the corpus, and
 `token_run` for tokens.
 """
 
@@ -13,6 +14,7 @@ from npgen.sampling.order import FillOrder, drawn_order, fill_order, filled_orde
 from npgen.sampling.pixel_run import PixelRun
 from npgen.sampling.plan import PixelPlan
 from npgen.sampling.seeds import Seeds
+from npgen.sampling.shifts import barred_sources, bars_seed_shift, copy_quota, seed_shifts, shifts_of
 from npgen.sampling.token_run import TokenRun, token_distributions
 
 __all__ = [
@@ -23,12 +25,17 @@ __all__ = [
     "Pool",
     "Seeds",
     "TokenRun",
+    "barred_sources",
+    "bars_seed_shift",
     "candidate_pool",
     "canvas_shape",
+    "copy_quota",
     "drawn_order",
     "fill_order",
     "filled_order",
     "generate",
     "known_rect",
+    "seed_shifts",
+    "shifts_of",
     "token_distributions",
 ]

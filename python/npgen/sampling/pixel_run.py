@@ -20,6 +20,7 @@ from npgen.sampling.order import known_rect
 from npgen.sampling.plan import PixelPlan
 from npgen.sampling.selection import Densities
 from npgen.sampling.shared_filler import SharedFiller
+from npgen.sampling.shifts import seed_shifts
 from npgen.sampling.shortlists import CanvasQueries, RecordedQueries, Shortlister, Shortlists, same_label
 
 # Measures how long a step takes, by its name: "query", "shortlist" or "fill".
@@ -130,7 +131,8 @@ class PixelRun:
         batch.anchor[:] = plan.seeds.images(indices)
         anchors = self.library.images(batch.anchor)  # (B, H, W, C)
         batch.place_seed(anchors, plan.rect, plan.seeds.corners(indices, batch.anchor))
-        barred = batch.anchor if plan.config.exclude_seed_image else np.full_like(batch.anchor, -1)
+        barred = batch.anchor if plan.bars_seed_image else np.full_like(batch.anchor, -1)
+        barred_shifts = seed_shifts(batch.trace.arrays()[:3], plan.rect) if plan.bars_seed_shift else None
         known = known_rect(plan.shape, plan.rect)  # (H, W), the same for all canvases
         shortlists_of = self.shortlists(batch, indices, barred, anchors, draw=draw)
         for number, (sweep, pixels) in enumerate(plan.stages()):
@@ -148,6 +150,7 @@ class PixelRun:
                     sweep=sweep,
                     samples=indices,
                     barred=barred,
+                    barred_shifts=barred_shifts,
                 )
             # 4. From now on these pixels are known.
             known[pixels[:, 0], pixels[:, 1]] = True
@@ -249,4 +252,5 @@ class PixelRun:
             low_level=plan.model.low_level,
             elsewhere=elsewhere,
             sizes=sizes,
+            copy_quota=plan.copy_quota,
         )

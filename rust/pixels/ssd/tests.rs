@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::bars::Bars;
 use super::super::planes::Planes;
 use super::super::quota::Quotas;
 use super::super::settings::Settings;
@@ -107,7 +108,7 @@ proptest! {
                 let anyone = |&&at: &&Pixel| (0..group.ids.len()).any(|lane| candidate(lane, at));
                 for instructions in InstructionSet::available() {
                     let mut sums = GroupSums::default();
-                    scan(instructions, probe, group, &context, &[0.0; GROUP_IMAGES], Limits::NONE, &mut sums);
+                    scan(instructions, probe, (group, &[]), &context, &[0.0; GROUP_IMAGES], Limits::NONE, &mut sums);
                     assert_eq!(sums.kept.len(), probe.sources.iter().filter(anyone).count());
                     assert_eq!(sums.terms * probe.sources.len(), probe.terms(sums.kept.len()));
                     for (&source, row) in sums.kept.iter().zip(&sums.rows) {
@@ -140,6 +141,7 @@ proptest! {
         let keep = if all { Keep::All } else { Keep::Best };
         let rule = PoolRule::new(epsilon, k_min, keep).unwrap();
         let barred = bar.then_some(ImageId(0));
+        let bars = Bars { images: barred.into_iter().collect(), pixels: Vec::new() };
         case.with(|corpus, probe, planes, taps| {
             let mut expected = PoolBuilder::new(rule);
             for id in corpus.ids().filter(|&id| Some(id) != barred) {
@@ -167,7 +169,7 @@ proptest! {
                 let mut pool = PoolBuilder::new(rule);
                 pool.restart(bound);
                 for group in 0..planes.groups() {
-                    let canvas = (&case.canvas[..], barred.as_slice());
+                    let canvas = (&case.canvas[..], &bars);
                     offer_group(instructions, probe, planes.group(group), canvas, &mut pool, &mut ScanBuffers::default());
                 }
                 assert_eq!(pool.finish(), expected, "{instructions:?}");
