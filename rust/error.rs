@@ -46,6 +46,15 @@ pub fn reserved<T>(buffer: &'static str, len: usize) -> Result<Vec<T>> {
     Ok(vector)
 }
 
+/// Makes all of a vector `len` copies of a value; an error where memory is short.
+pub fn refill<T: Clone>(vector: &mut Vec<T>, buffer: &'static str, len: usize, value: T) -> Result<()> {
+    vector.clear();
+    let bytes = len.saturating_mul(size_of::<T>());
+    vector.try_reserve_exact(len).map_err(|_| Error::Memory { buffer, bytes })?;
+    vector.resize(len, value);
+    Ok(())
+}
+
 /// `Err` if the caller has cancelled the work.
 pub fn check(cancel: &AtomicBool) -> Result<()> {
     if cancel.load(Ordering::Relaxed) {

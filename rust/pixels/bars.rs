@@ -22,6 +22,20 @@ impl Bars {
     pub fn allow(&self, image: ImageId, source: Pixel) -> bool {
         !self.images.contains(&image) && !self.pixels.contains(&(image, source))
     }
+
+    /// Lists the lanes of a group of images, one bit each, that are barred at single positions, ascending by these.
+    pub(crate) fn lanes(&self, ids: &[ImageId], lanes: &mut Vec<(Pixel, u64)>) {
+        lanes.clear();
+        let lane = |&(id, at): &(ImageId, Pixel)| Some((at, 1 << ids.binary_search(&id).ok()?));
+        lanes.extend(self.pixels.iter().filter_map(lane));
+        lanes.sort_unstable();
+    }
+}
+
+/// The lanes that are barred at a position, from a list that [`Bars::lanes`] made.
+pub(crate) fn barred_at(position: Pixel, lanes: &[(Pixel, u64)]) -> u64 {
+    let from = lanes.partition_point(|&(at, _)| at < position);
+    lanes[from..].iter().take_while(|&&(at, _)| at == position).fold(0, |all, &(_, lane)| all | lane)
 }
 
 impl Scan<'_> {

@@ -121,7 +121,9 @@ impl AllImages {
         cancel: &AtomicBool,
     ) -> Result<()> {
         match (self, scan.rasters()) {
-            (Self::Rasters(pools), Some(rasters)) => *pools = scan.raster_pools(rasters, (pixel, known), canvases),
+            (Self::Rasters(pools), Some(rasters)) => {
+                *pools = scan.raster_pools(rasters, (pixel, known), canvases)?;
+            }
             (Self::Planes(tasks), _) => {
                 let probe = scan.probe(known, pixel);
                 let targets: Vec<Target> =
@@ -369,7 +371,7 @@ impl<'a> Scan<'a> {
         let target = Target { pixels: canvas, bars, bound: f64::INFINITY };
         let over_all = |scan: &Scan| -> Result<Vec<Candidate>> {
             if let Some(rasters) = scan.rasters() {
-                return Ok(scan.raster_pool(rasters, (canvas, known, pixel), target.bars.clone()));
+                return scan.raster_pool(rasters, (canvas, known, pixel), target.bars.clone());
             }
             let mut tasks = ScanTask::all();
             scan.scan_all(&scan.probe(known, pixel), std::slice::from_ref(&target), &mut tasks, cancel)?;

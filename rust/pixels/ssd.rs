@@ -15,7 +15,7 @@
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::bars::Bars;
+use super::bars::{barred_at, Bars};
 use super::probe::{square, Probe, ShellTerms, SourceLines};
 
 use super::planes::{Group, Inside, PlaneLine, GROUP_IMAGES};
@@ -171,9 +171,7 @@ impl<'a> GroupWindows<'a> {
     fn lanes(&self, source: usize) -> u64 {
         let position = self.probe.sources[source];
         let inside = self.inside.map_or(u64::MAX, |inside| inside.lanes(position));
-        let barred = &self.barred[self.barred.partition_point(|&(at, _)| at < position)..];
-        let here = barred.iter().take_while(|&&(at, _)| at == position);
-        here.fold(inside, |lanes, &(_, barred)| lanes & !barred)
+        inside & !barred_at(position, self.barred)
     }
 }
 
@@ -319,10 +317,7 @@ pub fn offer_group(
     let ScanBuffers { context, sums, barred, computed, total } = buffers;
     let ids = group.ids;
     probe.context(canvas, context);
-    barred.clear();
-    let lane = |&(id, at): &(ImageId, Pixel)| Some((at, 1 << ids.binary_search(&id).ok()?));
-    barred.extend(bars.pixels.iter().filter_map(lane));
-    barred.sort_unstable();
+    bars.lanes(ids, barred);
     // 1. Lanes past the last image and lanes of barred images start at infinity: they hold no candidate.
     let mut floor = [f32::INFINITY; GROUP_IMAGES];
     floor[..ids.len()].fill(0.0);

@@ -1,7 +1,7 @@
 """What a run does: its model and its settings.
 
-Read `models` (which statistics are switched on), then `settings` (their parameters) and `presets` (names for some). Settings are checked when they are
-made, and stored as JSON with everything that a run writes.
+Read `models` (which statistics are switched on), then `settings` (their parameters) and `presets` (names for some of
+them). Settings are checked when they are made, and stored as JSON with everything that a run writes.
 """
 
 from npgen.config.models import MODELS, Model, find_model

@@ -16,7 +16,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "shortlist": 100,
         "anchor_weight": 0.5,
     },
-    "texture": {"candidates": "all", "seed_size": 3, "max_copy": 0.02},
+    "texture": {"candidates": "all", "seed_size": 3, "max_copy": 0.05},
 }
 # The preset that a model's settings are by default; "quality" for all others.
 PRESET_OF_MODEL = {"texture": "texture"}

@@ -17,8 +17,8 @@ from npgen.sampling.order import fill_order
 from npgen.sampling.seeds import Seeds, images_by_label
 from npgen.sampling.shifts import bars_seed_shift, copy_quota, fewest_sources
 
-# Without queries a stage may be cut anywhere. Between two steps of the progress bar: at least this many pixels, and this
-# part of all.
+# Without queries a stage may be cut anywhere. Pixels between two steps of the progress bar: at least this many, and this
+# part of them.
 SLICE = 16
 SLICES = 64
 

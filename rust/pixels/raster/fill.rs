@@ -89,7 +89,7 @@ impl Scan<'_> {
     ) -> Result<()> {
         let Workspace { window, canvas: bordered, finder, bounds } = workspace;
         let (frame, channels, rasters) = (self.settings.frame, self.corpus.channels(), team.rasters());
-        bordered.copy((frame, rasters.half), canvas.pixels, known);
+        bordered.copy((frame, rasters.half), canvas.pixels, known)?;
         let mut terms = 0;
         for (number, &pixel) in pixels.iter().enumerate() {
             if number % UNCHECKED == 0 {
@@ -141,7 +141,7 @@ impl Scan<'_> {
         rasters: &Rasters,
         (pixel, known): (Pixel, &[bool]),
         canvases: &[Canvas],
-    ) -> Vec<Vec<Candidate>> {
+    ) -> Result<Vec<Vec<Candidate>>> {
         let frame = self.settings.frame;
         let taps = self.settings.window.taps(frame, known, pixel);
         let pool = |canvas: &Canvas| {
@@ -159,9 +159,9 @@ impl Scan<'_> {
         rasters: &Rasters,
         (canvas, known, pixel): (&[u8], &[bool], Pixel),
         bars: Bars,
-    ) -> Vec<Candidate> {
+    ) -> Result<Vec<Candidate>> {
         let mut bordered = BorderedCanvas::default();
-        bordered.copy((self.settings.frame, rasters.half), canvas, known);
+        bordered.copy((self.settings.frame, rasters.half), canvas, known)?;
         let mut search = Search { bars, bound: f64::INFINITY, ..Search::default() };
         let window = WindowMap::new(&self.settings.window);
         search.query.read(&window, &bordered, pixel, self.corpus.channels());
@@ -181,6 +181,6 @@ impl Scan<'_> {
                 finder.merge(&other);
                 finder
             });
-        merged.finish().to_vec()
+        Ok(merged.finish().to_vec())
     }
 }

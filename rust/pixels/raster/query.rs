@@ -2,6 +2,7 @@
 
 use super::super::window::Window;
 use super::{quad_of, Quad, Source};
+use crate::error::{refill, Result};
 use crate::geometry::{Extent, Pixel};
 
 /// A search checks whether it may stop after at least this many terms.
@@ -43,23 +44,21 @@ pub(super) struct BorderedCanvas {
 
 impl BorderedCanvas {
     /// Copies a canvas `(H, W, C)` and its mask.
-    pub(super) fn copy(&mut self, (extent, half): (Extent, usize), pixels: &[u8], known: &[bool]) {
+    pub(super) fn copy(&mut self, (extent, half): (Extent, usize), pixels: &[u8], known: &[bool]) -> Result<()> {
         let channels = pixels.len() / extent.area().max(1);
         let quads = channels.div_ceil(4);
         (self.half, self.stride) = (half, extent.width + 2 * half);
         self.area = self.stride * (extent.height + 2 * half);
-        self.known.clear();
-        self.known.resize(self.area, false);
-        self.values.clear();
-        self.values.resize(quads * self.area, [0; 4]);
-        self.terms.clear();
-        self.terms.resize(quads * self.area, 0);
+        refill(&mut self.known, "a canvas", self.area, false)?;
+        refill(&mut self.values, "a canvas", quads * self.area, [0; 4])?;
+        refill(&mut self.terms, "a canvas", quads * self.area, 0)?;
         for pixel in extent.pixels() {
             let flat = extent.flat(pixel);
             if known[flat] {
                 self.set(pixel, &pixels[flat * channels..][..channels]);
             }
         }
+        Ok(())
     }
 
     fn at(&self, pixel: Pixel) -> usize {

@@ -93,6 +93,8 @@ impl Case {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
     #[test]
     fn every_instruction_set_is_within_its_slack_of_the_reference(case in cases()) {
         let corpus = case.corpus();
@@ -101,7 +103,7 @@ proptest! {
             let taps = settings.window.taps(case.frame, &case.known, case.pixel);
             let rasters = Rasters::new(&corpus, settings.window.half()).unwrap();
             let mut canvas = BorderedCanvas::default();
-            canvas.copy((case.frame, rasters.half), &case.canvas, &case.known);
+            canvas.copy((case.frame, rasters.half), &case.canvas, &case.known).unwrap();
             let mut query = RasterQuery::default();
             query.read(&WindowMap::new(&settings.window), &canvas, case.pixel, case.channels);
             assert!(query.taps(case.pixel, rasters.half).eq(
@@ -234,7 +236,7 @@ fn filled(case: &Case, fill: Fill, (instructions, threads): (InstructionSet, usi
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn fills_are_those_of_planes(
