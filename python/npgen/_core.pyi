@@ -141,6 +141,7 @@ class Filler:
         *,
         sizes: NDArray[np.int32] | None = None,
         elsewhere: int = 0,
+        usable: NDArray[np.bool_] | None = None,
     ) -> Filler: ...
     def fill(
         self,

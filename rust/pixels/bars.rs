@@ -74,7 +74,8 @@ impl Scan<'_> {
             let image = usize::try_from(canvas.trace.image_id[flat]).ok().filter(|&id| id < self.corpus.count());
             let Some(image) = image.map(|id| ImageId(id as u32)) else { continue };
             let there = Pixel { y: canvas.trace.y[flat] as usize, x: canvas.trace.x[flat] as usize };
-            let Some(source) = self.corpus.own(image).step(there, Offset { dy: -dy, dx: -dx }) else { continue };
+            let follow = self.corpus.own(image).step(there, Offset { dy: -dy, dx: -dx });
+            let Some(source) = follow.filter(|&source| self.corpus.serves(image, source)) else { continue };
             let same = |&(other, position): &(ImageId, Pixel)| other == image && (one_each || position == source);
             if !found.iter().flatten().any(same) {
                 found[at] = Some((image, source));

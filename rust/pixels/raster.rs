@@ -53,6 +53,8 @@ pub(super) struct Source {
     pub(super) values: Vec<Quad>,
     /// Sum of the squares of each quad's bytes.
     pub(super) squares: Vec<i32>,
+    /// Which pixels of the image may serve, `(H, W)` of its own size; None where all may.
+    pub(super) usable: Option<Vec<bool>>,
 }
 
 /// All sources of a corpus in raster order: 8 bytes for each pixel and four channels.
@@ -125,7 +127,30 @@ impl Source {
         }
         values.resize(len, [0; 4]);
         squares.resize(len, 0);
-        Ok(Self { image, own, stride, area, values, squares })
+        let usable = match corpus.mask(image) {
+            Some(mask) => {
+                let mut usable = reserved("a source", own.area())?;
+                usable.extend(own.pixels().map(|pixel| mask[corpus.extent().flat(pixel)]));
+                Some(usable)
+            }
+            None => None,
+        };
+        Ok(Self { image, own, stride, area, values, squares, usable })
+    }
+
+    /// Of some lanes, one bit each and the first at a position, those that may serve.
+    pub(super) fn usable(&self, position: Pixel, mut lanes: u64) -> u64 {
+        let Some(usable) = &self.usable else { return lanes };
+        let first = self.own.flat(position);
+        let mut left = lanes;
+        while left != 0 {
+            let lane = left.trailing_zeros();
+            left &= left - 1;
+            if !usable[first + lane as usize] {
+                lanes &= !(1 << lane);
+            }
+        }
+        lanes
     }
 
     /// Index of the upper left corner of the window of half-side `half` around a position.

@@ -117,11 +117,11 @@ fn scan(
     limits: Limits,
     sums: &mut GroupSums,
 ) {
-    let Group { lines, inside, .. } = group;
+    let Group { lines, inside, masked, .. } = group;
     assert!(lines.len() >= probe.region.area() && lines.len().is_multiple_of(probe.region.area()));
     assert_eq!(context.len(), probe.canvas_bytes.len());
     sums.rows.resize(probe.sources.len(), [0.0; GROUP_IMAGES]);
-    let windows = GroupWindows { group: lines, inside, barred, probe, context };
+    let windows = GroupWindows { group: lines, inside, masked, barred, probe, context };
     match instructions {
         // SAFETY: the CPU has the features of an instruction set that is `available`. `Probe::new` took the lines of a
         // place from `region`, whose area × channels is the length of a group, so they index the group from its base on;
@@ -140,6 +140,7 @@ fn scan(
 struct GroupWindows<'a> {
     group: &'a [PlaneLine],
     inside: Option<&'a Inside>,
+    masked: Option<(u64, &'a [bool])>,
     /// Lanes whose source pixel is barred, by its position, ascending.
     barred: &'a [(Pixel, u64)],
     probe: &'a Probe,
@@ -167,11 +168,15 @@ impl<'a> GroupWindows<'a> {
         }
     }
 
-    /// The lanes that have a pixel at a source position, which is not barred; one bit each.
+    /// The lanes that have a pixel at a source position that may be copied; one bit each.
     fn lanes(&self, source: usize) -> u64 {
         let position = self.probe.sources[source];
         let inside = self.inside.map_or(u64::MAX, |inside| inside.lanes(position));
-        inside & !barred_at(position, self.barred)
+        let unusable = match self.masked {
+            Some((lane, usable)) if !usable[self.probe.region.flat(position)] => lane,
+            _ => 0,
+        };
+        inside & !unusable & !barred_at(position, self.barred)
     }
 }
 

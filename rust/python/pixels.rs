@@ -93,6 +93,8 @@ pub(super) struct Filler {
     elsewhere: usize,
     settings: Py<PixelSettings>,
     work: WorkCounter,
+    /// Which pixels of the last image may serve, (H, W); None: all.
+    usable: Option<Py<PyArray2<bool>>>,
     /// The images in raster order, made at the first scan that needs them.
     rasters: OnceLock<Option<Rasters>>,
 }
@@ -102,7 +104,12 @@ impl Filler {
     fn with_scan<T>(&self, py: Python, sweep: u16, work: impl FnOnce(Scan) -> PyResult<T>) -> PyResult<T> {
         let images = self.images.bind(py).readonly();
         let sizes = self.sizes.as_ref().map(|sizes| sizes.bind(py).readonly());
-        let (corpus, settings) = (corpus_of(&images, sizes.as_ref())?, &self.settings.get().settings);
+        let settings = &self.settings.get().settings;
+        let usable = self.usable.as_ref().map(|usable| usable.bind(py).readonly());
+        let mut corpus = corpus_of(&images, sizes.as_ref())?;
+        if let Some(usable) = &usable {
+            corpus = corpus.with_mask(contiguous("usable", usable.as_slice())?)?;
+        }
         let rasters = match self.rasters.get() {
             Some(rasters) => rasters,
             None => {
@@ -143,26 +150,31 @@ fn one_canvas<'a>(
 #[pymethods]
 impl Filler {
     /// `images` are (N, H, W, C), `sizes` (N, 2) if they don't fill H×W; `elsewhere` is how many more images the corpus
-    /// has, which other processes scan.
+    /// has, which other processes scan; `usable` (H, W) tells which pixels of the last image may serve.
     #[new]
-    #[pyo3(signature = (images, settings, *, sizes=None, elsewhere=0))]
+    #[pyo3(signature = (images, settings, *, sizes=None, elsewhere=0, usable=None))]
     fn new(
         images: Bound<'_, PyArray4<u8>>,
         settings: Py<PixelSettings>,
         sizes: Option<Bound<'_, PyArray2<i32>>>,
         elsewhere: usize,
+        usable: Option<Bound<'_, PyArray2<bool>>>,
     ) -> PyResult<Self> {
         corpus_of(&images.readonly(), sizes.as_ref().map(|sizes| sizes.readonly()).as_ref())?;
         let Settings { frame, radius, .. } = settings.get().settings;
         // Images of several sizes need sources at any position: else some image might have no pixel that is near enough.
         let longest = frame.height.max(frame.width).max(images.shape()[1]).max(images.shape()[2]);
         require(sizes.is_none() || radius >= longest, "radius", format!("at least {longest}"), radius)?;
+        if let Some(usable) = &usable {
+            check_shape("usable", usable.shape(), &images.shape()[1..3])?;
+        }
         Ok(Self {
             images: images.unbind(),
             sizes: sizes.map(Bound::unbind),
             elsewhere,
             settings,
             work: WorkCounter::default(),
+            usable: usable.map(Bound::unbind),
             rasters: OnceLock::new(),
         })
     }

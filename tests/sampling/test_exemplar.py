@@ -1,4 +1,4 @@
-"""Textures of one exemplar: new by the defaults, exact in trace, verification and explanation, whatever the machine does."""
+"""Textures of one exemplar: new by the defaults, exact in trace, verification and explanation, on any machine."""
 
 import subprocess
 import sys

@@ -18,6 +18,7 @@ from npgen.cli import (
     evaluate,
     explain,
     figures,
+    fill,
     frontier,
     gamma_study,
     generate,
@@ -41,6 +42,7 @@ __all__ = [
     "evaluate",
     "explain",
     "figures",
+    "fill",
     "frontier",
     "gamma_study",
     "generate",
@@ -61,6 +63,7 @@ app = typer.Typer(
 )
 for verb in (
     generate.generate,
+    fill.fill,
     embed.embed,
     explain.explain,
     figures.figures,

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_origin, get_type_hints
 import typer
 
 from npgen.cli.common import BatchSize, Device, F, Heldout, NetworkName, Quiet, Threads, Weights
-from npgen.config import PRESET_OF_MODEL, PRESETS, Config
+from npgen.config import PRESETS, Config
 from npgen.corpus import Corpus, load_corpus
 from npgen.errors import invalid
 from npgen.storage import parse_json
@@ -52,7 +52,9 @@ CONFIG_OPTIONS: dict[str, Any] = {
 }
 
 
-def takes_config(help: str, *fields: str, by_model: bool = False) -> Callable[[F], F]:
+def takes_config(
+    help: str, *fields: str, defaults: Callable[[Mapping[str, Any]], Config] = lambda others: Config()
+) -> Callable[[F], F]:
     """Give a command, in place of its parameter `config: Config`, `--preset`, `--config FILE` and one option per field.
 
     Parameters
@@ -61,8 +63,8 @@ def takes_config(help: str, *fields: str, by_model: bool = False) -> Callable[[F
         Help of `--config`.
     fields
         Names of fields of `Config` that have an option. An option overrides the file, and the file the preset.
-    by_model
-        Without `--preset`, take the preset of the command's `--model`; for runs of pixels, which have no `--tokens`.
+    defaults
+        Returns the settings without `--preset`, given the values of the command's other parameters.
     """
     types = get_type_hints(Config)
     presets = typer.Option(help=f"Named settings that the others replace: {' or '.join(PRESETS)}.")
@@ -76,16 +78,13 @@ def takes_config(help: str, *fields: str, by_model: bool = False) -> Callable[[F
         options.append(_option(name, Annotated[kind | None, CONFIG_OPTIONS[name]], None))
 
     def make(others: Mapping[str, Any], preset: str | None, config: Path | None, **given: Any) -> Config:
-        if by_model and preset is None and others["tokens"] is None:
-            preset = PRESET_OF_MODEL.get(others["model"])
-        return read_config(preset, config, given)
+        return read_config(defaults(others) if preset is None else Config.preset(preset), config, given)
 
     return lambda command: _replace_parameter(command, "config", options, make)
 
 
-def read_config(preset: str | None, path: Path | None, given: Mapping[str, Any]) -> Config:
-    """Return the settings of a preset, with those of a JSON file and the options given (not None) on top."""
-    base: dict[str, Any] = {} if preset is None else Config.preset(preset).to_json()
+def read_config(base: Config, path: Path | None, given: Mapping[str, Any]) -> Config:
+    """Return settings with those of a JSON file and the options given (not None) on top."""
     values: dict[str, Any] = {}
     if path is not None:
         try:
@@ -94,7 +93,9 @@ def read_config(preset: str | None, path: Path | None, given: Mapping[str, Any])
             raise ValueError(f"config must be a JSON file, got {str(path)!r} ({error})") from error
         if not isinstance(values, dict):
             raise invalid("config", "a JSON object of settings", values)
-    return Config.from_json(base | values | {name: value for name, value in given.items() if value is not None})
+    return Config.from_json(
+        base.to_json() | values | {name: value for name, value in given.items() if value is not None}
+    )
 
 
 @dataclasses.dataclass(frozen=True)

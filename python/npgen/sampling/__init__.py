@@ -9,6 +9,7 @@ Read in this order: `generate` (check, open, fill, write), `plan` (what a run do
 
 from npgen.sampling.filler import Pool, candidate_pool, canvas_shape
 from npgen.sampling.generate import generate
+from npgen.sampling.holes import FILL_MODELS, Filled, fill, fill_defaults
 from npgen.sampling.library import Library
 from npgen.sampling.order import FillOrder, drawn_order, fill_order, filled_order, known_rect
 from npgen.sampling.pixel_run import PixelRun
@@ -18,7 +19,9 @@ from npgen.sampling.shifts import barred_sources, bars_seed_shift, copy_quota, s
 from npgen.sampling.token_run import TokenRun, token_distributions
 
 __all__ = [
+    "FILL_MODELS",
     "FillOrder",
+    "Filled",
     "Library",
     "PixelPlan",
     "PixelRun",
@@ -31,6 +34,8 @@ __all__ = [
     "canvas_shape",
     "copy_quota",
     "drawn_order",
+    "fill",
+    "fill_defaults",
     "fill_order",
     "filled_order",
     "generate",

@@ -17,8 +17,7 @@ from npgen.sampling.order import fill_order
 from npgen.sampling.seeds import Seeds, images_by_label
 from npgen.sampling.shifts import bars_seed_shift, copy_quota, fewest_sources
 
-# Without queries a stage may be cut anywhere. Pixels between two steps of the progress bar: at least this many, and this
-# part of them.
+# Without queries a stage may be cut anywhere. Least pixels between steps of the progress bar, and most steps.
 SLICE = 16
 SLICES = 64
 

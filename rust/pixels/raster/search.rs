@@ -135,7 +135,7 @@ impl Finder {
                 let left = source.own.width - x;
                 let near = self.kernel.block(&windows, (source.corner(Pixel { y, x }), left), limit, &mut sums);
                 self.computed += (near.terms * left.min(LANES)) as u64;
-                let mut lanes = near.lanes;
+                let mut lanes = source.usable(Pixel { y, x }, near.lanes);
                 if lanes != 0 {
                     for &(image, at) in &search.bars.pixels {
                         if image == source.image && at.y == y && (x..x + LANES).contains(&at.x) {

@@ -32,6 +32,8 @@ struct Case {
     side: usize,
     sigma: f64,
     bars: Bars,
+    /// Which pixels of the last image may serve; the first one always.
+    usable: Option<Vec<bool>>,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -68,7 +70,8 @@ fn cases() -> impl Strategy<Value = Case> {
         // Of the first row and column, which every source has.
         let pixels = (0..5).map(|_| (image(), Pixel { y: 0, x: 0 })).collect();
         let bars = Bars { images: barred, pixels };
-        Case { source, frame, channels, images, sizes, canvas, known, pixel, side, sigma, bars }
+        let usable = (salt % 3 == 0).then(|| (0..source.area()).map(|at| at == 0 || random() % 3 > 0).collect());
+        Case { source, frame, channels, images, sizes, canvas, known, pixel, side, sigma, bars, usable }
     })
 }
 
@@ -76,7 +79,8 @@ impl Case {
     fn corpus(&self) -> Corpus<'_> {
         let count = self.images.len() / (self.source.area() * self.channels);
         let corpus = Corpus::new(&self.images, count, self.source, self.channels).unwrap();
-        self.sizes.as_ref().map_or(corpus, |sizes| corpus.with_sizes(sizes).unwrap())
+        let corpus = self.sizes.as_ref().map_or(corpus, |sizes| corpus.with_sizes(sizes).unwrap());
+        self.usable.as_ref().map_or(corpus, |usable| corpus.with_mask(usable).unwrap())
     }
 
     fn settings(&self, rule: PoolRule, instructions: InstructionSet) -> Settings {
@@ -152,7 +156,8 @@ proptest! {
         let taps = case.settings(rule, InstructionSet::Portable).window.taps(case.frame, &case.known, case.pixel);
         let mut expected = PoolBuilder::new(rule);
         for image in corpus.ids() {
-            let candidates = corpus.own(image).pixels().filter(|&at| case.bars.allow(image, at)).map(|source| {
+            let may_serve = |at: &Pixel| case.bars.allow(image, *at) && corpus.serves(image, *at);
+            let candidates = corpus.own(image).pixels().filter(may_serve).map(|source| {
                 let bytes = (&case.canvas[..], case.frame);
                 let distance = reference(&corpus, (image, source), bytes, case.pixel, &taps);
                 Candidate { distance, image, source }
@@ -250,7 +255,9 @@ proptest! {
         (window, frame, copy) in (0_usize..6, 0_usize..30, 0_usize..12),
     ) {
         let limited = |most: usize| (most > 0).then_some(most);
-        let positions = case.corpus().ids().map(|image| case.corpus().own(image).area()).min().unwrap();
+        let corpus = case.corpus();
+        let usable = |image: ImageId| corpus.own(image).pixels().filter(|&at| corpus.serves(image, at)).count();
+        let positions = corpus.ids().map(usable).min().unwrap();
         let quotas = Quotas {
             window: limited(window).map(|most| Quota::of_window(most, case.side).unwrap()),
             frame: limited(frame).map(|most| Quota::of_frame(most, case.frame).unwrap()),
