@@ -89,7 +89,7 @@ fn fills(criterion: &mut Criterion) {
         let mut arrays = Arrays::new(&bytes, extent.area());
         bencher.iter(|| {
             let mut canvases = arrays.canvases(extent.area());
-            scan.fill(&order.pixels, &known, &mut canvases, Some(&shortlists), &never).unwrap();
+            scan.fill(&order.pixels, &known, &mut canvases, Some(&shortlists), None, &never).unwrap();
             black_box(&canvases);
         });
     });
@@ -98,7 +98,7 @@ fn fills(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut canvases = arrays.canvases(extent.area());
             let ring = &order.pixels[..order.stages[1]];
-            scan.fill(ring, &known, &mut canvases, None, &never).unwrap();
+            scan.fill(ring, &known, &mut canvases, None, None, &never).unwrap();
             black_box(&canvases);
         });
     });

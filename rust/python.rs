@@ -3,9 +3,10 @@
 //! 1. `convert`: arrays and numbers to types of the core, and their checks. `run`: work without the GIL.
 //! 2. `draws`: orders and draws. `quota`: the quotas of pixels per image.
 //! 3. `pixels`: the class that fills canvases of pixels; `pools`: its pools. `tokens`: the same for tokens.
-//! 4. `els`: the score machines.
+//! 4. `cuts`: minimum cuts. `els`: the score machines.
 
 mod convert;
+mod cuts;
 mod draws;
 mod els;
 mod pixels;
@@ -99,6 +100,8 @@ fn instruction_sets() -> Vec<&'static str> {
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::cuts::{cut_seams, max_flow};
     #[pymodule_export]
     use super::draws::{
         draw_halves, draw_members, draw_seed, draw_seed_images, draw_seed_places, fill_order, sweep_order,

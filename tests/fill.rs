@@ -55,7 +55,10 @@ impl Scene {
                 window: Window::new(7, 1.2, EXTENT).unwrap(),
                 radius: 2,
                 rule: PoolRule::new(0.1, 3, Keep::Best).unwrap(),
-                quotas: Quotas { window: quota.map(|most| Quota::of_window(most, 7).unwrap()), ..Quotas::default() },
+                quotas: Quotas {
+                    window: quota.map(|most| Quota::of_window(most, 7).unwrap()),
+                    ..Quotas::default()
+                },
                 corpus_tolerance: false,
                 instructions: InstructionSet::best(),
             },
@@ -128,7 +131,9 @@ impl Scene {
             work: &self.work,
             rasters: None,
         };
-        pool.install(|| scan.fill(&self.order.pixels, &self.known, &mut canvases, shortlists, &cancel))?;
+        pool.install(|| {
+            scan.fill(&self.order.pixels, &self.known, &mut canvases, shortlists, None, &cancel)
+        })?;
         drop(canvases);
         Ok(outcome)
     }

@@ -71,12 +71,14 @@ impl Scan<'_> {
             let Some(neighbour) = neighbour.filter(|&neighbour| is_known(neighbour)) else { continue };
             let flat = self.settings.frame.flat(neighbour);
             // The caller's trace may hold anything: only true candidates may bound the pool.
-            let image = usize::try_from(canvas.trace.image_id[flat]).ok().filter(|&id| id < self.corpus.count());
+            let image =
+                usize::try_from(canvas.trace.image_id[flat]).ok().filter(|&id| id < self.corpus.count());
             let Some(image) = image.map(|id| ImageId(id as u32)) else { continue };
             let there = Pixel { y: canvas.trace.y[flat] as usize, x: canvas.trace.x[flat] as usize };
             let follow = self.corpus.own(image).step(there, Offset { dy: -dy, dx: -dx });
             let Some(source) = follow.filter(|&source| self.corpus.serves(image, source)) else { continue };
-            let same = |&(other, position): &(ImageId, Pixel)| other == image && (one_each || position == source);
+            let same =
+                |&(other, position): &(ImageId, Pixel)| other == image && (one_each || position == source);
             if !found.iter().flatten().any(same) {
                 found[at] = Some((image, source));
             }
@@ -108,7 +110,8 @@ impl Scan<'_> {
         let Quotas { window, frame, copy } = self.settings.quotas.in_effect(candidates);
         let extent = self.settings.frame;
         if let Some(quota) = window {
-            let source = |tap: Pixel| u32::try_from(canvas.trace.image_id[extent.flat(tap)]).ok().map(ImageId);
+            let source =
+                |tap: Pixel| u32::try_from(canvas.trace.image_id[extent.flat(tap)]).ok().map(ImageId);
             bars.images.extend(quota.used_up(taps.filter_map(source)));
         }
         if let Some(quota) = frame {

@@ -14,9 +14,11 @@ use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
+use super::added::Added;
+use super::all_images::AllImages;
 use super::planes::Planes;
 use super::quota::Quotas;
-use super::scan::{merged, AllImages, Scan, ScanTask, Target};
+use super::scan::{merged, Scan, ScanTask, Target};
 use super::ssd::ScanBuffers;
 use crate::canvas::Canvas;
 use crate::corpus::ImageId;
@@ -25,21 +27,23 @@ use crate::geometry::Pixel;
 use crate::pool::{Candidate, PoolBuilder};
 use crate::random::Stream;
 
-/// A canvas and its shortlist.
-type Listed<'l, 'c> = (&'l mut Canvas<'c>, &'l [ImageId]);
+/// A canvas, its shortlist and what is added to the distances of its candidates.
+type Listed<'l, 'c> = (&'l mut Canvas<'c>, &'l [ImageId], Option<Added<'l>>);
 
 /// Planes and buffers of one thread.
 type Workspace = (Planes, ScanBuffers);
 
 impl Scan<'_> {
     /// Fills the stage's `pixels`: canvas `b` from the images `shortlists[b]` (ascending ids), or all canvases from all
-    /// images.
+    /// images. `added[b]` is added to the distances of the candidates of canvas `b`; none where there are no shortlists, or
+    /// where ε is relative to all images.
     pub fn fill(
         &self,
         pixels: &[Pixel],
         known: &[bool],
         canvases: &mut [Canvas],
         shortlists: Option<&[Vec<ImageId>]>,
+        added: Option<&[Added]>,
         cancel: &AtomicBool,
     ) -> Result<()> {
         self.count_sources(canvases, known);
@@ -47,7 +51,7 @@ impl Scan<'_> {
             _ if self.settings.corpus_tolerance => {
                 self.fill_by_corpus_tolerance(pixels, known, canvases, shortlists, cancel)
             }
-            Some(lists) => self.fill_from_shortlists(pixels, known, canvases, lists, cancel),
+            Some(lists) => self.fill_from_shortlists(pixels, known, canvases, (lists, added), cancel),
             None => self.fill_from_all(pixels, known, canvases, cancel),
         }
     }
@@ -57,7 +61,7 @@ impl Scan<'_> {
         pixels: &[Pixel],
         known: &[bool],
         canvases: &mut [Canvas],
-        shortlists: &[Vec<ImageId>],
+        (shortlists, added): (&[Vec<ImageId>], Option<&[Added]>),
         cancel: &AtomicBool,
     ) -> Result<()> {
         let frame = self.corpus.extent().frame();
@@ -65,14 +69,17 @@ impl Scan<'_> {
         let fill = |(planes, buffers): &mut Workspace, group: &mut [Listed]| {
             let ids = group[0].1;
             planes.gather(&self.corpus, ids.iter().copied(), frame);
-            for probe in &probes {
+            for (index, probe) in probes.iter().enumerate() {
                 check(cancel)?;
                 // 1. Query windows.
-                let targets: Vec<Target> =
-                    group.iter().map(|(canvas, _)| self.target(probe, canvas, Some(ids))).collect();
+                let targets = group.iter().map(|(canvas, _, added)| {
+                    let added = added.map(|added| added.at(probe.pixel(), index));
+                    self.target(probe, canvas, Some(ids), added)
+                });
+                let targets: Vec<Target> = targets.collect();
                 // 2. and 3. Distances and pools.
                 let pools = self.pools_of(probe, planes, &targets, buffers);
-                for ((canvas, _), mut pool) in group.iter_mut().zip(pools) {
+                for ((canvas, ..), mut pool) in group.iter_mut().zip(pools) {
                     // 4. and 5. Draw and copy.
                     self.draw(canvas, (probe.pixel(), probe.redrawn()), pool.finish());
                 }
@@ -82,9 +89,12 @@ impl Scan<'_> {
         };
         let threads = rayon::current_num_threads();
         let side_by_side = canvases.len() >= threads;
-        let mut listed: Vec<Listed> = canvases.iter_mut().zip(shortlists.iter().map(Vec::as_slice)).collect();
+        let added = (0..canvases.len()).map(|b| added.map(|added| added[b]));
+        let lists = shortlists.iter().map(Vec::as_slice);
+        let listed = canvases.iter_mut().zip(lists).zip(added);
+        let mut listed: Vec<Listed> = listed.map(|((canvas, ids), added)| (canvas, ids, added)).collect();
         // Canvases with the same shortlist share planes, as long as there is a group for each thread.
-        listed.sort_by_key(|&(_, ids)| ids);
+        listed.sort_by_key(|&(_, ids, _)| ids);
         let most = listed.len().div_ceil(threads).max(1);
         let same = listed.chunk_by_mut(|a, b| a.1 == b.1);
         let groups: Vec<&mut [Listed]> = same.flat_map(|same| same.chunks_mut(most)).collect();
@@ -111,7 +121,7 @@ impl Scan<'_> {
         for probe in self.probes(pixels, known, None, cancel)? {
             // 1. Query windows.
             let targets: Vec<Target> =
-                canvases.par_iter().map(|canvas| self.target(&probe, canvas, None)).collect();
+                canvases.par_iter().map(|canvas| self.target(&probe, canvas, None, None)).collect();
             // 2. Distances.
             self.scan_all(&probe, &targets, &mut tasks, cancel)?;
             let draw = |(index, (canvas, pool)): (usize, (&mut Canvas, &mut PoolBuilder))| {
@@ -153,7 +163,7 @@ impl Scan<'_> {
                     (Some(lists), Some(probe), _) => {
                         // 2. Distances of candidates, where these are of a shortlist.
                         planes.gather(&self.corpus, lists[index].iter().copied(), probe.region());
-                        let target = self.target(probe, canvas, Some(&lists[index]));
+                        let target = self.target(probe, canvas, Some(&lists[index]), None);
                         pool = self.pool(probe, planes, &target, buffers);
                         self.work.add(buffers);
                         pool.finish()

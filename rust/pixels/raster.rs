@@ -92,7 +92,8 @@ impl Rasters {
     /// Copies the images of a corpus; an error where memory is short.
     pub fn new(corpus: &Corpus, half: usize) -> Result<Self> {
         let quads = corpus.channels().div_ceil(4);
-        let sources = corpus.ids().map(|image| Source::new(corpus, image, half, quads)).collect::<Result<Vec<_>>>()?;
+        let sources =
+            corpus.ids().map(|image| Source::new(corpus, image, half, quads)).collect::<Result<Vec<_>>>()?;
         let largest = sources.iter().map(|source| source.values.len()).max().unwrap_or(0);
         require(largest <= u32::MAX as usize, "image size", "at most 2³² pixels, borders included", largest)?;
         Ok(Self { half, quads, sources })

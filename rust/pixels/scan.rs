@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use super::added::{Added, AddedHere};
+use super::all_images::AllImages;
 use super::bars::Bars;
 use super::planes::{Planes, GROUP_IMAGES};
 use super::probe::Probe;
@@ -80,6 +82,8 @@ pub(crate) struct Target<'a> {
     pub(crate) bars: Bars,
     /// A bound that the finished pool is known not to exceed.
     pub(crate) bound: f64,
+    /// What is added to the distances of its candidates, if these are of a shortlist.
+    pub(crate) added: Option<AddedHere<'a>>,
 }
 
 /// One task of a scan of all images: the pools it finds over its images, one per canvas, and its buffers.
@@ -97,50 +101,6 @@ impl ScanTask {
     /// As many tasks as this thread pool needs.
     pub(crate) fn all() -> Vec<Self> {
         (0..TASKS_PER_THREAD * rayon::current_num_threads()).map(|_| Self::default()).collect()
-    }
-}
-
-/// Pools over all images, of one pixel of each canvas of a batch; kept from pixel to pixel.
-#[derive(Debug)]
-pub(crate) enum AllImages {
-    Planes(Vec<ScanTask>),
-    Rasters(Vec<Vec<Candidate>>),
-}
-
-impl AllImages {
-    pub(crate) fn new(scan: &Scan) -> Self {
-        scan.rasters().map_or_else(|| Self::Planes(ScanTask::all()), |_| Self::Rasters(Vec::new()))
-    }
-
-    /// Scans all images for one pixel.
-    pub(crate) fn scan(
-        &mut self,
-        scan: &Scan,
-        (pixel, known): (Pixel, &[bool]),
-        canvases: &mut [Canvas],
-        cancel: &AtomicBool,
-    ) -> Result<()> {
-        match (self, scan.rasters()) {
-            (Self::Rasters(pools), Some(rasters)) => {
-                *pools = scan.raster_pools(rasters, (pixel, known), canvases)?;
-            }
-            (Self::Planes(tasks), _) => {
-                let probe = scan.probe(known, pixel);
-                let targets: Vec<Target> =
-                    canvases.par_iter().map(|canvas| scan.target(&probe, canvas, None)).collect();
-                scan.scan_all(&probe, &targets, tasks, cancel)?;
-            }
-            (Self::Rasters(_), None) => unreachable!("made for another scan"),
-        }
-        Ok(())
-    }
-
-    /// The pool of canvas `index`, in order; `pool` may lend its memory.
-    pub(crate) fn pool<'p>(&'p self, pool: &'p mut PoolBuilder, index: usize) -> &'p [Candidate] {
-        match self {
-            Self::Planes(tasks) => merged(pool, tasks, index),
-            Self::Rasters(pools) => &pools[index],
-        }
     }
 }
 
@@ -217,6 +177,7 @@ impl<'a> Scan<'a> {
         probe: &Probe,
         canvas: &'c Canvas,
         shortlist: Option<&[ImageId]>,
+        added: Option<AddedHere<'c>>,
     ) -> Target<'c> {
         let frame = self.settings.frame;
         let mut bars = Bars::default();
@@ -229,11 +190,13 @@ impl<'a> Scan<'a> {
         for (image, source) in self.continuations(canvas, probe.pixel(), is_known).into_iter().flatten() {
             if probe.is_source(source) && bars.allow(image, source) && listed(image) {
                 let (candidate, bytes) = ((image, source), (&*canvas.pixels, frame));
-                let distance = ssd::reference(&self.corpus, candidate, bytes, probe.pixel(), probe.taps());
-                pool.offer(Candidate { distance, image, source });
+                let window = ssd::reference(&self.corpus, candidate, bytes, probe.pixel(), probe.taps());
+                let slot = |ids: &[ImageId]| ids.partition_point(|&id| id < image);
+                let beside = added.map_or(0.0, |added| added.distance(shortlist.map_or(0, slot), source));
+                pool.offer(Candidate { distance: window + beside, image, source });
             }
         }
-        Target { pixels: canvas.pixels, bars, bound: pool.bound() }
+        Target { pixels: canvas.pixels, bars, bound: pool.bound(), added }
     }
 
     /// The pools of a pixel over gathered images, one per canvas: each group of planes is compared with all canvases while
@@ -290,7 +253,8 @@ impl<'a> Scan<'a> {
         pool: &mut PoolBuilder,
         buffers: &mut ScanBuffers,
     ) {
-        let canvas = (target.pixels, &target.bars);
+        let added = target.added.map(|added| (added, group * GROUP_IMAGES));
+        let canvas = (target.pixels, &target.bars, added);
         ssd::offer_group(self.settings.instructions, probe, planes.group(group), canvas, pool, buffers);
     }
 
@@ -357,18 +321,22 @@ impl<'a> Scan<'a> {
         self.count_sources(canvases, known);
         let mut all = AllImages::new(self);
         all.scan(self, (pixel, known), canvases, cancel)?;
-        Ok((0..canvases.len()).into_par_iter().map(|index| all.pool(&mut self.new_pool(), index).to_vec()).collect())
+        let pool = |index| all.pool(&mut self.new_pool(), index).to_vec();
+        Ok((0..canvases.len()).into_par_iter().map(pool).collect())
     }
 
-    /// The pool of one pixel of one canvas, over `shortlist` (ascending ids) or over all images, without what is barred.
+    /// The pool of one pixel of one canvas, over `shortlist` (ascending ids) or over all images, without what is barred; with
+    /// what is `added` to the distances of a shortlist.
     pub fn candidate_pool(
         &self,
         (canvas, known, pixel): (&[u8], &[bool], Pixel),
         shortlist: Option<&[ImageId]>,
         bars: Bars,
+        added: Option<Added>,
         cancel: &AtomicBool,
     ) -> Result<Vec<Candidate>> {
-        let target = Target { pixels: canvas, bars, bound: f64::INFINITY };
+        let added = added.map(|added| added.at(pixel, 0));
+        let target = Target { pixels: canvas, bars, bound: f64::INFINITY, added };
         let over_all = |scan: &Scan| -> Result<Vec<Candidate>> {
             if let Some(rasters) = scan.rasters() {
                 return scan.raster_pool(rasters, (canvas, known, pixel), target.bars.clone());

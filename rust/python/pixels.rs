@@ -5,19 +5,20 @@ use std::sync::OnceLock;
 use numpy::ndarray::Array1;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-    PyReadonlyArray3, PyReadwriteArray4, PyUntypedArrayMethods,
+    PyReadonlyArray3, PyReadonlyArray4, PyReadwriteArray4, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
 use super::convert::{
-    bar_shifts, canvases_of, check_shape, contiguous, corpus_of, cut, mask_of, optional_ids, pixel_of, pixels_of,
-    sorted_ids, source_pixels_of, TraceArrays,
+    bar_shifts, canvases_of, check_shape, contiguous, corpus_of, cut, mask_of, optional_ids, pixel_of,
+    pixels_of, sorted_ids, source_pixels_of, TraceArrays,
 };
 use super::pools::{merge_runs, MergedRuns, Pools};
 use super::run::run;
-use crate::corpus::Corpus;
+use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Result};
 use crate::geometry::{Extent, Pixel};
+use crate::pixels::added::Added;
 use crate::pixels::bars::Bars;
 use crate::pixels::quota::{Quota, Quotas};
 use crate::pixels::raster::Rasters;
@@ -147,6 +148,24 @@ fn one_canvas<'a>(
     Ok((contiguous("canvas", canvas.as_slice())?, known, pixel_of(pixel, extent)?))
 }
 
+/// Cuts what is added to distances into the parts of the canvases.
+fn added_of<'a>(
+    added: &'a PyReadonlyArray4<u32>,
+    lists: &[Vec<ImageId>],
+    pixels: usize,
+    radius: usize,
+) -> Result<Vec<Added<'a>>> {
+    let (side, images) = (Added::side(radius), lists.iter().map(Vec::len).sum());
+    check_shape("added", added.shape(), &[images, pixels, side, side])?;
+    let mut rest = contiguous("added", added.as_slice())?;
+    let part = |list: &Vec<ImageId>| {
+        let own;
+        (own, rest) = rest.split_at(list.len() * pixels * side * side);
+        Added::new(own, list.len(), pixels, radius)
+    };
+    lists.iter().map(part).collect()
+}
+
 #[pymethods]
 impl Filler {
     /// `images` are (N, H, W, C), `sizes` (N, 2) if they don't fill H×W; `elsewhere` is how many more images the corpus
@@ -181,11 +200,12 @@ impl Filler {
 
     /// Fills `pixels` (P, 2) of canvases (B, H, W, C) in place, with their traces: canvas b from the images
     /// `ids[ends[b - 1]..ends[b]]` of `shortlists` = (ids, ends) or, if that is None, from all images. In sweep 0 pixels are
-    /// filled, in later ones drawn again. Returns how often no candidate was near enough, (B,); 0 unless
+    /// filled, in later ones drawn again. `added` (ends[B - 1], P, 2R + 1, 2R + 1) is added to the distances of the candidates
+    /// of ids that ascend: per image, pixel and source, in 1/256 squared grey levels. Returns how often no candidate was near enough, (B,); 0 unless
     /// `corpus_tolerance`.
     ///
     /// `barred_shifts` (B, 3) are an image of each canvas, −1 for none, and a shift dy, dx by which nothing of it is copied.
-    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, sweep, samples, barred, shortlists, barred_shifts=None))]
+    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, sweep, samples, barred, shortlists, added=None, barred_shifts=None))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of one batch
     fn fill<'py>(
         &self,
@@ -199,6 +219,7 @@ impl Filler {
         samples: PyReadonlyArray1<u64>,
         barred: PyReadonlyArray1<i32>,
         shortlists: Option<(PyReadonlyArray1<i32>, PyReadonlyArray1<i64>)>,
+        added: Option<PyReadonlyArray4<u32>>,
         barred_shifts: Option<PyReadonlyArray2<i32>>,
     ) -> PyResult<Bound<'py, PyArray1<i32>>> {
         self.with_scan(py, sweep, |scan| {
@@ -214,7 +235,10 @@ impl Filler {
             let known = mask_of(&known, scan.settings.frame)?;
             let enough =
                 |name, useful: usize| require(useful > 0, name, "more than the barred image", "nothing else");
-            let lists = match shortlists {
+            let without = "None without shortlists, or with a tolerance relative to the corpus";
+            let takes_added = shortlists.is_some() && !scan.settings.corpus_tolerance;
+            require(takes_added || added.is_none(), "added", without, "some")?;
+            let lists = match &shortlists {
                 Some((ids, ends)) => {
                     let ids = contiguous("shortlists", ids.as_slice())?;
                     check_shape("ends of shortlists", ends.shape(), &[batch.len()])?;
@@ -222,6 +246,13 @@ impl Filler {
                         .into_iter()
                         .zip(&barred)
                         .map(|(ids, barred)| {
+                            let ascending = added.is_none() || ids.is_sorted();
+                            require(
+                                ascending,
+                                "shortlists",
+                                "of ascending ids where distances are added",
+                                "others",
+                            )?;
                             let ids = sorted_ids(ids, count)?;
                             enough("shortlists", ids.iter().filter(|&&id| Some(id) != *barred).count())?;
                             Ok(ids)
@@ -235,7 +266,14 @@ impl Filler {
                 }
             };
             let lists = lists.as_deref();
-            run(py, self.threads(), |cancel| scan.fill(&pixels, known, &mut batch, lists, cancel))?;
+            let added = added
+                .as_ref()
+                .zip(lists)
+                .map(|(added, lists)| added_of(added, lists, pixels.len(), scan.settings.radius));
+            let added = added.transpose()?;
+            run(py, self.threads(), |cancel| {
+                scan.fill(&pixels, known, &mut batch, lists, added.as_deref(), cancel)
+            })?;
             Ok(batch.iter().map(|canvas| canvas.fallbacks).collect::<Array1<i32>>().into_pyarray(py))
         })
     }
@@ -304,7 +342,8 @@ impl Filler {
 
     /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images, without the images `barred` and the
     /// source pixels `barred_pixels` (M, 3), each as image, y, x: image id, y, x and distance of each member, in order.
-    #[pyo3(signature = (canvas, known, pixel, shortlist, barred, barred_pixels=None))]
+    /// `added` (K, 2R + 1, 2R + 1) as in `fill`, for ids that ascend.
+    #[pyo3(signature = (canvas, known, pixel, shortlist, barred, added=None, barred_pixels=None))]
     #[allow(clippy::too_many_arguments)] // a canvas of three parts, and what may serve it
     fn candidate_pool<'py>(
         &self,
@@ -314,6 +353,7 @@ impl Filler {
         pixel: (i64, i64),
         shortlist: Option<PyReadonlyArray1<i32>>,
         barred: PyReadonlyArray1<i32>,
+        added: Option<PyReadonlyArray3<u32>>,
         barred_pixels: Option<PyReadonlyArray2<i32>>,
     ) -> PyResult<PoolArrays<'py>> {
         let pool = self.with_scan(py, 0, |scan| {
@@ -326,13 +366,19 @@ impl Filler {
                 [] => Vec::new(),
                 some => sorted_ids(some, scan.corpus.count())?,
             };
+            require(added.is_none() || ids.is_some(), "added", "None without a shortlist", "some")?;
+            let added = added.as_ref().zip(ids.as_ref()).map(|(added, ids)| {
+                let values = contiguous("added", added.as_slice())?;
+                Added::new(values, ids.len(), 1, scan.settings.radius)
+            });
+            let added = added.transpose()?;
             let pixels = match &barred_pixels {
                 Some(pixels) => source_pixels_of(pixels, &scan.corpus)?,
                 None => Vec::new(),
             };
             let bars = Bars { images: barred, pixels };
             let window = (canvas, known, pixel);
-            run(py, self.threads(), |cancel| scan.candidate_pool(window, ids.as_deref(), bars, cancel))
+            run(py, self.threads(), |cancel| scan.candidate_pool(window, ids.as_deref(), bars, added, cancel))
         })?;
         let column =
             |of: fn(&Candidate) -> i32| pool.iter().map(of).collect::<Array1<i32>>().into_pyarray(py);

@@ -28,6 +28,9 @@ WORDS = {
     "anchor_weight": "0.75",
     "query_expansion": "5",
     "select": "3",
+    "semantic_weight": "50",
+    "levels": "2",
+    "coarse_weight": "0.5",
     "seed_size": "4",
     "seed_at": "1 2",
     "sweeps": "1",
@@ -65,7 +68,7 @@ def with_config(*fields):
 def test_every_setting_has_an_option_that_sets_it():
     names = [field.name for field in dataclasses.fields(npgen.Config)]
     assert list(CONFIG_OPTIONS) == names
-    words = ["--include-seed-image"]
+    words = ["--include-seed-image", "--seams"]
     for name, text in WORDS.items():
         words += [f"--{name.replace('_', '-')}", *text.split()]
     config = received(with_config(*names), *words, "--n", "3")["config"]

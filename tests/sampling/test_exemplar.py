@@ -123,17 +123,17 @@ def test_a_dishonest_trace_is_found(exemplar, tmp_path):
 
 
 def test_the_quota_of_a_shift_leaves_pixels_to_draw(digits, exemplar):
-    def quota(corpus, share, frame, radius):
-        return copy_quota(corpus, npgen.Config(max_copy=share), frame, radius)
+    def quota(corpus, share, frame, locality=False):
+        return copy_quota(corpus, npgen.Config(max_copy=share), frame, locality)
 
-    assert quota(exemplar, None, (24, 26), 99) is None
-    assert quota(exemplar, 1.0, (24, 26), 99) == 624
-    assert quota(exemplar, 1 / 624, (24, 26), 99) == 1  # 1,760 pixels, of which 623 and the seed's may be used up
+    assert quota(exemplar, None, (24, 26)) is None
+    assert quota(exemplar, 1.0, (24, 26)) == 624
+    assert quota(exemplar, 1 / 624, (24, 26)) == 1  # 1,760 pixels, of which 623 and the seed's may be used up
     tiny = npgen.Corpus.from_arrays(exemplar.images[:, :5, :5])
-    assert quota(tiny, 0.04, (24, 26), 99) is None  # 25 pixels, of which 26 and the seed's could be used up
-    assert quota(tiny, 0.05, (24, 26), 99) == 31
-    assert quota(digits, 0.5, (16, 16), 1) == 128  # of 4 pixels at a corner, 1 may be used up
-    assert quota(digits, 0.2, (16, 16), 1) is None
+    assert quota(tiny, 0.04, (24, 26)) is None  # 25 pixels, of which 25 and the seed's could be used up
+    assert quota(tiny, 0.05, (24, 26)) == 31
+    assert quota(digits, 0.5, (16, 16), True) == 128  # of 4 pixels at a corner, 1 may be used up
+    assert quota(digits, 0.2, (16, 16), True) is None
     samples = npgen.generate(
         digits, 2, "local", npgen.Config(window=5, seed_size=4, max_copy=0.34, max_share=None), 3, progress=False
     )
@@ -154,6 +154,14 @@ def test_one_image_that_can_not_serve_is_refused(exemplar):
         run(dot, seed_size=1)
     with pytest.raises(ValueError, match="split must be 'samples' or None with a corpus of one image, got 'corpus'"):
         npgen.generate(exemplar, 1, "texture", npgen.Config(**BASE), progress=False, split="corpus")
+
+
+def test_seams_are_not_cut_where_shifts_are_limited(exemplar, digits):
+    for corpus, changes in ((exemplar, {"max_copy": None}), (digits, {"size": (20, 20)})):
+        with pytest.raises(
+            ValueError, match="seams must be False with max_copy, or with one image"
+        ):
+            run(corpus, seams=True, **changes)
 
 
 SHORT_OF_MEMORY = """

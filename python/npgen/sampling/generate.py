@@ -19,6 +19,7 @@ from npgen.errors import check_seed, check_threads, check_type, check_whole, inv
 from npgen.runs import RunFacts, RunFolder, Samples, load_samples
 from npgen.runtime import MemoryBudget, Ranks, open_ranks
 from npgen.sampling.library import Library, SharedLibrary
+from npgen.sampling.meaning import places_of
 from npgen.sampling.pixel_run import PixelRun
 from npgen.sampling.plan import PixelPlan
 from npgen.sampling.token_run import TokenRun
@@ -205,6 +206,7 @@ def _open_pixels(plan: PixelPlan, encoder: str | os.PathLike[str] | AnyEncoder, 
     phi = keys = None
     if plan.model.embedding:
         phi = load_encoder(encoder, corpus, process.device)
+        places_of(phi, plan.config)  # refuses an encoder without places before any work
         ranks.check_equal("encoder", phi.id)
         keys = embed(corpus, phi, threads=threads, progress=process.progress, ranks=ranks)
         process.budget.watch(keys)

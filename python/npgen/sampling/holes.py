@@ -303,7 +303,7 @@ class _SourcePool:
         radius = config.locality if model.locality else max(*frame, height, width)
         counts = [] if usable is None else [int(usable.sum())]
         if corpus is not None and sources != "picture":
-            counts.append(fewest_sources(corpus, frame, radius))
+            counts.append(fewest_sources(corpus, config, frame, model.locality))
         if usable is not None:
             usable = np.pad(usable, ((0, height - frame[0]), (0, width - frame[1])))
         return cls(together, all_sizes, usable, picture, radius, min(counts))

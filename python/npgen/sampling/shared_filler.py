@@ -48,11 +48,9 @@ class SharedFiller:
         samples: NDArray[np.uint64],
         barred: NDArray[np.int32],
         shortlists: Shortlists | None,
-        barred_shifts: None = None,
     ) -> NDArray[np.int32]:
         """Fill `pixels` (P, 2) of canvases (B, H, W, C) in place, with their traces; see `_core.Filler.fill`."""
         assert shortlists is None, "shortlisted images are copied to the rank that fills the canvas"
-        assert barred_shifts is None, "a shift is barred of a corpus of one image, which ranks do not divide"
         image_id, source_y, source_x, distance, pool_size = trace
         known, here = known.copy(), self._local(image_id)
         for y, x in pixels.tolist():

@@ -23,25 +23,26 @@ def bars_seed_shift(corpus: Corpus, config: Config) -> bool:
     return config.exclude_seed_image and len(corpus) == 1
 
 
-def copy_quota(corpus: Corpus, config: Config, frame: tuple[int, int], radius: int) -> int | None:
+def copy_quota(corpus: Corpus, config: Config, frame: tuple[int, int], locality: bool) -> int | None:
     """Return how many pixels of a frame (height, width) may come from one image by one shift; None for no limit.
 
-    There is no limit where images have too few pixels within `radius` of a pixel of the frame: then all of them could
-    be used up.
+    There is no limit where images have too few pixels that may serve a pixel: then all of them could be used up.
     """
     most = config.copy_quota(frame)
     if most is None:
         return None
     used_up = (frame[0] * frame[1] - 1) // most + bars_seed_shift(corpus, config)
-    return most if fewest_sources(corpus, frame, radius) > used_up else None
+    return most if fewest_sources(corpus, config, frame, locality) > used_up else None
 
 
-def fewest_sources(corpus: Corpus, frame: tuple[int, int], radius: int) -> int:
-    """Return the least number of pixels that an image of a corpus has within `radius` of a pixel of a frame."""
-    height, width = int(corpus.images.shape[1]), int(corpus.images.shape[2])
-    if radius >= max(*frame, height, width):
-        return height * width if corpus.sizes is None else int(corpus.sizes.prod(1, dtype=np.int64).min())
-    return min(radius + 1, height) * min(radius + 1, width)  # at a corner
+def fewest_sources(corpus: Corpus, config: Config, frame: tuple[int, int], locality: bool) -> int:
+    """Return the least number of pixels of an image that may serve a pixel of a frame."""
+    if locality:  # images have the frame's size: a pixel at its corner
+        side = config.locality + 1
+        return min(side, frame[0]) * min(side, frame[1])
+    if corpus.sizes is not None:
+        return int(corpus.sizes.prod(1, dtype=np.int64).min())
+    return int(corpus.images.shape[1]) * int(corpus.images.shape[2])
 
 
 def shifts_of(sources: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:

@@ -58,9 +58,12 @@ impl Scan<'_> {
         let threads = rayon::current_num_threads();
         let (side_by_side, rest) = canvases.split_at_mut(canvases.len() / threads * threads);
         let alone = || (Team::new(rasters, chunks(rasters, usize::MAX), Vec::new()), Workspace::new(self));
-        side_by_side.par_iter_mut().with_max_len(1).try_for_each_init(alone, |(team, workspace), canvas| {
-            self.fill_canvas(team, workspace, (pixels, known), canvas, cancel)
-        })?;
+        side_by_side
+            .par_iter_mut()
+            .with_max_len(1)
+            .try_for_each_init(alone, |(team, workspace), canvas| {
+                self.fill_canvas(team, workspace, (pixels, known), canvas, cancel)
+            })?;
         if rest.is_empty() {
             return Ok(());
         }

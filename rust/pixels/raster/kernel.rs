@@ -43,7 +43,9 @@ impl Kernel {
                 Self([x86::vnni::<1>, x86::vnni::<2>, x86::vnni::<4>])
             }
             #[cfg(target_arch = "x86_64")]
-            InstructionSet::Avx512 | InstructionSet::Avx2 => Self([x86::avx2::<2>, x86::avx2::<4>, x86::avx2::<8>]),
+            InstructionSet::Avx512 | InstructionSet::Avx2 => {
+                Self([x86::avx2::<2>, x86::avx2::<4>, x86::avx2::<8>])
+            }
             InstructionSet::Portable => Self([portable::<16>, portable::<32>, portable::<64>]),
         }
     }
@@ -75,12 +77,19 @@ impl Kernel {
 
 /// # Safety
 /// None is needed; unsafe as all blocks are.
-unsafe fn portable<const N: usize>(windows: &Windows, corner: usize, limit: f32, sums: &mut [f32; LANES]) -> Near {
+unsafe fn portable<const N: usize>(
+    windows: &Windows,
+    corner: usize,
+    limit: f32,
+    sums: &mut [f32; LANES],
+) -> Near {
     let mut totals = [0.0_f32; N];
     let mut start = 0;
     for shell in windows.shells {
         let mut squares = [shell.constant; N];
-        for (&offset, ours) in windows.offsets[start..shell.end].iter().zip(&windows.context[start..shell.end]) {
+        for (&offset, ours) in
+            windows.offsets[start..shell.end].iter().zip(&windows.context[start..shell.end])
+        {
             let at = corner + offset as usize;
             let (values, theirs) = (&windows.values[at..][..N], &windows.squares[at..][..N]);
             let ours = ours.map(i32::from);
@@ -205,7 +214,8 @@ mod x86 {
                     // Channels 0 and 2, then 1 and 3, with their signs.
                     let first = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(value));
                     let second = _mm256_srai_epi16::<8>(value);
-                    let product = _mm256_add_epi32(_mm256_madd_epi16(first, even), _mm256_madd_epi16(second, odd));
+                    let product =
+                        _mm256_add_epi32(_mm256_madd_epi16(first, even), _mm256_madd_epi16(second, odd));
                     products[part] = _mm256_add_epi32(products[part], product);
                     let square = _mm256_loadu_si256(squares.add(at + 8 * part).cast());
                     theirs[part] = _mm256_add_epi32(theirs[part], square);

@@ -22,7 +22,8 @@ impl WindowMap {
         let half = window.half() as isize;
         let mut map = Self::default();
         for (weight, offsets) in window.shells() {
-            map.taps.extend(offsets.iter().map(|offset| ((offset.dy + half) as u32, (offset.dx + half) as u32)));
+            map.taps
+                .extend(offsets.iter().map(|offset| ((offset.dy + half) as u32, (offset.dx + half) as u32)));
             map.shells.push((weight, map.taps.len()));
         }
         map
@@ -44,7 +45,12 @@ pub(super) struct BorderedCanvas {
 
 impl BorderedCanvas {
     /// Copies a canvas `(H, W, C)` and its mask.
-    pub(super) fn copy(&mut self, (extent, half): (Extent, usize), pixels: &[u8], known: &[bool]) -> Result<()> {
+    pub(super) fn copy(
+        &mut self,
+        (extent, half): (Extent, usize),
+        pixels: &[u8],
+        known: &[bool],
+    ) -> Result<()> {
         let channels = pixels.len() / extent.area().max(1);
         let quads = channels.div_ceil(4);
         (self.half, self.stride) = (half, extent.width + 2 * half);
@@ -182,7 +188,8 @@ impl RasterQuery {
             for (&(down, right, quad), ours) in
                 self.terms[start..shell.end].iter().zip(&self.context[start..shell.end])
             {
-                let at = corner + quad as usize * source.area + down as usize * source.stride + right as usize;
+                let at =
+                    corner + quad as usize * source.area + down as usize * source.stride + right as usize;
                 squares += source.squares[at] - 2 * dot(&source.values[at], ours);
             }
             sum += shell.weight * f64::from(squares);

@@ -133,7 +133,8 @@ impl Finder {
             let mut x = 0;
             while x < source.own.width {
                 let left = source.own.width - x;
-                let near = self.kernel.block(&windows, (source.corner(Pixel { y, x }), left), limit, &mut sums);
+                let near =
+                    self.kernel.block(&windows, (source.corner(Pixel { y, x }), left), limit, &mut sums);
                 self.computed += (near.terms * left.min(LANES)) as u64;
                 let mut lanes = source.usable(Pixel { y, x }, near.lanes);
                 if lanes != 0 {

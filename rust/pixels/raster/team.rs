@@ -119,7 +119,11 @@ impl<'a> Team<'a> {
     }
 
     /// Searches with the whole team; `set` writes the search. Returns the pool, in the memory of `finder`.
-    pub(super) fn search<'f>(&self, finder: &'f mut Finder, set: impl FnOnce(&mut Search)) -> &'f [Candidate] {
+    pub(super) fn search<'f>(
+        &self,
+        finder: &'f mut Finder,
+        set: impl FnOnce(&mut Search),
+    ) -> &'f [Candidate] {
         let number = self.turn.load(Ordering::Relaxed) + 1;
         {
             let mut search = self.free_search();

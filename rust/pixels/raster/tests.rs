@@ -38,41 +38,48 @@ struct Case {
 
 fn cases() -> impl Strategy<Value = Case> {
     let sizes = (1_usize..90, 1_usize..90, 3_usize..14, 3_usize..14);
-    (sizes, 1_usize..7, 1_usize..5, any::<u32>()).prop_map(|((tall, wide, height, width), channels, count, salt)| {
-        let (source, frame) = (Extent::new(tall, wide), Extent::new(height, width));
-        let mut state = u64::from(salt) + 1;
-        let mut random = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize
-        };
-        let levels: &[u8] = [&[0, 255][..], &[0, 0, 0, 1, 2], &[0, 17, 80, 200, 255], &[7]][salt as usize % 4];
-        let mut bytes = |len: usize| -> Vec<u8> { (0..len).map(|_| levels[random() % levels.len()]).collect() };
-        let mut images = bytes(count * source.area() * channels);
-        let canvas = bytes(frame.area() * channels);
-        let sizes = (salt % 2 == 0).then(|| {
-            let sides = (0..count).flat_map(|_| [1 + random() % tall, 1 + random() % wide]);
-            let sizes: Vec<i32> = sides.map(|side| side as i32).collect();
-            for (image, size) in images.chunks_exact_mut(source.area() * channels).zip(sizes.chunks_exact(2)) {
-                let own = Extent::new(size[0] as usize, size[1] as usize);
-                for at in source.pixels() {
-                    let edge = source.flat(own.step_clamped(at, Offset { dy: 0, dx: 0 })) * channels;
-                    image.copy_within(edge..edge + channels, source.flat(at) * channels);
+    (sizes, 1_usize..7, 1_usize..5, any::<u32>()).prop_map(
+        |((tall, wide, height, width), channels, count, salt)| {
+            let (source, frame) = (Extent::new(tall, wide), Extent::new(height, width));
+            let mut state = u64::from(salt) + 1;
+            let mut random = move || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize
+            };
+            let levels: &[u8] =
+                [&[0, 255][..], &[0, 0, 0, 1, 2], &[0, 17, 80, 200, 255], &[7]][salt as usize % 4];
+            let mut bytes =
+                |len: usize| -> Vec<u8> { (0..len).map(|_| levels[random() % levels.len()]).collect() };
+            let mut images = bytes(count * source.area() * channels);
+            let canvas = bytes(frame.area() * channels);
+            let sizes = (salt % 2 == 0).then(|| {
+                let sides = (0..count).flat_map(|_| [1 + random() % tall, 1 + random() % wide]);
+                let sizes: Vec<i32> = sides.map(|side| side as i32).collect();
+                for (image, size) in
+                    images.chunks_exact_mut(source.area() * channels).zip(sizes.chunks_exact(2))
+                {
+                    let own = Extent::new(size[0] as usize, size[1] as usize);
+                    for at in source.pixels() {
+                        let edge = source.flat(own.step_clamped(at, Offset { dy: 0, dx: 0 })) * channels;
+                        image.copy_within(edge..edge + channels, source.flat(at) * channels);
+                    }
                 }
-            }
-            sizes
-        });
-        let known = (0..frame.area()).map(|_| random() % 3 > 0).collect();
-        let pixel = frame.pixel(random() % frame.area());
-        let side = 3 + 2 * (random() % ((height.min(width) - 1) / 2));
-        let sigma = [side as f64 / 6.4, 0.05, 10.0][random() % 3];
-        let mut image = || ImageId((random() % count) as u32);
-        let barred = if count > 1 { vec![image()] } else { Vec::new() };
-        // Of the first row and column, which every source has.
-        let pixels = (0..5).map(|_| (image(), Pixel { y: 0, x: 0 })).collect();
-        let bars = Bars { images: barred, pixels };
-        let usable = (salt % 3 == 0).then(|| (0..source.area()).map(|at| at == 0 || random() % 3 > 0).collect());
-        Case { source, frame, channels, images, sizes, canvas, known, pixel, side, sigma, bars, usable }
-    })
+                sizes
+            });
+            let known = (0..frame.area()).map(|_| random() % 3 > 0).collect();
+            let pixel = frame.pixel(random() % frame.area());
+            let side = 3 + 2 * (random() % ((height.min(width) - 1) / 2));
+            let sigma = [side as f64 / 6.4, 0.05, 10.0][random() % 3];
+            let mut image = || ImageId((random() % count) as u32);
+            let barred = if count > 1 { vec![image()] } else { Vec::new() };
+            // Of the first row and column, which every source has.
+            let pixels = (0..5).map(|_| (image(), Pixel { y: 0, x: 0 })).collect();
+            let bars = Bars { images: barred, pixels };
+            let usable =
+                (salt % 3 == 0).then(|| (0..source.area()).map(|at| at == 0 || random() % 3 > 0).collect());
+            Case { source, frame, channels, images, sizes, canvas, known, pixel, side, sigma, bars, usable }
+        },
+    )
 }
 
 impl Case {
@@ -178,7 +185,7 @@ proptest! {
                 let scan = Scan { corpus, elsewhere: 0, settings: &settings, sweep: 0, work: &work, rasters };
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 let never = AtomicBool::new(false);
-                let found = pool.install(|| scan.candidate_pool(window, None, case.bars.clone(), &never)).unwrap();
+                let found = pool.install(|| scan.candidate_pool(window, None, case.bars.clone(), None, &never)).unwrap();
                 assert_eq!(found, expected, "{instructions:?}, rasters: {}", rasters.is_some());
             }
         }
@@ -196,7 +203,12 @@ struct Fill {
 }
 
 /// Pixels and traces of a batch of canvases, filled in rasters or in planes.
-fn filled(case: &Case, fill: Fill, (instructions, threads): (InstructionSet, usize), by_rasters: bool) -> Vec<Vec<u8>> {
+fn filled(
+    case: &Case,
+    fill: Fill,
+    (instructions, threads): (InstructionSet, usize),
+    by_rasters: bool,
+) -> Vec<Vec<u8>> {
     let corpus = case.corpus();
     let Fill { rule, quotas, corpus_tolerance, sweep, batch } = fill;
     let settings = Settings { quotas, corpus_tolerance, ..case.settings(rule, instructions) };
@@ -210,7 +222,8 @@ fn filled(case: &Case, fill: Fill, (instructions, threads): (InstructionSet, usi
     let known = if sweep > 0 { vec![true; frame.area()] } else { seeded };
     let area = frame.area();
     let mut pixels = vec![case.canvas.clone(); batch];
-    let mut numbers: Vec<[Vec<i32>; 4]> = (0..batch).map(|_| std::array::from_fn(|_| vec![0; area])).collect();
+    let mut numbers: Vec<[Vec<i32>; 4]> =
+        (0..batch).map(|_| std::array::from_fn(|_| vec![0; area])).collect();
     let mut distances = vec![vec![0.0; area]; batch];
     let rows = pixels.iter_mut().zip(&mut numbers).zip(&mut distances);
     let mut canvases: Vec<Canvas> = rows
@@ -230,7 +243,7 @@ fn filled(case: &Case, fill: Fill, (instructions, threads): (InstructionSet, usi
     let work = WorkCounter::default();
     let scan = Scan { corpus, elsewhere: 0, settings: &settings, sweep, work: &work, rasters };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-    pool.install(|| scan.fill(&order, &known, &mut canvases, None, &never)).unwrap();
+    pool.install(|| scan.fill(&order, &known, &mut canvases, None, None, &never)).unwrap();
     drop(canvases);
     let bytes_of = |k: usize| {
         let numbers = numbers[k].iter().flatten().flat_map(|number| number.to_le_bytes());
