@@ -4,7 +4,15 @@ Read `models` (which statistics are switched on), then `settings` (their paramet
 Settings are checked when they are made, and stored as JSON with everything that a run writes.
 """
 
-from npgen.config.choices import MOST_DRAWS, PIXEL_SETTINGS, PRESETS, TOKEN_SETTINGS, Candidates, Metric, Order
+from npgen.config.choices import (
+    MOST_DRAWS,
+    PIXEL_SETTINGS,
+    PRESETS,
+    TOKEN_SETTINGS,
+    Candidates,
+    Metric,
+    Order,
+)
 from npgen.config.models import MODELS, Model, find_model
 from npgen.config.settings import Config
 

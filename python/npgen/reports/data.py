@@ -35,6 +35,10 @@ MEGABYTE = 10**6
 # more take too long.
 POOLS = 4
 POOL_IMAGES = 2000
+# Largest work of all pools that are computed unasked, some ten seconds: pixels compared, and pixels of canvases rebuilt
+# before a draw, each of which takes as long as so many.
+POOL_WORK = 1 << 30
+REBUILT = 8
 # Source images of a coarser level that are named.
 LEVEL_SOURCES = 3
 # All classes of a corpus are named if they are at most this many.
@@ -250,8 +254,12 @@ def _chosen_pools(
     if images > POOL_IMAGES:
         reason = f"the pool of every pixel comes from about {images:,} images, which takes long"
         return {}, [f"No pools are stored: {reason}. Name the samples whose pools you want (--pools)."]
+    chosen = range(min(POOLS, len(samples)))
+    if len(chosen) * len(order) * _pool_work(samples, corpus, images) > POOL_WORK:
+        reason = f"{len(order):,} pools for each sample, from sources of this size, take long"
+        return {}, [f"No pools are stored: {reason}. Name the samples whose pools you want (--pools)."]
     try:
-        return compute_pools(samples, corpus, range(min(POOLS, len(samples))), order, progress), []
+        return compute_pools(samples, corpus, chosen, order, progress), []
     except (ValueError, OSError) as error:
         return {}, [f"No pools are stored: {error}."]
 
@@ -264,6 +272,16 @@ def _candidate_images(samples: Samples, corpus: Corpus) -> int:
     if model.label and corpus.labels is not None:
         return int(np.bincount(corpus.labels).max())
     return len(corpus)
+
+
+def _pool_work(samples: Samples, corpus: Corpus, images: int) -> int:
+    """Return the work of one pool: source pixels to compare, and pixels of the canvas to rebuild."""
+    height, width = int(corpus.images.shape[1]), int(corpus.images.shape[2])
+    config, frame = samples.config, int(np.prod(samples.images.shape[1:3]))
+    of_image = (2 * config.locality + 1) ** 2 if find_model(samples.model).locality else height * width
+    if config.tolerance == "corpus":
+        of_image, images = height * width, len(corpus)
+    return images * min(of_image, height * width) + REBUILT * frame
 
 
 def _left_out(sheets: Sheets, sources: _Sources, megabytes: float) -> list[str]:
