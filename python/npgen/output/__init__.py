@@ -3,6 +3,7 @@
 from npgen.output.notebook import sample_maps, sample_sheets, samples_html, samples_png
 from npgen.output.pictures import (
     GAP,
+    check_scale,
     class_colours,
     colours_of_classes,
     enlarged,
@@ -40,6 +41,7 @@ __all__ = [
     "WIDTH",
     "Column",
     "Row",
+    "check_scale",
     "class_colours",
     "colours_of_classes",
     "csv_table",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from npgen.errors import invalid
 from npgen.output.provenance import KEY, provenance_text
 from npgen.output.text import picture_font_has, readable, shortened
 from npgen.storage import write_bytes
@@ -28,8 +29,37 @@ CLASS_COLOURS = (
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 # Pixels between the images of a grid.
 GAP = 2
+# Most pixels of a picture of images: 3 GiB of them in memory.
+MOST_PIXELS = 1 << 30
 # Largest number of images in a labelled row.
 SHOWN = 12
+
+
+def check_scale(count: int, height: int, width: int, columns: int | None, scale: int) -> None:
+    """Check that a grid of images is no larger than `MOST_PIXELS`, before they are made.
+
+    Parameters
+    ----------
+    count, height, width
+        Number and size of the images.
+    columns, scale
+        As for `grid`.
+
+    Raises
+    ------
+    ValueError
+        If it is; the message says which scale would do.
+    """
+    across = min(count, columns or math.ceil(math.sqrt(count)))
+    down = math.ceil(count / across)
+
+    def pixels(side: int) -> int:
+        return (down * (height * side + GAP) + GAP) * (across * (width * side + GAP) + GAP)
+
+    if pixels(scale) > MOST_PIXELS and scale > 1:
+        most = max(side for side in range(1, scale) if side == 1 or pixels(side) <= MOST_PIXELS)
+        what = f"{count} images of {height}×{width} pixels" if count > 1 else f"an image of {height}×{width} pixels"
+        raise invalid("scale", f"at most {most} for a picture of {what}", scale)
 
 
 def grid(images: NDArray[np.uint8], columns: int | None = None, scale: int = 1) -> Image.Image:
@@ -50,6 +80,7 @@ def grid(images: NDArray[np.uint8], columns: int | None = None, scale: int = 1) 
         RGB, with a gap between images.
     """
     n, height, width = images.shape[:3]
+    check_scale(n, height, width, columns, scale)
     columns = min(n, columns or math.ceil(math.sqrt(n)))
     rows = math.ceil(n / columns)
     pitch_y, pitch_x = height * scale + GAP, width * scale + GAP
