@@ -14,6 +14,7 @@
 //!
 //! **Samplers**, each with its own kernels:
 //! - [`pixels`]: pixels are copied from sources with similar windows (the paper's sampler).
+//! - [`cuts`]: the borders between sources, by minimum cuts.
 //! - [`tokens`]: the same for images of a few bits per cell, by Hamming distance.
 //! - [`els`]: analytic score machines, a softmax over all patches of all images.
 //!
@@ -24,6 +25,7 @@
 
 pub mod canvas;
 pub mod corpus;
+pub mod cuts;
 pub mod els;
 pub mod entropy;
 pub mod error;

@@ -3,9 +3,10 @@
 //! 1. `convert`: arrays and numbers to types of the core, and their checks. `run`: work without the GIL.
 //! 2. `draws`: orders and draws. `quota`: the quotas of pixels per image.
 //! 3. `pixels`: the class that fills canvases of pixels; `pools`: its pools. `tokens`: the same for tokens.
-//! 4. `els`: the score machines.
+//! 4. `cuts`: minimum cuts. `els`: the score machines.
 
 mod convert;
+mod cuts;
 mod draws;
 mod els;
 mod pixels;
@@ -16,7 +17,7 @@ mod tokens;
 
 use numpy::ndarray::Array2;
 use numpy::{IntoPyArray, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyMemoryError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
@@ -28,7 +29,10 @@ use run::run;
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
-        PyValueError::new_err(error.to_string())
+        match error {
+            Error::Memory { .. } => PyMemoryError::new_err(error.to_string()),
+            _ => PyValueError::new_err(error.to_string()),
+        }
     }
 }
 
@@ -96,6 +100,8 @@ fn instruction_sets() -> Vec<&'static str> {
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::cuts::{cut_seams, max_flow};
     #[pymodule_export]
     use super::draws::{
         draw_halves, draw_members, draw_seed, draw_seed_images, draw_seed_places, fill_order, sweep_order,

@@ -28,7 +28,7 @@ from npgen.inspection import Difference, Explainer, Explanation, RunReport, expl
 from npgen.output import read_provenance
 from npgen.reports import ReportFile, report
 from npgen.runs import Samples, Trace, load_samples
-from npgen.sampling import FillOrder, Pool, candidate_pool, fill_order, generate
+from npgen.sampling import Filled, FillOrder, Pool, candidate_pool, fill, fill_order, generate
 from npgen.studies import (
     Ablation,
     Frontier,
@@ -59,6 +59,7 @@ __all__ = [
     "Explainer",
     "Explanation",
     "FillOrder",
+    "Filled",
     "Frontier",
     "FrontierSetting",
     "GammaStudy",
@@ -85,6 +86,7 @@ __all__ = [
     "entropy_map",
     "evaluate",
     "explain",
+    "fill",
     "fill_order",
     "frontier",
     "gamma_study",

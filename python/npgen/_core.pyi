@@ -10,6 +10,7 @@ __all__ = [
     "Pools",
     "TokenFiller",
     "TokenSettings",
+    "cut_seams",
     "denoise",
     "draw_halves",
     "draw_members",
@@ -18,6 +19,7 @@ __all__ = [
     "draw_seed_places",
     "fill_order",
     "instruction_sets",
+    "max_flow",
     "quotas_in_effect",
     "score_machines",
     "served_counts",
@@ -48,6 +50,18 @@ def shortlist(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]: ...
 def sliding_entropy(labels: NDArray[np.int64], window: int) -> NDArray[np.float64]: ...
 def instruction_sets() -> list[str]: ...
+def max_flow(arcs: NDArray[np.int32], terminals: NDArray[np.int32]) -> tuple[int, NDArray[np.bool_]]: ...
+def cut_seams(
+    images: NDArray[np.uint8],
+    canvases: NDArray[np.uint8],
+    sources: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]],
+    *,
+    seed: NDArray[np.bool_],
+    barred: NDArray[np.int32],
+    most: int | None,
+    threads: int,
+    sizes: NDArray[np.int32] | None = None,
+) -> NDArray[np.float64]: ...
 def sweep_order(pixels: NDArray[np.int32], seed: int, sweep: int) -> NDArray[np.int32]: ...
 def draw_members(
     seed: int, sweep: int, samples: NDArray[np.uint64], pixel: int, sizes: NDArray[np.int64]
@@ -126,6 +140,7 @@ class PixelSettings:
         best_only: bool,
         quota: int | None,
         frame_quota: int | None,
+        copy_quota: int | None,
         corpus_tolerance: bool,
         low_level: bool,
         threads: int,
@@ -140,6 +155,7 @@ class Filler:
         *,
         sizes: NDArray[np.int32] | None = None,
         elsewhere: int = 0,
+        usable: NDArray[np.bool_] | None = None,
     ) -> Filler: ...
     def fill(
         self,
@@ -153,6 +169,8 @@ class Filler:
         samples: NDArray[np.uint64],
         barred: NDArray[np.int32],
         shortlists: tuple[NDArray[np.int32], NDArray[np.int64]] | None,
+        added: NDArray[np.uint32] | None = None,
+        barred_shifts: NDArray[np.int32] | None = None,
     ) -> NDArray[np.int32]: ...
     def candidate_pool(
         self,
@@ -161,6 +179,8 @@ class Filler:
         pixel: tuple[int, int],
         shortlist: NDArray[np.int32] | None,
         barred: NDArray[np.int32],
+        added: NDArray[np.uint32] | None = None,
+        barred_pixels: NDArray[np.int32] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
     def pools(
         self,

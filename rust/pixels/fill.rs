@@ -14,8 +14,10 @@ use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
+use super::added::Added;
+use super::all_images::AllImages;
 use super::planes::Planes;
-use super::probe::Probe;
+use super::quota::Quotas;
 use super::scan::{merged, Scan, ScanTask, Target};
 use super::ssd::ScanBuffers;
 use crate::canvas::Canvas;
@@ -25,21 +27,23 @@ use crate::geometry::Pixel;
 use crate::pool::{Candidate, PoolBuilder};
 use crate::random::Stream;
 
-/// A canvas and its shortlist.
-type Listed<'l, 'c> = (&'l mut Canvas<'c>, &'l [ImageId]);
+/// A canvas, its shortlist and what is added to the distances of its candidates.
+type Listed<'l, 'c> = (&'l mut Canvas<'c>, &'l [ImageId], Option<Added<'l>>);
 
 /// Planes and buffers of one thread.
 type Workspace = (Planes, ScanBuffers);
 
 impl Scan<'_> {
     /// Fills the stage's `pixels`: canvas `b` from the images `shortlists[b]` (ascending ids), or all canvases from all
-    /// images.
+    /// images. `added[b]` is added to the distances of the candidates of canvas `b`; none where there are no shortlists, or
+    /// where ε is relative to all images.
     pub fn fill(
         &self,
         pixels: &[Pixel],
         known: &[bool],
         canvases: &mut [Canvas],
         shortlists: Option<&[Vec<ImageId>]>,
+        added: Option<&[Added]>,
         cancel: &AtomicBool,
     ) -> Result<()> {
         self.count_sources(canvases, known);
@@ -47,7 +51,7 @@ impl Scan<'_> {
             _ if self.settings.corpus_tolerance => {
                 self.fill_by_corpus_tolerance(pixels, known, canvases, shortlists, cancel)
             }
-            Some(lists) => self.fill_from_shortlists(pixels, known, canvases, lists, cancel),
+            Some(lists) => self.fill_from_shortlists(pixels, known, canvases, (lists, added), cancel),
             None => self.fill_from_all(pixels, known, canvases, cancel),
         }
     }
@@ -57,7 +61,7 @@ impl Scan<'_> {
         pixels: &[Pixel],
         known: &[bool],
         canvases: &mut [Canvas],
-        shortlists: &[Vec<ImageId>],
+        (shortlists, added): (&[Vec<ImageId>], Option<&[Added]>),
         cancel: &AtomicBool,
     ) -> Result<()> {
         let frame = self.corpus.extent().frame();
@@ -65,16 +69,19 @@ impl Scan<'_> {
         let fill = |(planes, buffers): &mut Workspace, group: &mut [Listed]| {
             let ids = group[0].1;
             planes.gather(&self.corpus, ids.iter().copied(), frame);
-            for probe in &probes {
+            for (index, probe) in probes.iter().enumerate() {
                 check(cancel)?;
                 // 1. Query windows.
-                let targets: Vec<Target> =
-                    group.iter().map(|(canvas, _)| self.target(probe, canvas, Some(ids))).collect();
+                let targets = group.iter().map(|(canvas, _, added)| {
+                    let added = added.map(|added| added.at(probe.pixel(), index));
+                    self.target(probe, canvas, Some(ids), added)
+                });
+                let targets: Vec<Target> = targets.collect();
                 // 2. and 3. Distances and pools.
                 let pools = self.pools_of(probe, planes, &targets, buffers);
-                for ((canvas, _), mut pool) in group.iter_mut().zip(pools) {
+                for ((canvas, ..), mut pool) in group.iter_mut().zip(pools) {
                     // 4. and 5. Draw and copy.
-                    self.draw(canvas, probe, pool.finish());
+                    self.draw(canvas, (probe.pixel(), probe.redrawn()), pool.finish());
                 }
             }
             self.work.add(buffers);
@@ -82,9 +89,12 @@ impl Scan<'_> {
         };
         let threads = rayon::current_num_threads();
         let side_by_side = canvases.len() >= threads;
-        let mut listed: Vec<Listed> = canvases.iter_mut().zip(shortlists.iter().map(Vec::as_slice)).collect();
+        let added = (0..canvases.len()).map(|b| added.map(|added| added[b]));
+        let lists = shortlists.iter().map(Vec::as_slice);
+        let listed = canvases.iter_mut().zip(lists).zip(added);
+        let mut listed: Vec<Listed> = listed.map(|((canvas, ids), added)| (canvas, ids, added)).collect();
         // Canvases with the same shortlist share planes, as long as there is a group for each thread.
-        listed.sort_by_key(|&(_, ids)| ids);
+        listed.sort_by_key(|&(_, ids, _)| ids);
         let most = listed.len().div_ceil(threads).max(1);
         let same = listed.chunk_by_mut(|a, b| a.1 == b.1);
         let groups: Vec<&mut [Listed]> = same.flat_map(|same| same.chunks_mut(most)).collect();
@@ -103,17 +113,20 @@ impl Scan<'_> {
         canvases: &mut [Canvas],
         cancel: &AtomicBool,
     ) -> Result<()> {
+        if let Some(rasters) = self.rasters() {
+            return self.fill_by_rasters(rasters, (pixels, known), canvases, cancel);
+        }
         let mut tasks = ScanTask::all();
         let mut pools = vec![self.new_pool(); canvases.len()];
         for probe in self.probes(pixels, known, None, cancel)? {
             // 1. Query windows.
             let targets: Vec<Target> =
-                canvases.par_iter().map(|canvas| self.target(&probe, canvas, None)).collect();
+                canvases.par_iter().map(|canvas| self.target(&probe, canvas, None, None)).collect();
             // 2. Distances.
             self.scan_all(&probe, &targets, &mut tasks, cancel)?;
             let draw = |(index, (canvas, pool)): (usize, (&mut Canvas, &mut PoolBuilder))| {
                 // 3. Pools; 4. and 5. draw and copy.
-                self.draw(canvas, &probe, merged(pool, &tasks, index));
+                self.draw(canvas, (probe.pixel(), probe.redrawn()), merged(pool, &tasks, index));
             };
             canvases.par_iter_mut().zip(&mut pools).enumerate().for_each(draw);
         }
@@ -132,39 +145,37 @@ impl Scan<'_> {
         let anywhere = self.anywhere();
         let anywhere = self.with(&anywhere);
         let mut known = known.to_vec();
-        let (mut all_tasks, mut tasks) = (ScanTask::all(), ScanTask::all());
+        let mut nearest = AllImages::new(&anywhere);
+        let mut candidates = shortlists.is_none().then(|| AllImages::new(self));
         for &pixel in pixels {
             // 1. Query windows, and the distance of the nearest window of all images.
-            let probe = anywhere.probe(&known, pixel);
-            let targets: Vec<Target> =
-                canvases.par_iter().map(|canvas| anywhere.target(&probe, canvas, None)).collect();
-            anywhere.scan_all(&probe, &targets, &mut all_tasks, cancel)?;
-            let probe = self.probe(&known, pixel);
-            if shortlists.is_none() {
+            nearest.scan(&anywhere, (pixel, &known), canvases, cancel)?;
+            let redrawn = known[self.settings.frame.flat(pixel)];
+            let probe = shortlists.map(|_| self.probe(&known, pixel));
+            if let Some(candidates) = &mut candidates {
                 // 2. Distances of candidates, where these are of all images.
-                let targets: Vec<Target> =
-                    canvases.par_iter().map(|canvas| self.target(&probe, canvas, None)).collect();
-                self.scan_all(&probe, &targets, &mut tasks, cancel)?;
+                candidates.scan(self, (pixel, &known), canvases, cancel)?;
             }
             let draw = |(planes, buffers): &mut Workspace, (index, canvas): (usize, &mut Canvas)| {
-                let least = merged(&mut anywhere.new_pool(), &all_tasks, index)[0].distance;
+                let least = nearest.pool(&mut anywhere.new_pool(), index)[0].distance;
                 let mut pool = self.new_pool();
-                let candidates = match shortlists {
-                    Some(lists) => {
+                let candidates = match (shortlists, &probe, &candidates) {
+                    (Some(lists), Some(probe), _) => {
                         // 2. Distances of candidates, where these are of a shortlist.
                         planes.gather(&self.corpus, lists[index].iter().copied(), probe.region());
-                        let target = self.target(&probe, canvas, Some(&lists[index]));
-                        pool = self.pool(&probe, planes, &target, buffers);
+                        let target = self.target(probe, canvas, Some(&lists[index]), None);
+                        pool = self.pool(probe, planes, &target, buffers);
                         self.work.add(buffers);
                         pool.finish()
                     }
-                    None => merged(&mut pool, &tasks, index),
+                    (.., Some(all)) => all.pool(&mut pool, index),
+                    _ => unreachable!("canvases have shortlists, or candidates are of all images"),
                 };
                 // 3. The pool, relative to that nearest window.
                 let (members, near_enough) = self.settings.rule.members(candidates, least);
                 canvas.fallbacks += i32::from(!near_enough);
                 // 4. and 5. Draw and copy.
-                self.draw(canvas, &probe, members);
+                self.draw(canvas, (pixel, redrawn), members);
             };
             canvases.par_iter_mut().enumerate().for_each_init(Default::default, draw);
             known[self.settings.frame.flat(pixel)] = true;
@@ -173,23 +184,31 @@ impl Scan<'_> {
     }
 
     /// Draws a member of the pool and copies its pixel into the canvas, together with its trace.
-    fn draw(&self, canvas: &mut Canvas, probe: &Probe, pool: &[Candidate]) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas, (pixel, redrawn): (Pixel, bool), pool: &[Candidate]) {
         let channels = self.corpus.channels();
-        let flat = self.settings.frame.flat(probe.pixel());
+        let frame = self.settings.frame;
+        let flat = frame.flat(pixel);
         let stream = Stream::Pixel { sweep: self.sweep };
         let drawn = pool[canvas.random.index(stream, flat as u32, pool.len())];
         canvas.pixels[flat * channels..][..channels]
             .copy_from_slice(self.corpus.value(drawn.image, drawn.source));
-        if self.settings.quotas.frame.is_some() {
-            if probe.redrawn() {
-                canvas.sources.remove(canvas.trace.image_id[flat]);
-            }
-            canvas.sources.add(drawn.image.0 as i32);
+        let Quotas { frame: of_frame, copy, .. } = self.settings.quotas;
+        if redrawn && of_frame.is_some() {
+            canvas.sources.remove(canvas.trace.image_id[flat]);
+        }
+        if redrawn && copy.is_some() {
+            canvas.shift(frame, pixel).into_iter().for_each(|shift| canvas.shifts.remove(shift));
         }
         canvas.trace.image_id[flat] = drawn.image.0 as i32;
         canvas.trace.y[flat] = drawn.source.y as i32;
         canvas.trace.x[flat] = drawn.source.x as i32;
         canvas.trace.distance[flat] = drawn.distance as f32;
         canvas.trace.pool_size[flat] = pool.len() as i32;
+        if of_frame.is_some() {
+            canvas.sources.add(drawn.image.0 as i32);
+        }
+        if copy.is_some() {
+            canvas.shift(frame, pixel).into_iter().for_each(|shift| canvas.shifts.add(shift));
+        }
     }
 }

@@ -12,48 +12,19 @@
 //! can still take, the rest of their window is skipped. With a bound that is never below the finished pool's, the pool
 //! is the same; [`offer_group`] starts from the bound of the pool so far, and tightens it as it goes.
 
+mod reference;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::probe::{square, Probe, ShellTerms, SourceLines};
+pub use reference::reference;
 
+use super::added::AddedHere;
+use super::bars::{barred_at, Bars};
 use super::planes::{Group, Inside, PlaneLine, GROUP_IMAGES};
-use super::window::Taps;
-use crate::corpus::{Corpus, ImageId};
-use crate::geometry::{Extent, Pixel};
+use super::probe::{Probe, ShellTerms, SourceLines};
+use crate::geometry::Pixel;
 use crate::pool::{Candidate, Keep, PoolBuilder};
 use crate::simd::InstructionSet;
-
-/// The definition in plain double precision, which tests compare every kernel with. A canvas is its bytes and frame.
-pub fn reference(
-    corpus: &Corpus,
-    candidate: (ImageId, Pixel),
-    (canvas, frame): (&[u8], Extent),
-    pixel: Pixel,
-    taps: &Taps,
-) -> f64 {
-    let (image, source) = candidate;
-    let mut start = 0;
-    let mut sum = 0.0;
-    for &(weight, end) in &taps.shells {
-        let mut squares = 0;
-        for &offset in &taps.offsets[start..end] {
-            let theirs = corpus.value(image, corpus.own(image).step_clamped(source, offset));
-            let ours = &canvas[frame.flat(frame.step_clamped(pixel, offset)) * corpus.channels()..];
-            for (&theirs, &ours) in theirs.iter().zip(ours) {
-                squares += square(theirs, i16::from(ours));
-            }
-        }
-        sum += weight * squares as f64;
-        start = end;
-    }
-    let norm = corpus.channels() as f64 * taps.total_weight();
-    if norm > 0.0 {
-        sum / norm
-    } else {
-        0.0
-    }
-}
 
 /// When a scan of one group may skip work.
 #[derive(Debug, Clone, Copy)]
@@ -106,31 +77,33 @@ struct Outcome {
     whole: bool,
 }
 
-/// Scans all source positions of one group. Sums start at `floor`: 0, or infinity for lanes without a candidate.
+/// Scans all source positions of one group. Sums start at `floors`, one row for each source position or one for all: at what
+/// is added to distances, at least 0, or at infinity for lanes without a candidate.
 fn scan(
     instructions: InstructionSet,
     probe: &Probe,
-    group: Group,
+    (group, barred): (Group, &[(Pixel, u64)]),
     context: &[i16],
-    floor: &[f32; GROUP_IMAGES],
+    floors: &[[f32; GROUP_IMAGES]],
     limits: Limits,
     sums: &mut GroupSums,
 ) {
-    let Group { lines, inside, .. } = group;
+    let Group { lines, inside, masked, .. } = group;
     assert!(lines.len() >= probe.region.area() && lines.len().is_multiple_of(probe.region.area()));
     assert_eq!(context.len(), probe.canvas_bytes.len());
+    assert!([1, probe.sources.len()].contains(&floors.len()));
     sums.rows.resize(probe.sources.len(), [0.0; GROUP_IMAGES]);
-    let windows = GroupWindows { group: lines, inside, probe, context };
+    let windows = GroupWindows { group: lines, inside, masked, barred, probe, context, floors };
     match instructions {
         // SAFETY: the CPU has the features of an instruction set that is `available`. `Probe::new` took the lines of a
         // place from `region`, whose area × channels is the length of a group, so they index the group from its base on;
         // there are as many of them for each source as terms in `context`, which is as long as the last shell's end.
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx512 => unsafe { x86::scan_avx512(windows, floor, limits, sums) },
+        InstructionSet::Avx512 => unsafe { x86::scan_avx512(windows, limits, sums) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        InstructionSet::Avx2 => unsafe { x86::scan_avx2(windows, floor, limits, sums) },
-        InstructionSet::Portable => scan_portable(windows, floor, limits, sums),
+        InstructionSet::Avx2 => unsafe { x86::scan_avx2(windows, limits, sums) },
+        InstructionSet::Portable => scan_portable(windows, limits, sums),
     }
 }
 
@@ -139,8 +112,12 @@ fn scan(
 struct GroupWindows<'a> {
     group: &'a [PlaneLine],
     inside: Option<&'a Inside>,
+    masked: Option<(u64, &'a [bool])>,
+    /// Lanes whose source pixel is barred, by its position, ascending.
+    barred: &'a [(Pixel, u64)],
     probe: &'a Probe,
     context: &'a [i16],
+    floors: &'a [[f32; GROUP_IMAGES]],
 }
 
 /// One window of all lanes: which lines of which group its terms read.
@@ -164,36 +141,46 @@ impl<'a> GroupWindows<'a> {
         }
     }
 
-    /// The lanes that have a pixel at a source position, one bit each.
+    /// Where the sums of a source position start.
+    fn floor(&self, source: usize) -> &'a [f32; GROUP_IMAGES] {
+        &self.floors[if self.floors.len() == 1 { 0 } else { source }]
+    }
+
+    /// The lanes that have a pixel at a source position that may be copied; one bit each.
     fn lanes(&self, source: usize) -> u64 {
-        self.inside.map_or(u64::MAX, |inside| inside.lanes(self.probe.sources[source]))
+        let position = self.probe.sources[source];
+        let inside = self.inside.map_or(u64::MAX, |inside| inside.lanes(position));
+        let unusable = match self.masked {
+            Some((lane, usable)) if !usable[self.probe.region.flat(position)] => lane,
+            _ => 0,
+        };
+        inside & !unusable & !barred_at(position, self.barred)
     }
 }
 
-/// Runs `compare(window, limit, row)` for each source position in turn, within the limits. Inlined into its callers, so
-/// that the compiler can use their instructions.
+/// Runs `compare(window, floor, limit, row)` for each source position in turn, within the limits. Inlined into its callers,
+/// so that the compiler can use their instructions.
 #[inline(always)]
 fn scan_sources(
     windows: GroupWindows,
-    floor: &[f32; GROUP_IMAGES],
     mut limits: Limits,
     sums: &mut GroupSums,
-    mut compare: impl FnMut(GroupWindow, f32, &mut [f32; GROUP_IMAGES]) -> Outcome,
+    mut compare: impl FnMut(GroupWindow, &[f32; GROUP_IMAGES], f32, &mut [f32; GROUP_IMAGES]) -> Outcome,
 ) {
     let GroupSums { kept, rows, best, least, terms: computed } = sums;
     kept.clear();
     *best = [f32::INFINITY; GROUP_IMAGES];
     *least = f32::INFINITY;
     *computed = 0;
-    let lane_of = |(lane, &floor): (usize, &f32)| u64::from(floor == 0.0) << lane;
-    let candidates = floor.iter().enumerate().map(lane_of).fold(0, |lanes, lane| lanes | lane);
+    let lane_of = |(lane, &floor): (usize, &f32)| u64::from(floor < f32::INFINITY) << lane;
+    let candidates = windows.floors[0].iter().enumerate().map(lane_of).fold(0, |lanes, lane| lanes | lane);
     for source in 0..rows.len() {
         let lanes = windows.lanes(source);
         if candidates & lanes == 0 {
             continue;
         }
         let row = &mut rows[kept.len()];
-        let outcome = compare(windows.window(source), limits.limit, row);
+        let outcome = compare(windows.window(source), windows.floor(source), limits.limit, row);
         *computed += outcome.terms;
         if !outcome.whole {
             continue;
@@ -238,8 +225,8 @@ fn least_of(row: &[f32; GROUP_IMAGES]) -> f32 {
     least[0]
 }
 
-fn scan_portable(windows: GroupWindows, floor: &[f32; GROUP_IMAGES], limits: Limits, sums: &mut GroupSums) {
-    scan_sources(windows, floor, limits, sums, |window, limit, row| portable(window, floor, limit, row));
+fn scan_portable(windows: GroupWindows, limits: Limits, sums: &mut GroupSums) {
+    scan_sources(windows, limits, sums, portable);
 }
 
 /// One window of all lanes.
@@ -276,7 +263,9 @@ fn portable(
 #[derive(Debug, Default)]
 pub struct ScanBuffers {
     context: Vec<i16>,
+    floors: Vec<[f32; GROUP_IMAGES]>,
     sums: GroupSums,
+    barred: Vec<(Pixel, u64)>,
     /// Terms that were computed.
     pub computed: u64,
     /// Terms that would have been computed without pruning.
@@ -292,29 +281,39 @@ pub fn scan_plainly(
     buffers: &mut ScanBuffers,
 ) -> f32 {
     probe.context(canvas, &mut buffers.context);
-    scan(instructions, probe, group, &buffers.context, &[0.0; GROUP_IMAGES], Limits::NONE, &mut buffers.sums);
+    let ScanBuffers { context, sums, .. } = buffers;
+    scan(instructions, probe, (group, &[]), context, &[[0.0; GROUP_IMAGES]], Limits::NONE, sums);
     buffers.sums.least
 }
 
 /// Scans one group of images around one pixel of one canvas and offers the near candidates to the pool.
 ///
-/// A canvas is given by its bytes and the images that must not be copied to the pixel.
+/// A canvas is given by its bytes and what must not be copied to the pixel; `added` to distances are those of the group,
+/// whose first lane is the numbered image of the shortlist.
 pub fn offer_group(
     instructions: InstructionSet,
     probe: &Probe,
     group: Group,
-    (canvas, barred): (&[u8], &[ImageId]),
+    (canvas, bars, added): (&[u8], &Bars, Option<(AddedHere, usize)>),
     pool: &mut PoolBuilder,
     buffers: &mut ScanBuffers,
 ) {
-    let ScanBuffers { context, sums, computed, total } = buffers;
+    let ScanBuffers { context, floors, sums, barred, computed, total } = buffers;
     let ids = group.ids;
     probe.context(canvas, context);
+    bars.lanes(ids, barred);
     // 1. Lanes past the last image and lanes of barred images start at infinity: they hold no candidate.
     let mut floor = [f32::INFINITY; GROUP_IMAGES];
     floor[..ids.len()].fill(0.0);
-    for lane in barred.iter().filter_map(|id| ids.binary_search(id).ok()) {
+    for lane in bars.images.iter().filter_map(|id| ids.binary_search(id).ok()) {
         floor[lane] = f32::INFINITY;
+    }
+    match added {
+        Some((added, first)) => added.floors(first, &probe.sources, probe.norm, &floor, floors),
+        None => {
+            floors.clear();
+            floors.push(floor);
+        }
     }
     // 2. Scan in single precision. Limits are widened by the scan's relative error, so no member of the pool is lost.
     let slack = 1.0 + probe.slack();
@@ -326,7 +325,7 @@ pub fn offer_group(
         tighten: pool.nearest_factor().map(|factor| (factor * slack * slack * slack * slack) as f32),
         first_zero: best_only,
     };
-    scan(instructions, probe, group, context, &floor, limits, sums);
+    scan(instructions, probe, (group, barred), context, floors, limits, sums);
     *computed += (sums.terms * ids.len()) as u64;
     *total += probe.terms(ids.len()) as u64;
     if sums.least > limits.limit || sums.least == f32::INFINITY {
@@ -334,10 +333,11 @@ pub fn offer_group(
     }
 
     // 3. Recompute the distances of what may still enter the pool in double precision, and offer them.
-    let exact = |source: usize, lane: usize, sum: f32| Candidate {
-        distance: if sum == 0.0 { 0.0 } else { probe.exact_distance(group.lines, lane, source, context) },
-        image: ids[lane],
-        source: probe.sources[source],
+    let exact = |source: usize, lane: usize, sum: f32| {
+        let at = probe.sources[source];
+        let window = if sum == 0.0 { 0.0 } else { probe.exact_distance(group.lines, lane, source, context) };
+        let beside = added.map_or(0.0, |(added, first)| added.distance(first + lane, at));
+        Candidate { distance: window + beside, image: ids[lane], source: at }
     };
     if best_only {
         let GroupSums { kept, rows, best, .. } = sums;

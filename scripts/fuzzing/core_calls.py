@@ -60,6 +60,7 @@ def _fill_arguments() -> dict[str, Any]:
         "samples": np.arange(2, dtype=np.uint64),
         "barred": np.array([1, -1], np.int32),
         "shortlists": (np.array([0, 1, 2, 3, 4], np.int32), np.array([3, 5])),
+        "added": None,
     }
 
 
@@ -198,7 +199,7 @@ def core_functions() -> dict[str, Function]:
         "_core.Filler.candidate_pool": (
             25,
             lambda random: _filler(random).candidate_pool,
-            lambda random: {**canvas_arguments(), "barred": no_ids()},
+            lambda random: {**canvas_arguments(), "barred": no_ids(), "added": None},
         ),
         "_core.Filler.time_scan": (
             12,

@@ -41,7 +41,8 @@ from npgen.storage import files
 from npgen.tokens.autoencoder import TokenArchitecture
 
 CONFIG = npgen.Config(window=3, locality=1, shortlist=4, seed_size=2, k_min=2, quota=4)
-MODELS = {"full": CONFIG, "class": dataclasses.replace(CONFIG, sweeps=1), "texture": CONFIG}
+LEVELS = dataclasses.replace(CONFIG, levels=2, semantic_weight=9.0)
+MODELS = {"full": CONFIG, "conditional": LEVELS, "class": dataclasses.replace(CONFIG, sweeps=1), "texture": CONFIG}
 CLASSIFIER = ClassifierRecipe(layers=((2, 3, 2),), epochs=1, flip=0.0, pool=1, features=2, batch_size=8)
 RECIPE = Recipe(epochs=2, batch_size=4, layers=((2, 3, 2),), pool=1, dim=4, projection=2, seed_size=2)
 NETWORK = npgen.Network(lambda images: (images.reshape(len(images), -1)[:, :3].astype(np.float32), None), "corners")

@@ -21,12 +21,16 @@ WORDS = {
     "k_min": "2",
     "quota": "7",
     "max_share": "0.5",
+    "max_copy": "0.25",
     "shortlist": "9",
     "semantic": "threshold",
     "candidates": "all",
     "anchor_weight": "0.75",
     "query_expansion": "5",
     "select": "3",
+    "semantic_weight": "50",
+    "levels": "2",
+    "coarse_weight": "0.5",
     "seed_size": "4",
     "seed_at": "1 2",
     "sweeps": "1",
@@ -64,7 +68,7 @@ def with_config(*fields):
 def test_every_setting_has_an_option_that_sets_it():
     names = [field.name for field in dataclasses.fields(npgen.Config)]
     assert list(CONFIG_OPTIONS) == names
-    words = ["--include-seed-image"]
+    words = ["--include-seed-image", "--seams"]
     for name, text in WORDS.items():
         words += [f"--{name.replace('_', '-')}", *text.split()]
     config = received(with_config(*names), *words, "--n", "3")["config"]
@@ -128,4 +132,4 @@ def test_unknown_presets_are_named():
     verb = typer.Typer()
     verb.command()(with_config("window")({}))
     error = CliRunner().invoke(verb, ["--preset", "fast"]).exception
-    assert str(error) == "preset must be 'quality' or 'recombination', got 'fast'"
+    assert str(error) == "preset must be one of 'quality', 'recombination', 'texture', got 'fast'"

@@ -86,6 +86,25 @@ def test_embeddings_depend_on_their_own_image_alone(digits, encoder):
     assert (encoder.encode(digits.images[:2], np.zeros((16, 16), bool)) == 0).all()
 
 
+def test_its_places_are_the_cells(digits, encoder):
+    known = np.zeros((16, 16), bool)
+    known[3:13, 2:12] = True
+    places = encoder.places(digits.images[:5], known)
+    assert places.shape == (5, *encoder.architecture.cells, 12)
+    tensors = {name: tensor.astype(np.float64) for name, tensor in encoder.tensors.items()}
+    features = tensors["positions"] @ places.reshape(5, -1, 12).astype(np.float64)
+    features = features[:, tensors["chosen"] > 0]
+    features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    embeddings = (features - tensors["centre"]) @ tensors["map"].T
+    embeddings = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    np.testing.assert_allclose(encoder.encode(digits.images[:5], known), embeddings, atol=1e-3)
+    grid, share = encoder.grid_of_places(known)
+    assert (grid.rows, grid.columns) == share.shape == encoder.architecture.cells
+    # A cell covers 7×7 pixels, 4×4 patches of 4×4 pixels: the first has 1×2 wholly known patches.
+    assert grid.first == (3.0, 3.0) and grid.step == (2, 2) and share[0, 0] == 2 / 16
+    assert (places[:, share == 0] == 0).all()
+
+
 def test_a_fit_is_a_function_of_corpus_and_recipe(digits, encoder):
     assert fit(digits).id == encoder.id
     assert fit(digits, seed=1).id != encoder.id
@@ -280,7 +299,8 @@ def test_bad_specs_and_recipes_are_named(digits):
     with pytest.raises(ValueError, match="encoder must be made of two or more parts, each with a weight, got"):
         JoinedEncoder([npgen.load_encoder("pixels", digits)], [1.0])
     for changes, message in [
-        ({"atoms": 10}, "eigenvectors must be in 1..=10"),
+        ({"atoms": 10}, r"atoms must be at least 13 \(the eigenvectors\), got 10"),
+        ({"atoms": 0}, "atoms must be at least 1 or None, got 0"),
         ({"side": 14}, "side must be at most 13"),
         ({"threshold": 2.0}, "threshold must be"),
         ({"likeness": 0.01}, "atoms must be at most"),
@@ -288,6 +308,17 @@ def test_bad_specs_and_recipes_are_named(digits):
     ]:
         with pytest.raises(ValueError, match=message):
             fit(digits, **changes)
+
+
+def test_a_small_corpus_gives_fewer_atoms(digits):
+    corpus = npgen.Corpus.from_arrays(digits.images[:2])
+    encoder = fit(corpus, atoms=None, eigenvectors=5000, side=10, likeness=0.3)
+    shape = encoder.architecture
+    assert shape.atoms < 4096 and shape.eigenvectors == shape.atoms - 1
+    assert encoder.encode(corpus.images).shape == (2, shape.dim)
+    flat = npgen.Corpus.from_arrays(np.zeros((2, 16, 16, 1), np.uint8))
+    with pytest.raises(ValueError, match="corpus must be one of more than 1 different patches, got '0 of them'"):
+        fit(flat, atoms=None)
 
 
 def test_the_command_fits_and_checks(digits, tmp_path):

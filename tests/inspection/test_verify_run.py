@@ -2,13 +2,13 @@
 
 import dataclasses
 import importlib
-import json
 import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from stored_runs import change, check, edit_manifest, places, rewrite
 from typer.testing import CliRunner
 
 import npgen
@@ -45,47 +45,18 @@ def stored(whole, tmp_path):
     return tmp_path
 
 
-def check(stored, **options):
-    return verify_run(stored / "run", stored / "corpus", **options)
-
-
-def change(file, at, flip=1):
-    """Change one byte of a file, counted from its end if `at` is negative."""
-    data = bytearray(file.read_bytes())
-    data[at] ^= flip
-    file.write_bytes(data)
-
-
-def rewrite(stored, key, edit):
-    """Edit an array of the run and its hash, so that only the replay can find it."""
-    file = stored / "run" / "00000003" / f"{key}.npy"
-    array = np.load(file)
-    edit(array)
-    digest = npgen.storage.npy.write_array(file, array)
-    edit_manifest(stored, lambda manifest: manifest["shards"][0]["sha256"].update({key: digest}))
-
-
-def edit_manifest(stored, edit):
-    path = stored / "run" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    edit(manifest)
-    path.write_text(json.dumps(manifest))
-
-
-def places(report):
-    return [(one.sample, one.y, one.x) for one in report.differences]
-
-
 SETTINGS = [("full", FAST)] + [
     ("full", dataclasses.replace(FAST, **some))
     for some in (
         {"quota": 4}, {"sweeps": 1}, {"exclude_seed_image": False}, {"seed_at": (0, 9)}, {"candidates": "all"},
         {"semantic": "threshold"}, {"anchor_weight": 1}, {"k_min": 3, "stage_pixels": 7},
         {"max_share": 0.1}, {"max_share": 0.1, "sweeps": 1, "quota": 3}, {"select": 3},
+        {"seams": True, "quota": 6}, {"seams": True, "sweeps": 1},
     )
 ]  # fmt: skip
 SETTINGS += [(model, FAST) for model in MODELS if model != "full"]
 SETTINGS += [("texture", dataclasses.replace(FAST, size=(9, 21), quota=2))]
+SETTINGS += [("conditional", dataclasses.replace(FAST, seams=True, max_share=0.2))]
 
 
 @pytest.mark.parametrize(("model", "config"), SETTINGS)

@@ -213,6 +213,17 @@ def test_pools_that_take_long_are_computed_only_on_request(samples, digits, tmp_
     assert sorted(payload_of(report(samples, digits, written.path, pools=[1], progress=False).path)["pools"]) == ["1"]
 
 
+def test_pools_of_large_sources_are_computed_only_on_request(samples, digits, tmp_path, monkeypatch):
+    # For each drawn pixel: 12 images at all positions within R, and a frame rebuilt.
+    drawn, side = int((samples.trace.pool_size[:4] > 0).sum()), 2 * samples.config.locality + 1
+    for spare in (-1, 0):
+        work = drawn * (12 * side**2 + 8 * 256) + spare
+        monkeypatch.setattr(sys.modules["npgen.reports.data"], "POOL_WORK", work)
+        written = report(samples, digits, tmp_path / "r.html", progress=False)
+        assert sorted(payload_of(written.path)["pools"]) == ([] if spare else list("0123"))
+        assert any("from sources of this size, take long" in note for note in written.notes) == bool(spare)
+
+
 def test_pools_that_cannot_be_computed_are_an_error_only_on_request(samples, digits, tmp_path):
     older = replace(samples, queries=None)
     written = report(older, digits, tmp_path / "r.html", progress=False)
@@ -376,3 +387,18 @@ print([name for name in ("torch", "matplotlib") if name in sys.modules])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_the_cuts_changed_is_in_the_report(digits, tmp_path):
+    config = replace(CONFIG, seams=True)
+    samples = npgen.generate(digits, 2, "full", config, encoder="pixels", progress=False)
+    payload = payload_of(report(samples, digits, tmp_path / "r.html", pools=[1], progress=False).path)
+    columns = {column["key"]: column["values"] for column in payload["columns"]}
+    assert [columns["seams_before"], columns["seams_after"]] == samples.seam_energy.T.tolist()
+    changed = npgen.runs.recut_pixels(samples)
+    assert columns["recut"] == pytest.approx((100 * changed.mean((1, 2))).tolist())
+    grown, ids = {name: unpacked(part) for name, part in payload["grown"].items()}, unpacked(payload["sources"]["id"])
+    addresses = np.stack([ids[grown["source"]], grown["y"], grown["x"]], axis=-1)
+    np.testing.assert_array_equal(addresses, samples.grown.reshape(-1, 3))
+    values = digits.images[tuple(samples.grown.reshape(-1, 3).T)]
+    np.testing.assert_array_equal(grown["image"], values.ravel())

@@ -23,7 +23,7 @@ def test_a_manifest_gives_the_facts_back():
 
 def test_settings_that_a_manifest_lacks_are_those_of_the_version_that_wrote_it():
     config = RunFacts.from_json("run", manifest(config={"window": 7})).config
-    assert (config.max_share, config.query_expansion, config.select) == (None, 0, 1)
+    assert (config.max_share, config.query_expansion, config.select, config.seams) == (None, 0, 1, False)
     assert config.gaussian_sigma == 7 / 6.4
     assert RunFacts.from_json("run", manifest(config={"window": 7, "sigma": 2.0})).config.sigma == 2
     present = RunFacts.from_json("run", manifest(config={"window": 7, "max_share": 0.33}))

@@ -119,6 +119,9 @@ def of_samples(samples: npgen.Samples) -> str:
     arrays = {"images": samples.images, "anchor": samples.anchor, "fallbacks": samples.fallbacks}
     arrays |= {name: getattr(samples.trace, name) for name in ("image_id", "y", "x", "distance", "pool_size")}
     arrays |= {"queries": samples.queries, "codes": samples.codes}
+    if samples.coarse is not None:
+        arrays |= dict(zip(("coarse", "coarse sources", "coarse distances"), samples.coarse.arrays(), strict=True))
+    arrays |= {"grown": samples.grown, "seam_energy": samples.seam_energy}
     return digest(*(part for name, array in arrays.items() if array is not None for part in (name, array)))
 
 

@@ -109,6 +109,7 @@ def of_tokens(corpus: Callable[[], npgen.Corpus], model: str | None = None, **se
     return run
 
 
+GUIDED = {"anchor_weight": 1.0, "coarse_weight": 0.3, "semantic_weight": 300, "max_share": 0.2, "locality": 4}
 LITERAL = {"candidates": "all", "semantic": "threshold", "tolerance": "corpus", "shortlist": 2, "epsilon": 0.3}
 GENERATED: dict[str, Callable[..., str]] = {
     **{f"{model}": generated(digits, model) for model in MODELS},
@@ -133,8 +134,15 @@ GENERATED: dict[str, Callable[..., str]] = {
     "share with sweeps and quota": generated(colours, "local", max_share=0.1, quota=3, sweeps=1),
     "densest of three": generated(digits, "full", select=3, shortlist=8),
     "densest of two, conditional": generated(colours, "conditional", select=2, shortlist=8, max_share=0.2),
+    "seams": generated(digits, "full", seams=True),
+    "seams of colours, densest of two": generated(colours, "conditional", seams=True, select=2, shortlist=8),
+    "seams of several sizes": generated(textures, "texture", seams=True, size=(13, 18), sweeps=1),
     "the anchor alone": generated(digits, "full", anchor_weight=1.0),
     "the canvas alone": generated(digits, "full", anchor_weight=0.0, stage_pixels=20),
+    "semantic distances": generated(digits, "full", semantic_weight=2000, anchor_weight=1.0),
+    "semantic distances, conditional": generated(colours, "conditional", semantic_weight=500, locality=5, sweeps=1),
+    "three levels": generated(digits, "full", levels=3, anchor_weight=1.0),
+    "two levels, conditional": generated(colours, "conditional", levels=2, **GUIDED),
     "with the seed's image": generated(digits, "local", exclude_seed_image=False, seed_at=(1, 7), sigma=0.9),
     "tokens": of_tokens(digits),
     "tokens, range 2": of_tokens(digits, gamma=2),

@@ -21,6 +21,7 @@ from npgen.cli import (
     evaluate,
     explain,
     figures,
+    fill,
     frontier,
     gamma_study,
     generate,
@@ -44,6 +45,7 @@ __all__ = [
     "evaluate",
     "explain",
     "figures",
+    "fill",
     "frontier",
     "gamma_study",
     "generate",
@@ -81,6 +83,7 @@ def options(
 
 for verb in (
     generate.generate,
+    fill.fill,
     embed.embed,
     explain.explain,
     figures.figures,

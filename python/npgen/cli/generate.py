@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,7 +34,12 @@ from npgen.storage import write_json
 MOST_GIBIBYTES = 2**20
 
 
-@takes_config("JSON file of settings; options override it.", *CONFIG_OPTIONS)
+def _defaults(others: Mapping[str, Any]) -> Config:
+    """Return the settings of the command's model; tokens have no settings of their own."""
+    return Config.of_model(others["model"] or "full") if others["tokens"] is None else Config()
+
+
+@takes_config("JSON file of settings; options override it.", *CONFIG_OPTIONS, defaults=_defaults)
 def generate(
     corpus: CorpusName,
     *,

@@ -1,9 +1,9 @@
 """φ: from an image to its embedding. Embeddings of the source images are the keys that canvases are compared with.
 
 Read `kinds` first (the interface), then the encoders: `encoder` (a convolutional network), `smt` (the sparse manifold
-transform), `pixels` (coarse pixels), `joined` (several as one) and `smoothing` (over nearest images); then `keys`
-(embedding a corpus, stored beside it), `loading` (which encoder a name stands for), `neighbours` (an encoder's
-accuracy) and `imported` (public checkpoints).
+transform), `pixels` (coarse pixels), `joined` (several as one) and `smoothing` (over nearest images); then `places`
+(embeddings of places), `keys` (embedding a corpus, stored beside it), `loading` (which encoder a name stands for),
+`neighbours` (an encoder's accuracy) and `imported` (public checkpoints).
 Training: `recipe` (its settings), `augment`, `simclr` (the training itself), `whitening`; and `smt_fit`, `smt_views`
 (closed form).
 
@@ -15,9 +15,10 @@ from npgen.encoders.imported import Normalisation, import_encoder
 from npgen.encoders.joined import JoinedEncoder
 from npgen.encoders.keys import cache_keys, cached_keys, embed, keys_path
 from npgen.encoders.kinds import AnyEncoder
-from npgen.encoders.loading import load_encoder
+from npgen.encoders.loading import encoder_of_run, load_encoder
 from npgen.encoders.neighbours import NeighbourScores, knn_accuracy, knn_scores
 from npgen.encoders.pixels import PixelEncoder
+from npgen.encoders.places import PlaceEncoder, PlaceGrid, place_encoder
 from npgen.encoders.recipe import Recipe
 from npgen.encoders.smoothing import SmoothedEncoder
 from npgen.encoders.smt import SmtEncoder
@@ -29,15 +30,19 @@ __all__ = [
     "NeighbourScores",
     "Normalisation",
     "PixelEncoder",
+    "PlaceEncoder",
+    "PlaceGrid",
     "Recipe",
     "SmoothedEncoder",
     "SmtEncoder",
     "cache_keys",
     "cached_keys",
     "embed",
+    "encoder_of_run",
     "import_encoder",
     "keys_path",
     "knn_accuracy",
     "knn_scores",
     "load_encoder",
+    "place_encoder",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from npgen.encoders.pixels import PIXELS, check_input
+from npgen.encoders.places import PlaceGrid
 from npgen.nn import Architecture, ShippedNetwork, in_micro_batches
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class Encoder(ShippedNetwork[Architecture]):
     True
     """
 
-    normalised = True
+    symmetric = True
     kind = "encoder"
     architecture_type = Architecture
     other_specs = ("auto", PIXELS)
@@ -108,16 +110,50 @@ class Encoder(ShippedNetwork[Architecture]):
         """
         return self._run(self._features, images, known, threads)
 
+    def places(
+        self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """Embed the places of images: the last layer's output, before it is averaged.
+
+        ``y = P² · A_q x + b``, scaled to length 1, with the output x at a place, and the part A_q of the linear map
+        that belongs to its part q of the P×P parts which are averaged. The mean of all y is the image's embedding.
+
+        Parameters
+        ----------
+        images, known, threads
+            As in `encode`.
+
+        Returns
+        -------
+        ndarray
+            (B, h, w, E), float32, each place of length 1 or 0.
+        """
+        height, width = images.shape[1:3]
+        grid, _ = self.grid_of_places(np.ones((height, width), np.bool_))
+        depth = self.architecture.dim or self.architecture.stack.widths[-1]
+        return self._run(self._places, images, known, threads, (grid.rows, grid.columns, depth))
+
+    def grid_of_places(self, known: NDArray[np.bool_]) -> tuple[PlaceGrid, NDArray[np.float64]]:
+        """Return where the places of an image lie, and which share (h, w) of each is known by a mask (H, W)."""
+        step = prod(layer[2] for layer in self.architecture.layers)
+        rows, columns = (-(-extent // step) for extent in known.shape)
+        pixels = np.zeros((rows * step, columns * step))
+        pixels[: known.shape[0], : known.shape[1]] = known
+        share = pixels.reshape(rows, step, columns, step).mean((1, 3))
+        return PlaceGrid(rows, columns, ((step - 1) / 2, (step - 1) / 2), (step, step)), share
+
     def _run(
         self,
         network: Callable[[torch.Tensor, dict[str, torch.Tensor]], torch.Tensor],
         images: NDArray[np.uint8],
         known: NDArray[np.bool_] | None,
         threads: int | None,
+        shape: tuple[int, ...] | None = None,
     ) -> NDArray[np.float32]:
+        """Run a network over images; its outputs are (B, D), or of another shape (B, ...)."""
         known = check_input(images, known, threads, self.channels)
         device, weights = self._device_and_weights()
-        rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
+        rows = np.empty((len(images), *(shape or (self.dim,))), np.float32)
 
         def run(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             return network(network_input(pixels, mask, weights["mean"]), weights)
@@ -131,6 +167,36 @@ class Encoder(ShippedNetwork[Architecture]):
         return normalize(self._features(x, weights), dim=1)
 
     def _features(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        import torch.nn.functional as F  # noqa: N812 (its name everywhere)
+
+        x = F.adaptive_avg_pool2d(self._map(x, weights), self.architecture.pool)
+        if self.architecture.dim is not None:
+            # The linear map is computed as a convolution, so that its sums have a fixed order, too.
+            x = F.conv2d(x, weights["output.weight"], weights["output.bias"])
+        return x.flatten(1)
+
+    def _places(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Map inputs to embeddings of places (B, h, w, E)."""
+        import torch.nn.functional as F  # noqa: N812 (its name everywhere)
+
+        x = self._map(x, weights)  # (B, width, h, w)
+        if self.architecture.dim is not None:
+            parts, (height, width) = self.architecture.pool, x.shape[2:]
+            mapped = x.new_empty((len(x), self.architecture.dim, height, width))
+            for row, column in np.ndindex(parts, parts):
+                part = (
+                    slice(None),
+                    slice(None),
+                    slice(height * row // parts, height * (row + 1) // parts),
+                    slice(width * column // parts, width * (column + 1) // parts),
+                )
+                weight = weights["output.weight"][:, :, row : row + 1, column : column + 1] * parts**2
+                mapped[part] = F.conv2d(x[part], weight, weights["output.bias"])
+            x = mapped
+        return F.normalize(x, dim=1).permute(0, 2, 3, 1)
+
+    def _map(self, x: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Map inputs to the last layer's output (B, width, h, w)."""
         import torch.nn.functional as F  # noqa: N812 (its name everywhere)
 
         def convolve(name: str, x: torch.Tensor, stride: int, kernel: int = 1) -> torch.Tensor:
@@ -149,11 +215,7 @@ class Encoder(ShippedNetwork[Architecture]):
                 projection = stack.projection(number)
                 x += convolve(f"layer{number}.projection", entry, projection[1]) if projection else entry
             x = x.relu_()
-        x = F.adaptive_avg_pool2d(x, self.architecture.pool)
-        if self.architecture.dim is not None:
-            # The linear map is computed as a convolution, so that its sums have a fixed order, too.
-            x = convolve("output", x, 1)
-        return x.flatten(1)
+        return x
 
 
 def network_input(pixels: torch.Tensor, known: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:

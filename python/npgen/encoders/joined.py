@@ -35,6 +35,10 @@ class Part(Protocol):
     def channels(self) -> int:
         """Channels of an image."""
 
+    @property
+    def symmetric(self) -> bool:
+        """Whether the embedding of a wholly known canvas is the key of that image."""
+
     def encode(
         self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
     ) -> NDArray[np.float32]:
@@ -59,8 +63,6 @@ class JoinedEncoder:
         If there are fewer than two parts, or weights of another number or not positive.
     """
 
-    normalised = True
-
     def __init__(self, parts: Sequence[Part], weights: Sequence[float]) -> None:
         if len(parts) < 2 or len(weights) != len(parts):
             raise invalid("encoder", "made of two or more parts, each with a weight", f"{len(parts)} parts")
@@ -81,6 +83,11 @@ class JoinedEncoder:
     def dim(self) -> int:
         """Width of the embedding, D: the sum of the parts'."""
         return sum(part.dim for part in self.parts)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the embedding of a wholly known canvas is the key of that image: if every part's is."""
+        return all(part.symmetric for part in self.parts)
 
     @property
     def channels(self) -> int:

@@ -1,4 +1,7 @@
-"""The kinds of encoders. All share one interface: `id`, `dim`, `channels`, `encode(images, known)`.
+"""The kinds of encoders.
+
+All share one interface: `id`, `dim`, `channels`, `encode(images, known)`, and `symmetric`: whether the embedding of a
+wholly known canvas is the key of that image.
 
 * `Encoder` is a convolutional network. It needs torch, which is imported on first use.
 * `SmtEncoder` is a sparse manifold transform: closed form, every number of it a patch or an eigenvector.

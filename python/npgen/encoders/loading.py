@@ -19,6 +19,8 @@ from npgen.nn import read_header
 
 SMT = "smt"
 SMOOTH = ":smooth="
+# What "auto" stands for where the encoder of a run is looked for, whose id is known.
+OF_RUNS = ("auto", SMT, PIXELS, "auto+smt")
 
 
 def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str = "auto") -> AnyEncoder:
@@ -70,6 +72,45 @@ def load_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, devi
         allowed = f"one for images of {shape[2]} channels, as corpus {corpus.name!r} has"
         raise invalid("encoder", allowed, f"{spec} of {encoder.channels} channels")
     return encoder
+
+
+def encoder_of_run(
+    spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, encoder_id: str, device: str = "auto"
+) -> AnyEncoder:
+    """Load the encoder that a run was made with.
+
+    Parameters
+    ----------
+    spec
+        As for `load_encoder`; "auto" looks for it: among "auto", "smt", "pixels" and "auto+smt".
+    corpus
+        The corpus of the run.
+    encoder_id
+        The encoder's id, as the run names it.
+    device
+        Torch device to run on.
+
+    Returns
+    -------
+    Encoder, PixelEncoder, SmtEncoder, JoinedEncoder or SmoothedEncoder
+        The encoder of this id.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If it can't be loaded, or is another one.
+    """
+    found = None
+    for name in OF_RUNS if spec == "auto" else (spec,):
+        try:
+            found = load_encoder(name, corpus, device)
+        except ValueError:
+            if spec != "auto":
+                raise
+            continue  # the corpus has no such encoder
+        if found.id == encoder_id:
+            return found
+    raise invalid("encoder", f"the one that the run was made with, {encoder_id[:16]}", found and found.id[:16])
 
 
 def _find_encoder(spec: str | os.PathLike[str] | AnyEncoder, corpus: Corpus, device: str) -> AnyEncoder:

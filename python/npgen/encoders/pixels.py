@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from npgen.encoders.places import PlaceGrid
 from npgen.errors import check_threads, check_type, check_whole, invalid
 
 PIXELS = "pixels"
@@ -49,7 +50,7 @@ class PixelEncoder:
     ((100, 99), 7)
     """
 
-    normalised = True
+    symmetric = False
 
     def __init__(self, height: int, width: int, channels: int, *, grid: int = 7) -> None:
         for name, number in (("height", height), ("width", width), ("channels", channels), ("grid", grid)):
@@ -105,16 +106,66 @@ class PixelEncoder:
         ValueError
             If shapes do not fit each other or the encoder.
         """
-        mask = check_input(images, known, threads, self.channels)
-        if images.shape[1:] != self.shape:
-            raise invalid("images", f"of shape (B, {', '.join(map(str, self.shape))})", images.shape)
+        mask = self._checked(images, known, threads)
         rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
         for start in range(0, len(images), 256):
             part = slice(start, start + 256)
             rows[part] = self._encode_part(images[part], mask if mask.ndim == 2 else mask[part], known is None)
         return rows
 
-    def _encode_part(self, images: NDArray[np.uint8], mask: NDArray[np.bool_], keys: bool) -> NDArray[np.float64]:
+    def places(
+        self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """Embed the places of images: the mean colours of the cells, as vectors of length 1.
+
+        ``[c / √(C/4), r]``, with the means c of the known pixels, scaled to [-1/2, 1/2], and what makes the length 1.
+
+        Parameters
+        ----------
+        images
+            Images (B, H, W, C), uint8. Unknown pixels may hold anything.
+        known
+            Known mask (B, H, W), or one (H, W) for all images, bool. None: all pixels are known.
+        threads
+            As in `encode`.
+
+        Returns
+        -------
+        ndarray
+            (B, h, w, C + 1), float32; 0 at cells without known pixels.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `encode`.
+        """
+        mask = self._checked(images, known, threads)
+        means, share = self._means(images, mask)  # (B, C, h, w) both
+        colours = means / np.sqrt(self.channels / 4)
+        rest = np.sqrt(np.maximum(0.0, 1 - (colours * colours).sum(1, keepdims=True)))
+        vectors = np.where(share[:, :1] > 0, np.concatenate([colours, rest], 1), 0)
+        return np.ascontiguousarray(np.moveaxis(vectors, 1, 3), np.float32)
+
+    def grid_of_places(self, known: NDArray[np.bool_]) -> tuple[PlaceGrid, NDArray[np.float64]]:
+        """Return where the cells lie, and which share (h, w) of each is known by a mask (H, W)."""
+        (rows, columns), (height, width, _) = self.grid, self.shape
+        down, across = _overlaps(height, rows), _overlaps(width, columns)
+        step = height / rows, width / columns
+        first = step[0] / 2 - 0.5, step[1] / 2 - 0.5
+        return PlaceGrid(rows, columns, first, step), down @ known.astype(np.float64) @ across.T / (height * width)
+
+    def _checked(
+        self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None, threads: int | None
+    ) -> NDArray[np.bool_]:
+        mask = check_input(images, known, threads, self.channels)
+        if images.shape[1:] != self.shape:
+            raise invalid("images", f"of shape (B, {', '.join(map(str, self.shape))})", images.shape)
+        return mask
+
+    def _means(
+        self, images: NDArray[np.uint8], mask: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the mean of each cell's known pixels, 0 without any, and its known share: (B, C, h, w) both."""
         down, across = (_overlaps(extent, cells) for extent, cells in zip(self.shape[:2], self.grid, strict=True))
         masks = np.broadcast_to(mask, images.shape[:3])
         # Sums of whole numbers below 2**53 are exact in float64, whatever the order of addition.
@@ -123,7 +174,10 @@ class PixelEncoder:
         sums = down @ pixels.astype(np.float64) @ across.T  # (B, C, grid, grid)
         share = np.broadcast_to(areas[:, None] / (self.shape[0] * self.shape[1]), sums.shape)
         # Cells without known pixels have weight 0, so that their mean does not matter.
-        means = np.where(share > 0, sums / np.maximum(areas, 1.0)[:, None] / 255 - 0.5, 0.0)
+        return np.where(share > 0, sums / np.maximum(areas, 1.0)[:, None] / 255 - 0.5, 0.0), share
+
+    def _encode_part(self, images: NDArray[np.uint8], mask: NDArray[np.bool_], keys: bool) -> NDArray[np.float64]:
+        means, share = self._means(images, mask)
         c, m = means.reshape(len(images), -1), share.reshape(len(images), -1)
         if keys:
             squares = c * c

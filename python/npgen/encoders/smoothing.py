@@ -43,8 +43,6 @@ class SmoothedEncoder:
         If n is out of range.
     """
 
-    normalised = True
-
     def __init__(self, base: Part, corpus: Corpus, n: int, base_keys: Callable[[], NDArray[np.float32]]) -> None:
         check_whole("smooth", n, 1, len(corpus))
         self.base: Any = base  # of any kind; the union of kinds includes this class
@@ -62,6 +60,11 @@ class SmoothedEncoder:
     def dim(self) -> int:
         """Width of the embedding, D."""
         return int(self.base.dim)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the embedding of a wholly known canvas is the key of that image: if the base's is."""
+        return bool(self.base.symmetric)
 
     @property
     def channels(self) -> int:

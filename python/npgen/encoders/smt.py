@@ -6,6 +6,7 @@ traced: patches of training images, and eigenvectors of moments of their codes. 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.encoders.pixels import check_input
+from npgen.encoders.places import PlaceGrid
 from npgen.errors import check_number, check_whole, invalid
 from npgen.nn import ShippedNetwork, in_micro_batches
 
@@ -149,7 +151,7 @@ class SmtEncoder(ShippedNetwork[SmtArchitecture]):
         stated are chosen.
     """
 
-    normalised = True
+    symmetric = True
     kind = "smt"
     prefix = "smt-"
     architecture_type = SmtArchitecture
@@ -214,31 +216,83 @@ class SmtEncoder(ShippedNetwork[SmtArchitecture]):
         ValueError
             If shapes do not fit each other or the encoder.
         """
+        return self._run(self._embedding, (self.dim,), images, known, threads)
+
+    def _run(
+        self,
+        compute: Callable[[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]], torch.Tensor],
+        shape: tuple[int, ...],
+        images: NDArray[np.uint8],
+        known: NDArray[np.bool_] | None,
+        threads: int | None,
+    ) -> NDArray[np.float32]:
+        """Compute something of a shape of each image and its mask, (B, ...)."""
         known = check_input(images, known, threads, self.channels)
         if images.shape[1:] != self.shape:
             raise invalid("images", f"of shape {self.shape}", images.shape[1:])
         device, weights = self._device_and_weights()
-        rows = np.empty((len(images), self.dim), np.float32)  # (B, D)
+        rows = np.empty((len(images), *shape), np.float32)
 
         def run(pixels: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             import torch
 
             # One image at a time: its codes fit a core's cache.
             pairs = zip(pixels.to(device), mask.to(device), strict=True)
-            return torch.stack([self._embedding(pixel, mask, weights) for pixel, mask in pairs])
+            return torch.stack([compute(pixel, mask, weights) for pixel, mask in pairs])
 
         in_micro_batches(run, (images, np.broadcast_to(known, images.shape[:3])), rows, device, threads)
         return rows
+
+    def places(
+        self, images: NDArray[np.uint8], known: NDArray[np.bool_] | None = None, *, threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """Embed the places of images: the cells of step 4, before they are projected to an embedding of the image.
+
+        Parameters
+        ----------
+        images, known, threads
+            As in `encode`.
+
+        Returns
+        -------
+        ndarray
+            (B, h, w, E), float32, each place of length 1; 0 where no atom is active.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `encode`.
+        """
+        shape = self.architecture
+
+        def cells(pixels: torch.Tensor, known: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+            return self._cells(pixels, known, weights).view(*shape.cells, shape.eigenvectors)
+
+        return self._run(cells, (*shape.cells, shape.eigenvectors), images, known, threads)
+
+    def grid_of_places(self, known: NDArray[np.bool_]) -> tuple[PlaceGrid, NDArray[np.float64]]:
+        """Return where the cells lie, and which share (h, w) of each one's patches lies in the known part (H, W)."""
+        shape = self.architecture
+        whole = np.lib.stride_tricks.sliding_window_view(known, (shape.side, shape.side)).all((2, 3))
+        rows, columns = shape.cells
+        pooled = np.lib.stride_tricks.sliding_window_view(whole, (POOL, POOL))[::STRIDE, ::STRIDE]
+        centre = (shape.side + POOL - 2) / 2
+        return PlaceGrid(rows, columns, (centre, centre), (STRIDE, STRIDE)), pooled.mean((2, 3))
+
+    def _cells(self, pixels: torch.Tensor, known: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Compute the cells (cells, E) of one image (H, W, C)."""
+        shape = self.architecture
+        # 1. Whitened patches; those that are not wholly known are 0, so that no atom is active in them.
+        z, whole = whitened_patches(pixels[None], known[None], shape.side, weights["mean"], weights["whitening"])
+        # 2. to 4. Cells.
+        return cells_of(z[0] * whole[0, :, None], weights, shape)
 
     def _embedding(self, pixels: torch.Tensor, known: torch.Tensor, weights: dict[str, torch.Tensor]) -> torch.Tensor:
         """Embed one image (H, W, C), as (D,)."""
         from torch.nn.functional import normalize
 
-        shape = self.architecture
-        # 1. Whitened patches; those that are not wholly known are 0, so that no atom is active in them.
-        z, whole = whitened_patches(pixels[None], known[None], shape.side, weights["mean"], weights["whitening"])
-        # 2. to 4. Cells.
-        cells = cells_of(z[0] * whole[0, :, None], weights, shape)
+        # 1. to 4. Cells.
+        cells = self._cells(pixels, known, weights)
         # 5. Features.
         features = features_of(cells, weights)
         # 6. What views of an image have in common; nothing of nothing.

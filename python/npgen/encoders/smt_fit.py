@@ -31,6 +31,8 @@ SAMPLE = 3000
 # So many patches, spread evenly over the images, count for the moments over patches: 50 to 100 for each atom. For those
 # over images all of a grid of every second patch count.
 PATCHES = 400_000
+# Atoms of the dictionary, where a recipe does not say how many.
+ATOMS = 4096
 # Candidates for the dictionary: so many per atom, of which so many are compared with it at a time.
 PER_ATOM = 24
 CANDIDATES = 1024
@@ -49,7 +51,7 @@ class SmtRecipe(JsonRecipe):
     Attributes
     ----------
     atoms
-        Number of atoms M.
+        Number of atoms M; None means 4,096, or fewer where the corpus holds fewer different patches.
     side
         Side of a patch, pixels.
     threshold
@@ -57,7 +59,8 @@ class SmtRecipe(JsonRecipe):
     likeness
         Largest cosine of two atoms.
     skipped, eigenvectors
-        Leading eigenvectors that are left out (they say where and how bright an image is), and that are kept.
+        Leading eigenvectors that are left out (they say where and how bright an image is), and that are kept: fewer
+        where there are fewer atoms.
     positions, features, dim
         As in `SmtArchitecture`; fewer where small images or few eigenvectors do not give as many.
     images
@@ -73,7 +76,7 @@ class SmtRecipe(JsonRecipe):
         If a value is of the wrong type or out of range.
     """
 
-    atoms: int = 4096
+    atoms: int | None = None
     side: int = 6
     threshold: float = 0.3
     likeness: float = 0.7
@@ -88,12 +91,16 @@ class SmtRecipe(JsonRecipe):
 
     def __post_init__(self) -> None:
         """Check all values."""
-        for name in ("atoms", "side", "eigenvectors", "positions", "features", "dim"):
+        for name in ("side", "eigenvectors", "positions", "features", "dim"):
             check_whole(name, getattr(self, name), 1)
         for name in ("skipped", "seed"):
             check_whole(name, getattr(self, name), 0)
-        if self.images is not None:
-            check_whole("images", self.images, 1)
+        for name in ("atoms", "images"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name), 1, allowed="at least 1 or None")
+        least = self.skipped + self.eigenvectors
+        if self.atoms is not None and self.atoms < least:
+            raise invalid("atoms", f"at least {least} (the eigenvectors)", self.atoms)
         check_number("threshold", self.threshold, above=0, most=1)
         check_number("likeness", self.likeness, above=0, most=1)
 
@@ -200,24 +207,7 @@ def fit_smt(
     """
     check_corpus(corpus, one_size="an encoder")
     recipe = recipe or SmtRecipe.for_corpus(corpus)
-    height, width, channels = corpus.images.shape[1:]
-    shape = SmtArchitecture(
-        height,
-        width,
-        channels,
-        recipe.side,
-        recipe.atoms,
-        recipe.threshold,
-        recipe.eigenvectors,
-        1,
-        1,
-        1,
-    )
-    positions = min(recipe.positions, shape.cells[0] * shape.cells[1])
-    features = min(recipe.features, positions * recipe.eigenvectors)
-    shape = replace(shape, positions=positions, features=features, dim=min(recipe.dim, features))
-    if recipe.skipped + recipe.eigenvectors > recipe.atoms:
-        raise invalid("atoms", f"at least {recipe.skipped + recipe.eigenvectors} (the eigenvectors)", recipe.atoms)
+    _shape(corpus, recipe, 1, 1)  # before any work
     path = None if path is None else Path(path)
     checkpoint = None if path is None else path.with_name(path.name + ".checkpoint")
     fit = _Fit(corpus, recipe, checkpoint, progress)
@@ -226,13 +216,14 @@ def fit_smt(
     with torch.inference_mode():
         if not fit.tensors:
             # 1. Whiten patches.
-            _whiten(fit, shape.patch)
+            _whiten(fit)
             # 2. Choose the dictionary.
             _choose_atoms(fit)
         # 3. Sum the moments of codes over patches, V, and over images, B.
         of_patches, of_images = _moments(fit)
         # 4. Find the directions in which codes vary least within an image.
         fit.tensors["projection"] = _eigenvectors(of_patches, of_images, recipe)
+        shape = _shape(corpus, recipe, len(fit.tensors["dictionary"]), len(fit.tensors["projection"]))
         # 5. Choose the features: principal patterns over positions, times directions.
         _choose_features(fit, shape)
         # 6. Find the directions in which features of two views of an image are alike.
@@ -250,8 +241,20 @@ def fit_smt(
     return encoder
 
 
-def _whiten(fit: _Fit, width: int) -> None:
+def _shape(corpus: Corpus, recipe: SmtRecipe, atoms: int, eigenvectors: int) -> SmtArchitecture:
+    """Return the shapes of an encoder of so many atoms and eigenvectors; a ValueError if the images are too small."""
+    height, width, channels = corpus.images.shape[1:]
+    shape = SmtArchitecture(
+        height, width, channels, recipe.side, atoms, recipe.threshold, eigenvectors, positions=1, features=1, dim=1
+    )
+    positions = min(recipe.positions, shape.cells[0] * shape.cells[1])
+    features = min(recipe.features, positions * eigenvectors)
+    return replace(shape, positions=positions, features=features, dim=min(recipe.dim, features))
+
+
+def _whiten(fit: _Fit) -> None:
     """Find mean and whitening map of patches, less their image's mean."""
+    width = fit.recipe.side**2 * fit.corpus.images.shape[3]
     fit.tensors |= {"mean": torch.zeros(width), "whitening": torch.eye(width)}
     count, first, second = 0, torch.zeros(width, dtype=torch.float64), torch.zeros((width, width), dtype=torch.float64)
     for images in fit.chunks(SAMPLE, "patches"):
@@ -278,8 +281,9 @@ def _raw_patches(images: torch.Tensor, known: torch.Tensor, side: int) -> torch.
 def _choose_atoms(fit: _Fit) -> None:
     """Choose random patches, none of them too like another one."""
     recipe, generator = fit.recipe, torch.Generator().manual_seed(fit.recipe.seed)
+    count = recipe.atoms or ATOMS
     pieces = []
-    each = -(-PER_ATOM * recipe.atoms // len(fit.ids(SAMPLE)))  # candidates of an image
+    each = -(-PER_ATOM * count // len(fit.ids(SAMPLE)))  # candidates of an image
     for images in fit.chunks(SAMPLE, "dictionary"):
         z = fit.patches(images).flatten(0, 1)
         chosen = torch.randint(len(z), (each * len(images),), generator=generator)
@@ -298,16 +302,18 @@ def _choose_atoms(fit: _Fit) -> None:
             if not alike[at, kept].any():
                 kept.append(at)
         atoms = torch.cat([atoms, part[kept]])
-        if len(atoms) >= recipe.atoms:
+        if len(atoms) >= count:
             break
-    if len(atoms) < recipe.atoms:
+    if recipe.atoms is not None and len(atoms) < recipe.atoms:
         raise invalid("atoms", f"at most {len(atoms)} (the different patches found)", recipe.atoms)
-    fit.tensors["dictionary"] = atoms[: recipe.atoms].contiguous()
+    if len(atoms) <= recipe.skipped:
+        raise invalid("corpus", f"one of more than {recipe.skipped} different patches", f"{len(atoms)} of them")
+    fit.tensors["dictionary"] = atoms[:count].contiguous()
 
 
 def _moments(fit: _Fit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the second moments (M, M) of codes over patches, and of their means over images."""
-    atoms, recipe = fit.recipe.atoms, fit.recipe
+    atoms, recipe = len(fit.tensors["dictionary"]), fit.recipe
     height, width = fit.corpus.images.shape[1:3]
     rows, columns = (torch.arange(0, extent - recipe.side + 1, 2) for extent in (height, width))
     grid = (rows[:, None] * (width - recipe.side + 1) + columns).flatten()  # every second patch

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,37 +11,21 @@ import npgen._core as _core
 from npgen.config import Config, Model, find_model
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.runs import Samples
-from npgen.sampling import Seeds, canvas_shape, fill_order, known_rect
-
-# Place of a pixel: sample of the block, y, x.
-Place = tuple[int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Violation:
-    """Pixels that break one rule.
-
-    Attributes
-    ----------
-    where
-        (n, H, W) bool, True for these pixels.
-    reason
-        Returns what is wrong with the pixel at a place, as a phrase.
-    """
-
-    where: NDArray[np.bool_]
-    reason: Callable[[Place], str]
-
-
-def inside_corpus(samples: Samples, corpus: Corpus) -> NDArray[np.bool_]:
-    """Return (n, H, W) bool: True for pixels whose addresses exist in the corpus."""
-    return corpus.holds(samples.trace.image_id, samples.trace.y, samples.trace.x)
-
-
-def outside_corpus(samples: Samples, corpus: Corpus) -> Violation:
-    """List the pixels whose addresses don't exist in the corpus."""
-    return Violation(~inside_corpus(samples, corpus), lambda at: "there is no such pixel in the corpus")
+from npgen.inspection.cuts import CutSeams
+from npgen.inspection.violations import Place, Violation, inside_corpus, outside_corpus
+from npgen.runs import Samples, level_shape
+from npgen.sampling import (
+    Seeds,
+    bars_seed_shift,
+    canvas_shape,
+    copy_quota,
+    fill_order,
+    known_rect,
+    seed_shifts,
+    shifts_of,
+    shrink,
+)
+from npgen.storage import npy
 
 
 class TraceRules:
@@ -51,7 +34,8 @@ class TraceRules:
     Every pixel has the value of its source. The seed patch is a patch of the anchor and was not drawn: its pool sizes
     and distances are 0. Every other pixel was drawn from at least one candidate, and its source keeps the model's
     constraints: within the locality radius, not of the barred image, of the anchor's label, not of an image whose quota
-    or share is used up.
+    or share is used up. Where the borders between sources were cut anew, the sources before keep these rules, too, and
+    the cuts, made again, give the sources after; the quota of windows holds before them.
 
     Parameters
     ----------
@@ -59,6 +43,9 @@ class TraceRules:
         The corpus of the run.
     model, config, seed
         Model, settings and seed of the run.
+    level
+        Level of the pyramid (`Config.levels`) that the samples are of, see `npgen.runs.at_level`; its pixels are copies
+        of means over squares of the images' pixels.
 
     Raises
     ------
@@ -66,48 +53,77 @@ class TraceRules:
         If the model needs labels and the corpus has none, or settings and corpus don't fit.
     """
 
-    def __init__(self, corpus: Corpus, model: str, config: Config, seed: int) -> None:
-        self.corpus, self.config, self.seed = corpus, config, seed
+    def __init__(self, corpus: Corpus, model: str, config: Config, seed: int, level: int = 0) -> None:
+        self.corpus, self.config, self.seed, self.level = corpus, config, seed, level
         self.model: Model = find_model(model)
         self.source: tuple[int, int] = (corpus.images.shape[1], corpus.images.shape[2])
         self.shape = canvas_shape(corpus, config)
         self.seeds = Seeds(corpus, config, self.shape, seed)
         if self.model.label and corpus.labels is None:
             raise invalid("corpus", f"one with labels, for the model {model!r}", corpus.name)
+        if level:
+            self.shape = self.source = level_shape(self.shape, level)
+            self.config = config = config.at_level(level, self.shape)
         self.rect = config.seed_rect(*self.shape)
         self.drawn = ~known_rect(self.shape, self.rect)  # (H, W)
 
     def violations(self, samples: Samples) -> Iterator[Violation]:
         """List the violations of each rule. Nothing is assumed of the samples but the shapes of their arrays."""
-        outside = outside_corpus(samples, self.corpus)
-        inside = ~outside.where
-        yield outside
+        inside = self._inside(samples)
+        yield Violation(~inside, outside_corpus(samples, self.corpus).reason)
         yield self._copies(samples, inside)
         yield self._seed_patch(samples)
         yield self._pool_sizes(samples)
         yield self._distances(samples)
+        quota, frame_quota = self.config.quotas(self.shape, self._fewest_candidates(), self.model.low_level)
+        yield from self._sources(samples, inside, frame_quota)
+        grown = samples
+        if samples.grown is not None:
+            cuts = CutSeams(samples, self.corpus, self.rect, self.config)
+            yield from cuts.violations()
+            grown = cuts.grown
+            for violation in (self._seed_patch(grown), *self._sources(grown, cuts.inside, frame_quota)):
+                yield Violation(violation.where, lambda at, of=violation: f"before the cuts: {of.reason(at)}")  # type: ignore[misc]
+        if quota is not None and self.config.sweeps == 0:  # after sweeps, the canvases of earlier ones are not known
+            yield self._quota(grown, quota)
+
+    def _sources(self, samples: Samples, inside: NDArray[np.bool_], frame_quota: int | None) -> Iterator[Violation]:
+        """List the violations of the rules for sources, whether they were drawn or cut."""
         if self.model.locality:
             yield self._near(samples)
-        if self.config.exclude_seed_image:
+        if bars_seed_shift(self.corpus, self.config):
+            yield self._seed_shift(samples)
+        elif self.config.exclude_seed_image:
             own = samples.trace.image_id == samples.anchor[:, None, None]
             yield Violation(own & self.drawn, lambda at: "its image is barred: the seed patch comes from it")
         if self.model.label:
             yield self._same_label(samples, inside)
-        quota, frame_quota = self.config.quotas(self.shape, self._fewest_candidates(), self.model.low_level)
-        if quota is not None and self.config.sweeps == 0:  # after sweeps, the canvases of earlier ones are not known
-            yield self._quota(samples, quota)
         if frame_quota is not None:
             yield self._share(samples, frame_quota)
+        most = copy_quota(self.corpus, self.config, self.shape, self.model.locality)
+        if most is not None:
+            yield self._copied(samples, most)
+
+    def _inside(self, samples: Samples) -> NDArray[np.bool_]:
+        """Return (n, H, W) bool: True for pixels whose addresses exist at the level."""
+        inside = inside_corpus(samples, self.corpus)
+        return inside & (samples.trace.y < self.source[0]) & (samples.trace.x < self.source[1])
 
     def _copies(self, samples: Samples, inside: NDArray[np.bool_]) -> Violation:
         ids, y, x = (np.where(inside, part, 0) for part in samples.trace.arrays()[:3])
-        differs = (self.corpus.images[ids, y, x] != samples.images).any(axis=-1)  # (n, H, W)
+        if self.level:
+            used, places = np.unique(ids, return_inverse=True)
+            images = shrink(npy.read_rows(self.corpus.images, used), self.level)
+            values = images[places.reshape(ids.shape), y, x]
+        else:
+            values = self.corpus.images[ids, y, x]
+        differs = (values != samples.images).any(axis=-1)  # (n, H, W)
         return Violation(inside & differs, lambda at: "the values differ")
 
     def _seed_patch(self, samples: Samples) -> Violation:
         trace, (y, x, height, width) = samples.trace, self.rect
         indices = np.arange(samples.first, samples.first + len(samples), dtype=np.uint64)
-        corners = self.seeds.corners(indices, samples.anchor)
+        corners = None if self.level else self.seeds.corners(indices, samples.anchor)
         if corners is None:
             corners = np.tile(np.array([y, x], np.int32), (len(samples), 1))
         rows = corners[:, 0, None, None] + np.arange(height)[:, None]
@@ -212,3 +228,20 @@ class TraceRules:
             (given > frame_quota) & self.drawn,
             lambda at: f"its image gave {given[at]} pixels of the frame; the quota of max_share is {frame_quota}",
         )
+
+    def _copied(self, samples: Samples, most: int) -> Violation:
+        # Pixels of the sample that come from the image of each pixel by its shift, (n, H, W).
+        given = np.zeros(samples.trace.image_id.shape, np.int64)
+        for row, shifts in zip(given, shifts_of(samples.trace.arrays()[:3]), strict=True):
+            _, places, counts = np.unique(shifts.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+            row[:] = counts[places.ravel()].reshape(row.shape)
+        return Violation(
+            (given > most) & self.drawn,
+            lambda at: f"its image gave {given[at]} pixels by the same shift; the quota of max_copy is {most}",
+        )
+
+    def _seed_shift(self, samples: Samples) -> Violation:
+        sources = samples.trace.arrays()[:3]
+        seed = seed_shifts(sources, self.rect)[:, None, None]
+        same = (shifts_of(sources) == seed).all(axis=-1)
+        return Violation(same & self.drawn, lambda at: "its shift is barred: it is the seed patch's")

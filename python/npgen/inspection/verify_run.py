@@ -12,17 +12,23 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus, find_recorded, open_corpus
+from npgen.encoders import AnyEncoder
 from npgen.errors import invalid
 from npgen.inspection.regenerate import Regeneration
-from npgen.inspection.rules import Place, TraceRules, Violation, inside_corpus, outside_corpus
+from npgen.inspection.rules import TraceRules
 from npgen.inspection.run_report import Difference, RunReport, numbers_of
+from npgen.inspection.violations import Place, Violation, inside_corpus, outside_corpus
 from npgen.runs import (
+    COARSE_ARRAYS,
     TRACE_DTYPES,
     RunFacts,
     Samples,
     Shard,
     Trace,
+    at_level,
     check_finished,
+    coarse_forms,
+    coarse_of,
     read_manifest,
     run_name,
 )
@@ -31,6 +37,8 @@ from npgen.tokens import Tokens, load_tokens
 
 # Arrays of a shard that a pixel depends on.
 PIXELS = {"images", "anchor", *TRACE_DTYPES}
+SEAMS = {"grown", "seam_energy"}
+DRAWN = PIXELS | SEAMS | {*COARSE_ARRAYS.values()}
 # Largest number of differing pixels that a report lists.
 NAMED = 20
 # Pixels of a block of samples: bounds the memory of verification.
@@ -44,6 +52,7 @@ def verify_run(
     corpus: Corpus | str | os.PathLike[str] | None = None,
     *,
     tokens: Tokens | str | os.PathLike[str] = "auto",
+    encoder: str | os.PathLike[str] | AnyEncoder = "auto",
     progress: bool = False,
 ) -> RunReport:
     """Replay all traces of a run folder with its corpus, and check the rules that every pixel must keep.
@@ -51,7 +60,7 @@ def verify_run(
     Files are compared with the hashes in the manifests, and replayed whether or not the hashes agree. If a hash shows
     that images or traces were altered, the samples are generated again from the run's queries and the corpus's keys, if
     these are stored. This finds changes that replay alone can't: a pixel whose source was replaced by one of equal
-    value, or another pool size. No encoder is needed. Memory is bounded for runs of any length.
+    value, or another pool size. Memory is bounded for runs of any length.
 
     Samples of tokens are always generated and decoded again, and compared byte for byte.
 
@@ -63,6 +72,9 @@ def verify_run(
         The corpus of the run, its name or its folder; None means the corpus named in the run's manifest.
     tokens
         The token store of a run of tokens, as for `load_tokens`.
+    encoder
+        The encoder of the run, as for `load_encoder`, which samples with semantic distances (`Config.semantic_weight`)
+        need to be generated again; "auto" looks for it.
     progress
         Show a progress bar.
 
@@ -89,8 +101,9 @@ def verify_run(
     folder = Path(path)
     facts, shards = read_manifest(folder)
     check_finished(folder, facts.n, shards, "generate")
+    needed = PIXELS | (SEAMS if facts.config.seams else set())
     for shard in shards:
-        for name in sorted(PIXELS - set(shard.sha256)):
+        for name in sorted(needed - set(shard.sha256)):
             raise ValueError(f"{run_name(folder)} must have a complete manifest, got one without {name!r}")
     source = _opened(facts.corpus_name, corpus)
     if source.hash != facts.corpus_hash:
@@ -101,7 +114,7 @@ def verify_run(
         store = load_tokens(tokens, source, progress=progress)
         if store.id != facts.tokens_id:
             raise invalid("tokens", f"those the samples were made from, {facts.tokens_id[:16]}", store.id[:16])
-    verification = _Verification(folder, facts, source, store)
+    verification = _Verification(folder, facts, source, store, encoder)
     with tqdm(total=facts.n, unit="sample", disable=not progress, leave=False) as bar:
         for shard in shards:
             verification.check(shard, bar)
@@ -124,11 +137,19 @@ def _altered(file: Path, sha256: str) -> str | None:
 class _Verification:
     """A verification in progress: what is checked, and the results so far."""
 
-    def __init__(self, folder: Path, facts: RunFacts, corpus: Corpus, tokens: Tokens | None) -> None:
-        self.folder, self.facts, self.corpus, self.tokens = folder, facts, corpus, tokens
+    def __init__(
+        self,
+        folder: Path,
+        facts: RunFacts,
+        corpus: Corpus,
+        tokens: Tokens | None,
+        encoder: str | os.PathLike[str] | AnyEncoder,
+    ) -> None:
+        self.folder, self.facts, self.corpus, self.tokens, self.encoder = folder, facts, corpus, tokens, encoder
         # Samples of tokens have no rules per pixel: they are generated again.
         self.rules = None if tokens else TraceRules(corpus, facts.model, facts.config, facts.seed)
         self.shape = self.rules.shape if self.rules else (corpus.images.shape[1], corpus.images.shape[2])
+        self.coarse_rules: dict[int, TraceRules] = {}
         self.problems: list[str] = []
         self.differences: list[Difference] = []
         self.different = self.samples = 0
@@ -154,7 +175,7 @@ class _Verification:
             self._note(f"{error}; the {shard.n:,} samples of shard {shard.name} could not be replayed")
             bar.update(shard.n)
             return
-        regeneration = self._regeneration(samples, altered) if self.tokens is not None or altered & PIXELS else None
+        regeneration = self._regeneration(samples, altered) if self.tokens is not None or altered & DRAWN else None
         height, width = self.shape
         step = BATCH if regeneration else max(1, BLOCK_PIXELS // (height * width))
         for start in range(0, shard.n, step):
@@ -163,8 +184,24 @@ class _Verification:
             if regeneration is not None:
                 violations.append(regeneration.violation(block))
             self._collect(block, violations)
+            self._check_coarse(block, regeneration)
             self.samples += len(block)
             bar.update(len(block))
+
+    def _check_coarse(self, samples: Samples, regeneration: Regeneration | None) -> None:
+        """Check the coarser levels of samples by the same rules, and note the pixels that break one."""
+        for level in range(1, samples.config.levels):
+            part = at_level(samples, level)
+            if level not in self.coarse_rules:
+                facts = self.facts
+                self.coarse_rules[level] = TraceRules(self.corpus, facts.model, facts.config, facts.seed, level)
+            violations = list(self.coarse_rules[level].violations(part))
+            if regeneration is not None and not any(violation.where.any() for violation in violations):
+                violations.append(regeneration.violation(samples, level))
+            for violation in violations:
+                for k, y, x in _first(violation.where, NAMED):
+                    index, reason = samples.first - self.facts.first + k, violation.reason((k, y, x))
+                    self._note(f"sample {index}, level {level}, pixel ({y}, {x}): {reason}")
 
     def _note(self, problem: str | None) -> bool:
         if problem is not None:
@@ -181,18 +218,25 @@ class _Verification:
             "fallbacks": (shard.n,),
             "queries": (shard.n, None, None),
             "densities": (shard.n, facts.config.select),
+            "grown": (*frame, 3),
+            "seam_energy": (shard.n, 2),
             "codes": (shard.n, None, None, None),
         }
         dtypes: dict[str, type[Any]] = {"images": np.uint8, "anchor": np.int32, **TRACE_DTYPES}
         dtypes |= {"fallbacks": np.int32, "queries": np.float32, "densities": np.float32, "codes": np.uint8}
+        dtypes |= {"grown": np.int32, "seam_energy": np.float64}
         arrays: dict[str, Any] = {
             key: npy.open_array(self.folder / shard.name / f"{key}.npy", dtype, shapes.get(key, frame))
             for key, dtype in dtypes.items()
             if key in shard.sha256
         }
+        for key, form in coarse_forms(shard.n).items():
+            if key in shard.sha256:
+                arrays[key] = npy.open_array(self.folder / shard.name / f"{key}.npy", *form)
         arrays.setdefault("fallbacks", np.zeros(shard.n, np.int32))  # version 1 did not count them
+        coarse = coarse_of(arrays)
         trace = Trace(*(arrays.pop(key) for key in TRACE_DTYPES))
-        return Samples(facts.part(shard.first, shard.n), trace=trace, **arrays)
+        return Samples(facts.part(shard.first, shard.n), trace=trace, coarse=coarse, **arrays)
 
     def _regeneration(self, samples: Samples, altered: set[str]) -> Regeneration | None:
         """Prepare to generate samples again; None, and a problem noted, if they can't be."""
@@ -202,7 +246,7 @@ class _Verification:
             for name in ("queries", "densities"):
                 if name in altered:
                     raise ValueError(f"its {name} were altered")
-            return Regeneration(samples, self.corpus, self.tokens)
+            return Regeneration(samples, self.corpus, self.tokens, self.encoder)
         except (ValueError, OSError) as error:
             self._note(f"samples from {samples.first - self.facts.first} on can't be generated again: {error}")
             return None

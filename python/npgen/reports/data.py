@@ -18,7 +18,15 @@ from npgen.evaluation import WINDOW, entropy, largest_shares, longest_runs
 from npgen.output import colours_of_classes
 from npgen.reports.packing import Sheets, pack_images, packed
 from npgen.reports.pools import StoredPools, compute_pools
-from npgen.runs import Samples, check_samples, class_name, coloured_by_image
+from npgen.runs import (
+    Samples,
+    at_level,
+    before_seams,
+    check_samples,
+    class_name,
+    coloured_by_image,
+    recut_pixels,
+)
 from npgen.sampling import drawn_order, filled_order
 from npgen.storage import npy
 
@@ -27,6 +35,12 @@ MEGABYTE = 10**6
 # more take too long.
 POOLS = 4
 POOL_IMAGES = 2000
+# Largest work of all pools that are computed unasked, some ten seconds: pixels compared, and pixels of canvases rebuilt
+# before a draw, each of which takes as long as so many.
+POOL_WORK = 1 << 30
+REBUILT = 8
+# Source images of a coarser level that are named.
+LEVEL_SOURCES = 3
 # All classes of a corpus are named if they are at most this many.
 CLASSES = 1000
 # Bytes of the rectangle of a source on its sheet, and of all smaller parts together.
@@ -113,6 +127,10 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
         "sources": sources.facts(classes),
         "pools": {str(k): pool.packed(sources.index) for k, pool in pools.items()},
     }
+    if shown.coarse is not None:
+        payload["levels"] = [_level(at_level(shown, level)) for level in range(1, shown.config.levels)]
+    if shown.grown is not None:
+        payload["grown"] = _grown(shown, corpus, sources)
     # 2. Fill the room that is left with source images.
     length = len(json.dumps(payload)) + RECT * len(sources.ids) + SLACK
     if length > room:
@@ -170,6 +188,14 @@ def _columns(samples: Samples, corpus: Corpus, classes: _Classes) -> list[dict[s
         ("distance", "mean distance", "", 0, (trace.distance * drawn).sum((1, 2), dtype=np.float64) / count),
         ("pool", "mean pool size", "", 1, (trace.pool_size * drawn).sum((1, 2)) / count),
     ]
+    if samples.seam_energy is not None:
+        before, after = samples.seam_energy.T
+        changed = 100 * recut_pixels(samples).mean((1, 2))
+        columns += [
+            ("seams_before", "seams before the cuts", "grey levels", 0, before),
+            ("seams_after", "seams after the cuts", "grey levels", 0, after),
+            ("recut", "pixels that the cuts changed", "%", 1, changed),
+        ]
     return [
         {"key": key, "name": name, "unit": unit, "digits": digits, "values": values.tolist()}
         for key, name, unit, digits, values in columns
@@ -190,6 +216,32 @@ def _trace(samples: Samples, sources: _Sources) -> dict[str, dict[str, str]]:
     return {name: packed(array) for name, array in arrays.items()}
 
 
+def _level(samples: Samples) -> dict[str, Any]:
+    """Return a coarser level: canvases, their image-ID maps in colour, and in words which images they come from."""
+    ids = samples.trace.image_id.reshape(len(samples), -1)  # (n, h·w)
+    facts = []
+    for row in ids:
+        images, counts = np.unique(row, return_counts=True)
+        most = np.argsort(-counts, kind="stable")[:LEVEL_SOURCES]
+        named = ", ".join(f"{images[at]} ({counts[at] / len(row):.0%})" for at in most)
+        facts.append(f"{len(images)} source images, most of image {named}")
+    return {
+        "shape": list(samples.images.shape[1:]),
+        "image": packed(samples.images),
+        "colour": packed(coloured_by_image(samples)),
+        "facts": facts,
+    }
+
+
+def _grown(samples: Samples, corpus: Corpus, sources: _Sources) -> dict[str, dict[str, str]]:
+    """Return values and sources of all pixels before the borders between sources were cut anew."""
+    before = before_seams(samples, corpus)
+    trace = before.trace
+    index = sources.index(trace.image_id)
+    arrays: dict[str, NDArray[Any]] = {"image": before.images, "source": index, "y": trace.y, "x": trace.x}
+    return {name: packed(array) for name, array in arrays.items()}
+
+
 def _chosen_pools(
     samples: Samples, corpus: Corpus, asked: tuple[int, ...] | None, order: NDArray[np.int32], progress: bool
 ) -> tuple[dict[int, StoredPools], list[str]]:
@@ -202,8 +254,12 @@ def _chosen_pools(
     if images > POOL_IMAGES:
         reason = f"the pool of every pixel comes from about {images:,} images, which takes long"
         return {}, [f"No pools are stored: {reason}. Name the samples whose pools you want (--pools)."]
+    chosen = range(min(POOLS, len(samples)))
+    if len(chosen) * len(order) * _pool_work(samples, corpus, images) > POOL_WORK:
+        reason = f"{len(order):,} pools for each sample, from sources of this size, take long"
+        return {}, [f"No pools are stored: {reason}. Name the samples whose pools you want (--pools)."]
     try:
-        return compute_pools(samples, corpus, range(min(POOLS, len(samples))), order, progress), []
+        return compute_pools(samples, corpus, chosen, order, progress), []
     except (ValueError, OSError) as error:
         return {}, [f"No pools are stored: {error}."]
 
@@ -216,6 +272,16 @@ def _candidate_images(samples: Samples, corpus: Corpus) -> int:
     if model.label and corpus.labels is not None:
         return int(np.bincount(corpus.labels).max())
     return len(corpus)
+
+
+def _pool_work(samples: Samples, corpus: Corpus, images: int) -> int:
+    """Return the work of one pool: source pixels to compare, and pixels of the canvas to rebuild."""
+    height, width = int(corpus.images.shape[1]), int(corpus.images.shape[2])
+    config, frame = samples.config, int(np.prod(samples.images.shape[1:3]))
+    of_image = (2 * config.locality + 1) ** 2 if find_model(samples.model).locality else height * width
+    if config.tolerance == "corpus":
+        of_image, images = height * width, len(corpus)
+    return images * min(of_image, height * width) + REBUILT * frame
 
 
 def _left_out(sheets: Sheets, sources: _Sources, megabytes: float) -> list[str]:
@@ -281,7 +347,8 @@ class _Sources:
     ids
         (S,) int32, ids in the corpus.
     uses
-        (S,) int64, number of pixels of the samples from each image; 0 for images that occur in pools only.
+        (S,) int64, number of pixels of the samples from each image; 0 for images that occur only in pools, or before
+        seams were cut.
     windows
         (S, 4) int64, y, x, height and width of the part of each image that holds all compared windows.
     frames
@@ -291,6 +358,8 @@ class _Sources:
     def __init__(self, samples: Samples, corpus: Corpus, pools: dict[int, StoredPools]) -> None:
         trace = samples.trace
         members = [pool.addresses for pool in pools.values()]
+        if samples.grown is not None:
+            members.append(samples.grown.reshape(-1, 3))
         used = np.stack([trace.image_id, trace.y, trace.x], axis=-1).reshape(-1, 3)
         ids, first, counts = np.unique(used[:, 0], return_index=True, return_counts=True)
         every = np.unique(np.concatenate([ids, *(part[:, 0] for part in members)]))

@@ -153,9 +153,9 @@ class RunFacts:
 
 def settings_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a manifest; one without `max_share` is of an earlier version with other defaults."""
-    config = manifest["config"]
+    config: dict[str, Any] = manifest["config"]
     if "max_share" in config:
-        return dict(config)
+        return config
     if manifest.get("tokens") is not None:  # settings of pixels had no effect, and now have other defaults
         return {name: value for name, value in config.items() if name not in PIXEL_SETTINGS}
     earlier: dict[str, Any] = {**EARLIER, **config}

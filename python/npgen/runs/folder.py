@@ -14,8 +14,9 @@ from npgen.config import Config
 from npgen.errors import invalid
 from npgen.runs.facts import differences, run_name, settings_of
 from npgen.runs.reading import concatenated, read_shards
-from npgen.runs.samples import Samples, write_shard
+from npgen.runs.samples import Samples
 from npgen.runs.shards import MANIFEST, ShardWriter, read_manifest, shards_of
+from npgen.runs.writing import write_shard
 from npgen.storage import new_folder, read_json, write_json
 
 if os.name == "posix":

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from npgen.errors import invalid
+from npgen.runs.coarse import coarse_forms, coarse_of
 from npgen.runs.facts import RunFacts
 from npgen.runs.samples import Samples
 from npgen.runs.shards import ArrayForm, Shard, check_finished, read_arrays, read_manifest
@@ -57,6 +58,7 @@ def read_shards(folder: Path, facts: RunFacts, shards: Sequence[Shard]) -> Itera
         yield Samples(
             facts.part(shard.first, shard.n),
             trace=Trace(*(arrays.pop(name) for name in TRACE_DTYPES)),
+            coarse=coarse_of(arrays),
             **arrays,
         )
 
@@ -78,7 +80,10 @@ def _read_shard(folder: Path, shard: Shard, facts: RunFacts) -> dict[str, NDArra
         "fallbacks": (np.int32, (n,)),
         "queries": (np.float32, (n, None, None)),
         "densities": (np.float32, (n, facts.config.select)),
+        "grown": (np.int32, (n, None, None, 3)),
+        "seam_energy": (np.float64, (n, 2)),
         "codes": (np.uint8, (n, None, None, None)),
+        **coarse_forms(n),
     }
     forms |= {name: form for name, form in optional.items() if name in shard.sha256}
     counted = "fallbacks" in shard.sha256 or facts.config.tolerance == "candidates"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 from npgen.config import Config
 from npgen.corpus import Corpus, check_corpus
 from npgen.errors import check_type, invalid
+from npgen.runs.coarse import CoarseLevels
 from npgen.runs.facts import RunFacts
-from npgen.runs.shards import write_shards
 from npgen.runs.trace import TRACE_DTYPES, Trace, check_array
-from npgen.storage import new_folder, npy
+from npgen.runs.writing import write_run
+from npgen.storage import new_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,10 +45,18 @@ class Samples:
     densities
         (n, M) float32: of M draws of each sample (`Config.select`), the density of the image in the embedding; the kept
         draw has the highest. None where there is one draw.
+    grown
+        (n, H, W, 3) int32: image id, y and x that each pixel was drawn from, where `Config.seams` cut the borders
+        between sources anew afterwards; else None. The trace then holds the sources after that, and of each pixel the
+        distance and pool size of its draw.
+    seam_energy
+        (n, 2) float64: energy of all seams before and after they were cut anew, in grey levels; None as `grown`.
     codes
         (n, h, w, Y) uint8: of a run of tokens, each sample as drawn, which `images` is the decoding of; else None. The
         trace then holds for each pixel where its cell's token came from, at the same place inside that cell; distances
         are shares of the bits compared, 0 to 1.
+    coarse
+        The coarser levels of samples that were generated coarse to fine (`Config.levels`); else None.
 
     Raises
     ------
@@ -63,7 +71,10 @@ class Samples:
     fallbacks: NDArray[np.int32]
     queries: NDArray[np.float32] | None = None
     densities: NDArray[np.float32] | None = None
+    grown: NDArray[np.int32] | None = None
+    seam_energy: NDArray[np.float64] | None = None
     codes: NDArray[np.uint8] | None = None
+    coarse: CoarseLevels | None = None
 
     def __post_init__(self) -> None:
         """Check types and shapes."""
@@ -77,12 +88,22 @@ class Samples:
             check_array("queries", self.queries, np.float32, 3, shape[:1])
         if self.densities is not None:
             check_array("densities", self.densities, np.float32, 2, (*shape[:1], self.facts.config.select))
+        if self.grown is not None:
+            check_array("grown", self.grown, np.int32, 4, (*shape, 3))
+        if self.seam_energy is not None:
+            check_array("seam_energy", self.seam_energy, np.float64, 2, (*shape[:1], 2))
         if self.codes is not None:
             check_array("codes", self.codes, np.uint8, 4, shape[:1])
             height, width = self.codes.shape[1:3]
             stride = shape[1] // height if height else 0
             if shape[1:] != (height * stride, width * stride):
                 raise invalid("codes", f"a grid of square cells of {shape[1]}×{shape[2]} pixels", (height, width))
+        if (self.coarse is None) != (self.facts.config.levels == 1):
+            raise invalid("coarse", "there where the settings name levels, and only there", self.coarse)
+        if self.coarse is not None:
+            self.coarse.check(self.images.shape, self.facts.config.levels)
+        if {self.grown is None, self.seam_energy is None} != {not self.config.seams}:
+            raise ValueError("samples must have grown and seam_energy where config.seams is set, else neither")
         if (self.codes is None) != (self.facts.tokens_id is None):
             raise ValueError("samples must have both codes and tokens_id, or neither")
         if self.facts.n != len(self.images):
@@ -97,7 +118,7 @@ class Samples:
         codes: tuple[int, int, int] | None = None,
     ) -> Samples:
         """Make n canvases (H, W, C) of which nothing is known yet, with room for queries (S, D) and codes (h, w, Y)."""
-        n, draws = facts.n, facts.config.select
+        n, config = facts.n, facts.config
         return cls(
             facts,
             images=np.zeros((n, *shape), np.uint8),
@@ -105,8 +126,11 @@ class Samples:
             anchor=np.zeros(n, np.int32),
             fallbacks=np.zeros(n, np.int32),
             queries=None if queries is None else np.zeros((n, *queries), np.float32),
-            densities=np.zeros((n, draws), np.float32) if draws > 1 else None,
+            densities=np.zeros((n, config.select), np.float32) if config.select > 1 else None,
+            grown=np.zeros((n, *shape[:2], 3), np.int32) if config.seams else None,
+            seam_energy=np.zeros((n, 2)) if config.seams else None,
             codes=None if codes is None else np.zeros((n, *codes), np.uint8),
+            coarse=None if config.levels == 1 else CoarseLevels.empty(n, (shape[0], shape[1]), shape[2], config.levels),
         )
 
     @property
@@ -202,7 +226,7 @@ class Samples:
     def _run_table(self) -> dict[str, str]:
         """Describe the run in words, for a table of two columns."""
         defaults = Config().to_json()
-        changed = {name: value for name, value in self.config.to_json().items() if value != defaults[name]}
+        changed = {name: value for name, value in self.config.to_json().items() if value != defaults.get(name)}
         height, width, channels = self.images.shape[1:]
         return {
             "samples": f"{len(self):,} of {height}×{width}×{channels}, the first is number {self.first}",
@@ -227,20 +251,28 @@ class Samples:
             trace=self.trace[part],
             anchor=self.anchor[part],
             fallbacks=self.fallbacks[part],
-            **{name: array[part] for name, array in self.optional_arrays().items()},
+            **self._optional(lambda array: array[part]),
         )
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return all arrays, each with one row per sample."""
-        return [*self.drawn_arrays(), *self.optional_arrays().values()]
+        return [*self._always(), *self.optional_arrays().values(), *self._coarse()]
 
     def drawn_arrays(self) -> list[NDArray[Any]]:
         """Return the arrays that follow from draws: all but queries, densities and codes."""
+        seams = [array for array in (self.grown, self.seam_energy) if array is not None]
+        return [*self._always(), *seams, *self._coarse()]
+
+    def _always(self) -> list[NDArray[Any]]:
         return [self.images, *self.trace.arrays(), self.anchor, self.fallbacks]
 
+    def _coarse(self) -> list[NDArray[Any]]:
+        return [] if self.coarse is None else self.coarse.arrays()
+
     def optional_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return those of queries, densities and codes that the samples have, by their names."""
-        arrays = {"queries": self.queries, "densities": self.densities, "codes": self.codes}
+        """Return the arrays that some samples lack and these have, by their names."""
+        names = ("queries", "densities", "grown", "seam_energy", "codes")
+        arrays = {name: getattr(self, name) for name in names}
         return {name: array for name, array in arrays.items() if array is not None}
 
     def mapped(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Samples:
@@ -253,8 +285,12 @@ class Samples:
             trace=self.trace.mapped(change),
             anchor=change(self.anchor),
             fallbacks=change(self.fallbacks),
-            **{name: change(array) for name, array in self.optional_arrays().items()},
+            **self._optional(change),
         )
+
+    def _optional(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> dict[str, Any]:
+        changed: dict[str, Any] = {name: change(array) for name, array in self.optional_arrays().items()}
+        return changed if self.coarse is None else changed | {"coarse": self.coarse.mapped(change)}
 
     def put(self, rows: NDArray[np.bool_], others: Samples) -> None:
         """Overwrite what was drawn of the samples that the mask (n,) names with what was drawn of others."""
@@ -356,21 +392,3 @@ def check_samples(samples: Samples, corpus: Corpus) -> None:
     """Raise TypeError or ValueError unless these are samples, made from this corpus."""
     check_type("samples", samples, Samples)
     samples.check_corpus(corpus)
-
-
-def write_run(samples: Samples, folder: Path) -> None:
-    """Write manifest and shards into a folder in the making."""
-    write_shards(samples, folder, samples.facts.shard_size, write_shard)
-
-
-def write_shard(samples: Samples, folder: Path) -> dict[str, Any]:
-    """Write samples into a folder, and return the manifest's entry for it."""
-    arrays: dict[str, NDArray[Any]] = {
-        "images": samples.images,
-        "anchor": samples.anchor,
-        "fallbacks": samples.fallbacks,
-        **dict(zip(TRACE_DTYPES, samples.trace.arrays(), strict=True)),
-        **samples.optional_arrays(),
-    }
-    hashes = {key: npy.write_array(folder / f"{key}.npy", array) for key, array in arrays.items()}
-    return {"name": f"{samples.first:08d}", "n": len(samples), "sha256": hashes}

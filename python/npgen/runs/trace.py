@@ -21,7 +21,8 @@ class Trace:
     image_id, y, x
         int32: the image in the corpus, and the pixel there, that was copied.
     distance
-        float32: distance of the two windows when the pixel was drawn, in squared grey levels; 0 in the seed patch.
+        float32: distance of the two windows when the pixel was drawn, in squared grey levels; 0 in the seed patch. With
+        `Config.seams` the draw may have been of another source, see `Samples.grown`; so `pool_size`.
     pool_size
         int32: how many candidates it was drawn from; 0 in the seed patch, which was not drawn.
     """

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from npgen.encoders import AnyEncoder
 from npgen.sampling.library import Library
+from npgen.sampling.shortlists import embed_anchors
 
 # Images that a density is the mean over.
 NEIGHBOURS = 20
@@ -29,26 +30,15 @@ class Densities:
         φ.
     anchor
         (B,): ids of the anchors.
-    anchors
-        (B, H, W, C) uint8: the anchors.
     threads
         CPU threads; None means one per core.
     """
 
-    def __init__(
-        self,
-        library: Library,
-        encoder: AnyEncoder,
-        anchor: NDArray[np.int32],
-        anchors: NDArray[np.uint8],
-        threads: int | None,
-    ) -> None:
+    def __init__(self, library: Library, encoder: AnyEncoder, anchor: NDArray[np.int32], threads: int | None) -> None:
         self.library, self.encoder, self.anchor, self.threads = library, encoder, anchor, threads
-        everything = np.ones(anchors.shape[1:3], np.bool_)
         others = len(library.corpus) - 1
-        ids, products = library.nearest(
-            encoder.encode(anchors, everything, threads=threads), min(MOST_DUPLICATES, others), anchor
-        )
+        queries = embed_anchors(encoder, library, anchor, threads)
+        ids, products = library.nearest(queries, min(MOST_DUPLICATES, others), anchor)
         self.left_out = np.where(products >= DUPLICATE_PRODUCT, ids, -1)  # (B, 10)
         self.count = min(NEIGHBOURS + MOST_DUPLICATES, others)
 

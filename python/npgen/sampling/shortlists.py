@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ class CanvasQueries:
     encoder
         φ.
     anchors
-        (B, H, W, C) uint8.
+        Embeddings of the anchors (B, D), as `embed_anchors` returns them.
     batch
         B canvases; its `queries` (B, S, D) take what is computed.
     threads
@@ -40,19 +41,16 @@ class CanvasQueries:
     def __init__(
         self,
         encoder: AnyEncoder,
-        anchors: NDArray[np.uint8],
+        anchors: NDArray[np.float32],
         batch: Samples,
         threads: int | None,
         nearest_keys: Callable[[NDArray[np.float32]], list[NDArray[np.float32]]],
     ) -> None:
         assert batch.queries is not None
-        self.encoder, self.threads, self.nearest_keys = encoder, threads, nearest_keys
+        self.encoder, self.anchors, self.threads, self.nearest_keys = encoder, anchors, threads, nearest_keys
         self.expands = batch.config.query_expansion > 0
         self.weight = np.float32(batch.config.anchor_weight)
         self.images, self.rows = batch.images, batch.queries
-        if self.weight > 0:
-            everything = np.ones(anchors.shape[1:3], np.bool_)
-            self.anchors = encoder.encode(anchors, everything, threads=threads)  # (B, D)
 
     def __call__(self, stage: int, known: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return the queries (B, D) of a stage, from canvases of which the mask (H, W) is known."""
@@ -60,9 +58,7 @@ class CanvasQueries:
         if stage == at:  # with β = 1 the first query holds for all stages
             queries = self._blended(known)
             if self.expands:
-                near = self.nearest_keys(queries)
-                sums = [q + keys.sum(0, np.float64) for q, keys in zip(queries, near, strict=True)]
-                queries = _normalised(np.array(sums).reshape(queries.shape))
+                queries = expanded(queries, self.nearest_keys)
             self.rows[:, at] = queries
         return np.ascontiguousarray(self.rows[:, at])
 
@@ -75,11 +71,32 @@ class CanvasQueries:
         return _normalised((1 - self.weight) * queries + self.weight * self.anchors)
 
 
+def expanded(
+    queries: NDArray[np.float32], nearest_keys: Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+) -> NDArray[np.float32]:
+    """Add to each query (B, D) the embeddings of the nearest images, and scale it to length 1."""
+    sums = [q + keys.sum(0, np.float64) for q, keys in zip(queries, nearest_keys(queries), strict=True)]
+    return _normalised(np.array(sums).reshape(queries.shape))
+
+
 def _normalised(rows: NDArray[np.floating]) -> NDArray[np.float32]:
     """Scale rows (B, D) to length 1; rows of zeros stay as they are."""
     # Row by row: a sum over an axis may be split differently for another batch.
     lengths = np.array([np.sqrt(np.dot(row, row)) for row in rows.astype(np.float64)])
     return (rows / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(np.float32)
+
+
+def embed_anchors(
+    encoder: AnyEncoder, library: Library, anchor: NDArray[np.int32], threads: int | None
+) -> NDArray[np.float32]:
+    """Embed the anchors (B,) as wholly known canvases, (B, D).
+
+    Where this is what their keys are, nothing is computed.
+    """
+    if encoder.symmetric:
+        return library.keys[anchor]
+    images = library.images(anchor)
+    return encoder.encode(images, np.ones(images.shape[1:3], np.bool_), threads=threads)
 
 
 class RecordedQueries:
@@ -182,3 +199,14 @@ def same_label(
 def chained(lists: list[NDArray[np.int32]]) -> Shortlists:
     """Put the lists of a batch's canvases one after another."""
     return np.concatenate([np.empty(0, np.int32), *lists]), np.cumsum([len(ids) for ids in lists], dtype=np.int64)
+
+
+def listed(shortlists: Shortlists) -> list[NDArray[np.int32]]:
+    """Return the ids of each canvas's images."""
+    ids, ends = shortlists
+    return [ids[start:end] for start, end in pairwise([0, *ends.tolist()])]
+
+
+def ascending(shortlists: Shortlists) -> Shortlists:
+    """Sort the ids of each canvas."""
+    return chained([np.sort(part) for part in listed(shortlists)])

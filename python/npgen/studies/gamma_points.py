@@ -285,7 +285,9 @@ class PointRunner:
         ]
         if self.has_tokens:
             tokens = self.tokens
-            changed = {key: value for key, value in self.config.to_json().items() if value != Config().to_json()[key]}
+            changed = {
+                key: value for key, value in self.config.to_json().items() if value != Config().to_json().get(key)
+            }
             notes.append(
                 f"Tokens of {tokens.bits} bits for {tokens.stride}×{tokens.stride} pixels, "
                 f"{tokens.bits_per_image} bits per image, settings "

@@ -299,7 +299,7 @@ def _row(bench: Workbench, setting: Setting, folder: Path, keep: bool) -> dict[s
 def _notes(bench: Workbench, base: Setting, network: dict[str, Any] | None) -> list[str]:
     parts = [f"`{base.model}`, {base.n} samples per setting, corpus {bench.corpus.name} ({len(bench.corpus)} images)"]
     default = Config().to_json()
-    changed = {name: value for name, value in base.config.to_json().items() if value != default[name]}
+    changed = {name: value for name, value in base.config.to_json().items() if value != default.get(name)}
     parts.append(f"seed {bench.seed}, other settings " + (json.dumps(changed) if changed else "at their defaults"))
     return [", ".join(parts) + ".", *quality_notes(bench, network)]
 

@@ -1,10 +1,13 @@
 use proptest::prelude::*;
 
+use super::super::added::Added;
+use super::super::bars::Bars;
 use super::super::planes::Planes;
 use super::super::quota::Quotas;
 use super::super::settings::Settings;
-use super::super::window::Window;
+use super::super::window::{Taps, Window};
 use super::*;
+use crate::corpus::{Corpus, ImageId};
 use crate::geometry::{Extent, Offset};
 use crate::pool::PoolRule;
 
@@ -107,7 +110,8 @@ proptest! {
                 let anyone = |&&at: &&Pixel| (0..group.ids.len()).any(|lane| candidate(lane, at));
                 for instructions in InstructionSet::available() {
                     let mut sums = GroupSums::default();
-                    scan(instructions, probe, group, &context, &[0.0; GROUP_IMAGES], Limits::NONE, &mut sums);
+                    let floors = [[0.0; GROUP_IMAGES]];
+                    scan(instructions, probe, (group, &[]), &context, &floors, Limits::NONE, &mut sums);
                     assert_eq!(sums.kept.len(), probe.sources.iter().filter(anyone).count());
                     assert_eq!(sums.terms * probe.sources.len(), probe.terms(sums.kept.len()));
                     for (&source, row) in sums.kept.iter().zip(&sums.rows) {
@@ -136,11 +140,20 @@ proptest! {
         bar in any::<bool>(),
         all in any::<bool>(),
         ceiling in any::<bool>(),
+        most_added in 0_u32..3,
     ) {
         let keep = if all { Keep::All } else { Keep::Best };
         let rule = PoolRule::new(epsilon, k_min, keep).unwrap();
         let barred = bar.then_some(ImageId(0));
+        let bars = Bars { images: barred.into_iter().collect(), pixels: Vec::new() };
         case.with(|corpus, probe, planes, taps| {
+            // Few values, so that there are ties; 0: nothing is added. Without a radius there is no place for a source.
+            let radius = case.radius.min(16);
+            let (side, count) = (2 * radius + 1, planes.ids().len());
+            let values: Vec<u32> =
+                (0..count * side * side).map(|at| at as u32 * 37 % 5 * most_added * 40_000).collect();
+            let added = Added::new(&values, count, 1, radius).unwrap().at(case.pixel, 0);
+            let added = (most_added > 0).then_some(added);
             let mut expected = PoolBuilder::new(rule);
             for id in corpus.ids().filter(|&id| Some(id) != barred) {
                 // The image alone, at its own size: what is beyond must not matter.
@@ -152,7 +165,8 @@ proptest! {
                 };
                 let candidates = own.pixels().filter(near).map(|source| {
                     let window = (&case.canvas[..], case.extent);
-                    let distance = reference(&alone, (ImageId(0), source), window, case.pixel, taps);
+                    let window = reference(&alone, (ImageId(0), source), window, case.pixel, taps);
+                    let distance = window + added.map_or(0.0, |added| added.distance(id.index(), source));
                     Candidate { distance, image: id, source }
                 });
                 match keep {
@@ -167,8 +181,10 @@ proptest! {
                 let mut pool = PoolBuilder::new(rule);
                 pool.restart(bound);
                 for group in 0..planes.groups() {
-                    let canvas = (&case.canvas[..], barred.as_slice());
-                    offer_group(instructions, probe, planes.group(group), canvas, &mut pool, &mut ScanBuffers::default());
+                    let added = added.map(|added| (added, group * GROUP_IMAGES));
+                    let canvas = (&case.canvas[..], &bars, added);
+                    let buffers = &mut ScanBuffers::default();
+                    offer_group(instructions, probe, planes.group(group), canvas, &mut pool, buffers);
                 }
                 assert_eq!(pool.finish(), expected, "{instructions:?}");
             }

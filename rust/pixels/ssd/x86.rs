@@ -13,25 +13,10 @@ use super::{scan_sources, GroupSums, GroupWindow, GroupWindows, Limits, Outcome}
 /// The CPU must have AVX-512 F and BW. The lines of each window must index the group and be as many as the terms of the
 /// context, which must reach to the last shell's end.
 #[target_feature(enable = "avx512f,avx512bw")]
-pub unsafe fn scan_avx512(
-    windows: GroupWindows,
-    floor: &[f32; GROUP_IMAGES],
-    limits: Limits,
-    sums: &mut GroupSums,
-) {
-    // Sums are permuted: quarters of 128 bits go to two registers in turn. Their start values must be, too.
-    let even = _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
-    let odd = _mm512_setr_epi32(4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-    let mut start = [_mm512_setzero_ps(); 4];
-    for half in 0..2 {
-        let from = floor.as_ptr().add(32 * half);
-        let (a, b) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16)));
-        start[2 * half] = _mm512_permutex2var_ps(a, even, b);
-        start[2 * half + 1] = _mm512_permutex2var_ps(a, odd, b);
-    }
+pub unsafe fn scan_avx512(windows: GroupWindows, limits: Limits, sums: &mut GroupSums) {
     // SAFETY: guaranteed by the caller.
-    scan_sources(windows, floor, limits, sums, |window, limit, row| unsafe {
-        avx512(window, start, limit, row)
+    scan_sources(windows, limits, sums, |window, floor, limit, row| unsafe {
+        avx512(window, floor, limit, row)
     });
 }
 
@@ -41,11 +26,21 @@ pub unsafe fn scan_avx512(
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn avx512(
     window: GroupWindow,
-    mut totals: [__m512; 4],
+    floor: &[f32; GROUP_IMAGES],
     limit: f32,
     out: &mut [f32; GROUP_IMAGES],
 ) -> Outcome {
     let GroupWindow { group, lines, context, shells } = window;
+    // Sums are permuted: quarters of 128 bits go to two registers in turn. Their start values must be, too.
+    let even = _mm512_setr_epi32(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    let odd = _mm512_setr_epi32(4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    let mut totals = [_mm512_setzero_ps(); 4];
+    for half in 0..2 {
+        let from = floor.as_ptr().add(32 * half);
+        let (a, b) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16)));
+        totals[2 * half] = _mm512_permutex2var_ps(a, even, b);
+        totals[2 * half + 1] = _mm512_permutex2var_ps(a, odd, b);
+    }
     let limit = _mm512_set1_ps(limit);
     let differences = |term: usize| {
         let line = group.as_ptr().add(*lines.get_unchecked(term) as usize).cast::<__m256i>();
@@ -97,14 +92,9 @@ unsafe fn avx512(
 /// # Safety
 /// As for [`scan_avx512`], on a CPU that has AVX2 and FMA.
 #[target_feature(enable = "avx2,fma")]
-pub unsafe fn scan_avx2(
-    windows: GroupWindows,
-    floor: &[f32; GROUP_IMAGES],
-    limits: Limits,
-    sums: &mut GroupSums,
-) {
+pub unsafe fn scan_avx2(windows: GroupWindows, limits: Limits, sums: &mut GroupSums) {
     // SAFETY: guaranteed by the caller.
-    scan_sources(windows, floor, limits, sums, |window, limit, row| unsafe {
+    scan_sources(windows, limits, sums, |window, floor, limit, row| unsafe {
         // Half a line at a time: more sums would not fit the sixteen registers.
         let low = avx2::<0>(window, floor, limit, row);
         let high = avx2::<1>(window, floor, limit, row);

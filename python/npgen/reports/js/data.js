@@ -24,6 +24,7 @@ const stepOf = new Int32Array(AREA).fill(-1); // −1 in the seed patch
 order.forEach((p, step) => { stepOf[p] = step; });
 const trace = unpackAll(D.trace);
 const anchor = unpack(D.anchor);
+const grown = D.grown ? unpackAll(D.grown) : null; // before the borders between sources were cut anew
 const sources = {
   id: unpack(D.sources.id),
   label: D.sources.label && unpack(D.sources.label),
@@ -52,7 +53,17 @@ function frameOf(s) {
 
 const className = (s) => (sources.label ? D.classes[sources.label[s]] : null);
 const fullName = (s) => (sources.label ? `${sources.id[s]} · ${className(s)}` : String(sources.id[s]));
-const valueAt = (k, p) => Array.from(trace.image.subarray((k * AREA + p) * C, (k * AREA + p + 1) * C));
+const valueIn = (images, k, p) => Array.from(images.subarray((k * AREA + p) * C, (k * AREA + p + 1) * C));
+const valueAt = (k, p) => valueIn(trace.image, k, p);
+// The value of a pixel while others were drawn.
+const grownValueAt = (k, p) => valueIn((grown || trace).image, k, p);
+
+// The source that a pixel was drawn from, if the cuts gave it another one; else null.
+function sourceBeforeCuts(k, p) {
+  const i = k * AREA + p;
+  if (!grown || ["source", "y", "x"].every((name) => grown[name][i] === trace[name][i])) return null;
+  return { s: grown.source[i], y: grown.y[i], x: grown.x[i] };
+}
 
 // The source of a pixel of a sample: its address, distance, pool size and fill step.
 function originOf(k, p) {

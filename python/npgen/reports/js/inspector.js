@@ -75,7 +75,7 @@ function renderWindows() {
       const y = Math.floor(state.pixel / W) + i - HALF, x = state.pixel % W + j - HALF;
       const inside = y >= 0 && x >= 0 && y < H && x < W;
       if (inside && knownBefore(y * W + x, step)) {
-        const value = valueAt(state.k, y * W + x);
+        const value = grownValueAt(state.k, y * W + x);
         here.fillStyle = `rgb(${C === 3 ? value : [value, value, value]})`;
         here.fillRect(j * cell, i * cell, cell, cell);
       } else if (i !== HALF || j !== HALF) {
@@ -125,15 +125,17 @@ function poolNote(found) {
   const { k, pixel } = state;
   const total = originOf(k, pixel).pool;
   if (stepOf[pixel] < 0) return [`The seed patch was not drawn: it is a patch of image ${sources.id[anchor[k]]}.`];
+  const before = sourceBeforeCuts(k, pixel);
+  const cut = before ? `Drawn from image ${sources.id[before.s]} at ${before.y}, ${before.x}; the cuts changed it. ` : "";
   if (found) {
     const shown = found.list.length < total ? `${found.list.length} of ${format(total)}` : format(total);
     const noun = total === 1 ? "candidate" : "candidates";
-    return [`${shown} ${noun}; the drawn value had probability ${percent(found.valueProbability)}.`];
+    return [`${cut}${shown} ${noun}; the drawn value had probability ${percent(found.valueProbability)}.`];
   }
   const stored = Object.keys(D.pools);
   const command = make("code", {}, `npgen explain RUN ${k} ${Math.floor(pixel / W)} ${pixel % W}`);
   const note = stored.length ? `Pools are stored for samples ${stored.join(", ")}. ` : "No pools are stored here. ";
-  return [note, command, " shows this one."];
+  return [cut + note, command, " shows this one."];
 }
 
 // Call `begin` when the pointer or the focus enters a row, and `end` when it leaves.

@@ -173,7 +173,35 @@ on(["pinned"], () => {
   element("pin").setAttribute("aria-pressed", String(state.pinned));
   element("pin").textContent = state.pinned ? "Pinned" : "Pin";
 });
+// The coarser levels of a sample: canvas, image-ID map, and which images they come from.
+const levels = (D.levels ?? []).map(({ shape, image, colour, facts }) => ({ shape, facts, image: unpack(image), colour: unpack(colour) }));
+
+function picture([h, w], values, channels, k, label) {
+  const canvas = document.createElement("canvas");
+  canvas.width = w;
+  canvas.height = h;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", label);
+  const pixels = new ImageData(w, h);
+  for (let p = 0; p < h * w; p++) {
+    for (let c = 0; c < 3; c++) pixels.data[4 * p + c] = values[(k * h * w + p) * channels + (channels === 1 ? 0 : c)];
+    pixels.data[4 * p + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+function levelFigure({ shape, image, colour, facts }, k) {
+  const figure = document.createElement("figure"), caption = document.createElement("figcaption");
+  const [h, w, channels] = shape;
+  caption.textContent = `${h}×${w}: ${facts[k]}`;
+  figure.append(picture(shape, image, channels, k, `canvas of ${h}×${w} pixels`));
+  figure.append(picture(shape, colour, 3, k, `image-ID map of ${h}×${w} pixels`), caption);
+  return figure;
+}
+
 on(["k"], () => {
+  element("levels").replaceChildren(...levels.map((level) => levelFigure(level, state.k)));
   element("sample-name").textContent = state.k;
   element("sample-facts").textContent = `seed patch of image ${fullName(anchor[state.k])}`;
 });
