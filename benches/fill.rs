@@ -10,7 +10,7 @@ use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
 use npgen::geometry::{Extent, Rect};
 use npgen::order::fill_order;
-use npgen::pixels::quota::{Quotas, SourceCounts};
+use npgen::pixels::quota::{Quotas, ShiftCounts, SourceCounts};
 use npgen::pixels::scan::{Scan, WorkCounter};
 use npgen::pixels::settings::Settings;
 use npgen::pixels::window::Window;
@@ -45,7 +45,9 @@ impl Arrays {
                 barred: None,
                 pixels,
                 trace: Trace { image_id, y, x, distance, pool_size },
+                barred_shift: None,
                 sources: SourceCounts::default(),
+                shifts: ShiftCounts::default(),
                 fallbacks: 0,
             })
             .collect()
@@ -70,6 +72,7 @@ fn fills(criterion: &mut Criterion) {
         settings: &settings,
         sweep: 0,
         work: &WorkCounter::default(),
+        rasters: None,
     };
     let mut known = vec![false; extent.area()];
     let seed = Rect { y: 10, x: 10, height: 8, width: 8 };

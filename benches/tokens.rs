@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use criterion::{criterion_group, criterion_main, Criterion, Throughput};
 use npgen::canvas::{Canvas, Trace};
 use npgen::geometry::{Extent, Pixel};
-use npgen::pixels::quota::SourceCounts;
+use npgen::pixels::quota::{ShiftCounts, SourceCounts};
 use npgen::pool::{Keep, PoolRule};
 use npgen::random::KeyedRandom;
 use npgen::simd::InstructionSet;
@@ -70,7 +70,9 @@ fn scans(criterion: &mut Criterion) {
                     barred: None,
                     pixels,
                     trace: Trace { image_id, y, x, distance, pool_size },
+                    barred_shift: None,
                     sources: SourceCounts::default(),
+                    shifts: ShiftCounts::default(),
                     fallbacks: 0,
                 })
                 .collect();

@@ -26,6 +26,8 @@ pub struct Corpus<'a> {
     channels: usize,
     /// `(N, 2)` height and width of each image; None where all fill the common frame.
     sizes: Option<&'a [i32]>,
+    /// An image of which only some pixels may serve, and which ones, `(H, W)`.
+    masked: Option<(ImageId, &'a [bool])>,
 }
 
 impl<'a> Corpus<'a> {
@@ -44,7 +46,7 @@ impl<'a> Corpus<'a> {
             .and_then(|bytes| bytes.checked_mul(count))
             .unwrap_or(usize::MAX);
         require(images.len() == expected, "images", format!("{expected} bytes"), images.len())?;
-        Ok(Self { images, count, extent, channels, sizes: None })
+        Ok(Self { images, count, extent, channels, sizes: None, masked: None })
     }
 
     /// The same images, each of its own size: `sizes` is `(N, 2)`, height and width.
@@ -67,6 +69,23 @@ impl<'a> Corpus<'a> {
             )?;
         }
         Ok(Self { sizes: Some(sizes), ..self })
+    }
+
+    /// The same images, of the last of which only the pixels of a mask `(H, W)` may serve.
+    pub fn with_mask(self, mask: &'a [bool]) -> Result<Self> {
+        let flags = self.extent.area();
+        require(mask.len() == flags, "usable", format!("{flags} flags"), mask.len())?;
+        Ok(Self { masked: Some((ImageId(self.count as u32 - 1), mask)), ..self })
+    }
+
+    /// The mask of the pixels of an image that may serve, `(H, W)`; None where all may.
+    pub fn mask(&self, id: ImageId) -> Option<&'a [bool]> {
+        self.masked.filter(|&(masked, _)| masked == id).map(|(_, mask)| mask)
+    }
+
+    /// Whether a pixel of an image may serve.
+    pub fn serves(&self, id: ImageId, pixel: Pixel) -> bool {
+        self.mask(id).is_none_or(|mask| mask[self.extent.flat(pixel)])
     }
 
     pub fn count(&self) -> usize {
@@ -139,6 +158,19 @@ mod tests {
             let expected = format!("sizes must be in 1×1..=2×3, got {}×{}", size[0], size[1]);
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn of_the_last_image_the_pixels_of_a_mask_serve() {
+        let bytes = [0; 12];
+        let corpus = Corpus::new(&bytes, 2, Extent::new(2, 3), 1).unwrap();
+        let mask = [true, false, true, true, false, true];
+        let masked = corpus.with_mask(&mask).unwrap();
+        let (first, last) = (ImageId(0), ImageId(1));
+        assert_eq!((masked.mask(first), masked.mask(last), corpus.mask(last)), (None, Some(&mask[..]), None));
+        let at = Pixel { y: 1, x: 1 };
+        assert_eq!((masked.serves(first, at), masked.serves(last, at)), (true, false));
+        assert_eq!(corpus.with_mask(&mask[1..]).unwrap_err().to_string(), "usable must be 6 flags, got 5");
     }
 
     #[test]

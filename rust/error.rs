@@ -8,6 +8,9 @@ pub enum Error {
     /// An argument is out of range.
     #[error("{parameter} must be {allowed}, got {got}")]
     Invalid { parameter: &'static str, allowed: String, got: String },
+    /// A buffer did not fit the memory.
+    #[error("not enough memory for {buffer} of {bytes} bytes")]
+    Memory { buffer: &'static str, bytes: usize },
     /// The caller cancelled the work; what was written so far is incomplete.
     #[error("interrupted")]
     Interrupted,
@@ -33,6 +36,23 @@ pub fn require(
     } else {
         Err(Error::invalid(parameter, allowed, got))
     }
+}
+
+/// An empty vector with room for `len` elements; an error where memory is short.
+pub fn reserved<T>(buffer: &'static str, len: usize) -> Result<Vec<T>> {
+    let mut vector = Vec::new();
+    let bytes = len.saturating_mul(size_of::<T>());
+    vector.try_reserve_exact(len).map_err(|_| Error::Memory { buffer, bytes })?;
+    Ok(vector)
+}
+
+/// Makes all of a vector `len` copies of a value; an error where memory is short.
+pub fn refill<T: Clone>(vector: &mut Vec<T>, buffer: &'static str, len: usize, value: T) -> Result<()> {
+    vector.clear();
+    let bytes = len.saturating_mul(size_of::<T>());
+    vector.try_reserve_exact(len).map_err(|_| Error::Memory { buffer, bytes })?;
+    vector.resize(len, value);
+    Ok(())
 }
 
 /// `Err` if the caller has cancelled the work.

@@ -4,10 +4,9 @@
 //! window holds the most known pixels, ties by (y, x). The order depends on the frame, the mask and the window alone, so all
 //! canvases of a batch share the order and, at each step, the known mask.
 
-use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 
-use crate::error::{check, require, Result};
+use crate::error::{check, require, reserved, Result};
 use crate::geometry::check_window;
 use crate::geometry::{Extent, Pixel};
 use crate::random::{KeyedRandom, Stream};
@@ -26,10 +25,11 @@ pub fn fill_order(extent: Extent, known: &[bool], window: usize, cancel: &Atomic
     require(known.len() == extent.area(), "known", format!("{} flags", extent.area()), known.len())?;
     require(known.contains(&true), "known", "a mask with at least one known pixel", "none")?;
 
-    let rings = rings(extent, known);
-    let mut overlap = Overlap::new(extent, known, window / 2);
-    let mut order = FillOrder { pixels: Vec::new(), stages: vec![0] };
-    for mut ring in rings {
+    let (unknown, ends) = rings(extent, known)?;
+    let mut overlap = Overlap::new(extent, known, window / 2)?;
+    let mut order = FillOrder { pixels: reserved("a fill order", unknown.len())?, stages: vec![0] };
+    for bounds in ends.windows(2) {
+        let mut ring = unknown[bounds[0]..bounds[1]].to_vec();
         while !ring.is_empty() {
             check(cancel)?;
             // The first pixel with the largest overlap. The ring is in (y, x) order, also after removals.
@@ -57,27 +57,37 @@ pub fn sweep_order(pixels: &mut [Pixel], seed: u64, sweep: u16) {
     }
 }
 
-/// Unknown pixels by Chebyshev distance to the known set (1, 2, …), each ring in (y, x) order.
-fn rings(extent: Extent, known: &[bool]) -> Vec<Vec<Pixel>> {
-    let mut distance: Vec<Option<usize>> = known.iter().map(|&known| known.then_some(0)).collect();
-    let mut queue: VecDeque<Pixel> = extent.pixels().filter(|&p| known[extent.flat(p)]).collect();
-    let mut rings: Vec<Vec<Pixel>> = Vec::new();
-    while let Some(pixel) = queue.pop_front() {
-        let next = distance[extent.flat(pixel)].map_or(0, |d| d + 1);
+/// Unknown pixels by Chebyshev distance to the known set (1, 2, …), each ring in (y, x) order: ring `r` is the part from
+/// `ends[r]` to `ends[r + 1]`.
+fn rings(extent: Extent, known: &[bool]) -> Result<(Vec<Pixel>, Vec<usize>)> {
+    const FAR: u32 = u32::MAX;
+    let mut distance: Vec<u32> = reserved("a fill order", extent.area())?;
+    distance.extend(known.iter().map(|&known| if known { 0 } else { FAR }));
+    let mut queue: Vec<Pixel> = reserved("a fill order", extent.area())?;
+    queue.extend(extent.pixels().filter(|&pixel| known[extent.flat(pixel)]));
+    let seeds = queue.len();
+    let mut at = 0;
+    while let Some(&pixel) = queue.get(at) {
+        at += 1;
         for neighbour in extent.square(pixel, 1).pixels() {
-            let slot = &mut distance[extent.flat(neighbour)];
-            if slot.is_none() {
-                *slot = Some(next);
-                rings.resize(rings.len().max(next), Vec::new());
-                rings[next - 1].push(neighbour);
-                queue.push_back(neighbour);
+            if distance[extent.flat(neighbour)] == FAR {
+                distance[extent.flat(neighbour)] = distance[extent.flat(pixel)] + 1;
+                queue.push(neighbour);
             }
         }
     }
-    for ring in &mut rings {
-        ring.sort_unstable();
+    // The queue is in the order of distances.
+    queue.drain(..seeds);
+    let mut ends = vec![0];
+    let mut start = 0;
+    while start < queue.len() {
+        let ring = |pixel: &Pixel| distance[extent.flat(*pixel)];
+        let end = queue.partition_point(|pixel| ring(pixel) <= ring(&queue[start]));
+        queue[start..end].sort_unstable();
+        ends.push(end);
+        start = end;
     }
-    rings
+    Ok((queue, ends))
 }
 
 /// How many known pixels each pixel's window holds.
@@ -88,12 +98,14 @@ struct Overlap {
 }
 
 impl Overlap {
-    fn new(extent: Extent, known: &[bool], half: usize) -> Self {
-        let mut overlap = Self { extent, half, counts: vec![0; extent.area()] };
+    fn new(extent: Extent, known: &[bool], half: usize) -> Result<Self> {
+        let mut counts = reserved("a fill order", extent.area())?;
+        counts.resize(extent.area(), 0);
+        let mut overlap = Self { extent, half, counts };
         for pixel in extent.pixels().filter(|&p| known[extent.flat(p)]) {
             overlap.fill(pixel);
         }
-        overlap
+        Ok(overlap)
     }
 
     fn at(&self, pixel: Pixel) -> u32 {

@@ -51,6 +51,12 @@ impl InstructionSet {
         self == Self::Avx512 && is_x86_feature_detected!("avx512bitalg")
     }
 
+    /// Whether products of bytes are added by VPDPBUSD (AVX-512 VNNI), which some CPUs with AVX-512 lack.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_vnni(self) -> bool {
+        self == Self::Avx512 && is_x86_feature_detected!("avx512vnni")
+    }
+
     /// The instruction set named by the environment variable `NPGEN_SIMD`, or the fastest.
     pub fn chosen() -> Result<Self> {
         let Ok(name) = std::env::var("NPGEN_SIMD") else { return Ok(Self::best()) };

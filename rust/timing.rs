@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::corpus::ImageId;
 use crate::error::Result;
 use crate::geometry::Pixel;
+use crate::pixels::bars::Bars;
 use crate::pixels::planes::Planes;
 use crate::pixels::probe::Probe;
 use crate::pixels::scan::{Scan, Target};
@@ -29,7 +30,7 @@ pub fn time_pixel_scan(
     let probe = Probe::new(scan.settings, &scan.corpus, known, pixel, frame);
     let mut planes = Planes::default();
     planes.gather(&scan.corpus, ids.iter().copied(), frame);
-    let target = Target { pixels: canvas, barred: Vec::new(), bound: f64::INFINITY, added: None };
+    let target = Target { pixels: canvas, bars: Bars::default(), bound: f64::INFINITY, added: None };
     let mut buffers = ScanBuffers::default();
     let mut size = 0;
     let mut once = || {

@@ -9,7 +9,7 @@ use npgen::canvas::{Canvas, Trace};
 use npgen::corpus::{Corpus, ImageId};
 use npgen::geometry::{Extent, Offset, Rect};
 use npgen::order::{fill_order, FillOrder};
-use npgen::pixels::quota::{Quota, Quotas, SourceCounts};
+use npgen::pixels::quota::{Quota, Quotas, ShiftCounts, SourceCounts};
 use npgen::pixels::scan::{Scan, WorkCounter};
 use npgen::pixels::settings::Settings;
 use npgen::pixels::window::Window;
@@ -55,7 +55,10 @@ impl Scene {
                 window: Window::new(7, 1.2, EXTENT).unwrap(),
                 radius: 2,
                 rule: PoolRule::new(0.1, 3, Keep::Best).unwrap(),
-                quotas: Quotas { window: quota.map(|most| Quota::of_window(most, 7).unwrap()), frame: None },
+                quotas: Quotas {
+                    window: quota.map(|most| Quota::of_window(most, 7).unwrap()),
+                    ..Quotas::default()
+                },
                 corpus_tolerance: false,
                 instructions: InstructionSet::best(),
             },
@@ -110,7 +113,9 @@ impl Scene {
                 barred: Some(ImageId(sample)),
                 pixels,
                 trace: Trace { image_id, y, x, distance, pool_size },
+                barred_shift: None,
                 sources: SourceCounts::default(),
+                shifts: ShiftCounts::default(),
                 fallbacks: 0,
             })
             .collect();
@@ -124,6 +129,7 @@ impl Scene {
             settings: &settings,
             sweep: 0,
             work: &self.work,
+            rasters: None,
         };
         pool.install(|| {
             scan.fill(&self.order.pixels, &self.known, &mut canvases, shortlists, None, &cancel)

@@ -9,7 +9,7 @@ and corpus and trace give the image back byte for byte.
 from importlib.metadata import version
 
 from npgen.config import Config
-from npgen.corpus import BuildOptions, Corpus, build_corpus, load_corpus
+from npgen.corpus import BuildAccount, BuildOptions, Corpus, LeftOut, build_corpus, load_corpus, read_account
 from npgen.els import Denoised, ScoreSamples, denoise, load_score_samples, score_generate
 from npgen.encoders import Encoder, PixelEncoder, embed, load_encoder
 from npgen.evaluation import (
@@ -28,7 +28,7 @@ from npgen.inspection import Difference, Explainer, Explanation, RunReport, expl
 from npgen.output import read_provenance
 from npgen.reports import ReportFile, report
 from npgen.runs import Samples, Trace, load_samples
-from npgen.sampling import FillOrder, Pool, candidate_pool, fill_order, generate
+from npgen.sampling import Filled, FillOrder, Pool, candidate_pool, fill, fill_order, generate
 from npgen.studies import (
     Ablation,
     Frontier,
@@ -47,6 +47,7 @@ __version__ = version("npgen")
 __all__ = [
     "Ablation",
     "Autoencoder",
+    "BuildAccount",
     "BuildOptions",
     "Config",
     "Corpus",
@@ -58,9 +59,11 @@ __all__ = [
     "Explainer",
     "Explanation",
     "FillOrder",
+    "Filled",
     "Frontier",
     "FrontierSetting",
     "GammaStudy",
+    "LeftOut",
     "Network",
     "NetworkRequest",
     "PartWhole",
@@ -83,6 +86,7 @@ __all__ = [
     "entropy_map",
     "evaluate",
     "explain",
+    "fill",
     "fill_order",
     "frontier",
     "gamma_study",
@@ -94,6 +98,7 @@ __all__ = [
     "load_score_samples",
     "load_tokens",
     "part_whole",
+    "read_account",
     "read_provenance",
     "register_network",
     "report",

@@ -140,6 +140,7 @@ class PixelSettings:
         best_only: bool,
         quota: int | None,
         frame_quota: int | None,
+        copy_quota: int | None,
         corpus_tolerance: bool,
         low_level: bool,
         threads: int,
@@ -154,6 +155,7 @@ class Filler:
         *,
         sizes: NDArray[np.int32] | None = None,
         elsewhere: int = 0,
+        usable: NDArray[np.bool_] | None = None,
     ) -> Filler: ...
     def fill(
         self,
@@ -168,6 +170,7 @@ class Filler:
         barred: NDArray[np.int32],
         shortlists: tuple[NDArray[np.int32], NDArray[np.int64]] | None,
         added: NDArray[np.uint32] | None = None,
+        barred_shifts: NDArray[np.int32] | None = None,
     ) -> NDArray[np.int32]: ...
     def candidate_pool(
         self,
@@ -177,6 +180,7 @@ class Filler:
         shortlist: NDArray[np.int32] | None,
         barred: NDArray[np.int32],
         added: NDArray[np.uint32] | None = None,
+        barred_pixels: NDArray[np.int32] | None = None,
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
     def pools(
         self,

@@ -15,8 +15,9 @@ use std::sync::atomic::AtomicBool;
 use rayon::prelude::*;
 
 use super::added::Added;
+use super::all_images::AllImages;
 use super::planes::Planes;
-use super::probe::Probe;
+use super::quota::Quotas;
 use super::scan::{merged, Scan, ScanTask, Target};
 use super::ssd::ScanBuffers;
 use crate::canvas::Canvas;
@@ -80,7 +81,7 @@ impl Scan<'_> {
                 let pools = self.pools_of(probe, planes, &targets, buffers);
                 for ((canvas, ..), mut pool) in group.iter_mut().zip(pools) {
                     // 4. and 5. Draw and copy.
-                    self.draw(canvas, probe, pool.finish());
+                    self.draw(canvas, (probe.pixel(), probe.redrawn()), pool.finish());
                 }
             }
             self.work.add(buffers);
@@ -112,6 +113,9 @@ impl Scan<'_> {
         canvases: &mut [Canvas],
         cancel: &AtomicBool,
     ) -> Result<()> {
+        if let Some(rasters) = self.rasters() {
+            return self.fill_by_rasters(rasters, (pixels, known), canvases, cancel);
+        }
         let mut tasks = ScanTask::all();
         let mut pools = vec![self.new_pool(); canvases.len()];
         for probe in self.probes(pixels, known, None, cancel)? {
@@ -122,7 +126,7 @@ impl Scan<'_> {
             self.scan_all(&probe, &targets, &mut tasks, cancel)?;
             let draw = |(index, (canvas, pool)): (usize, (&mut Canvas, &mut PoolBuilder))| {
                 // 3. Pools; 4. and 5. draw and copy.
-                self.draw(canvas, &probe, merged(pool, &tasks, index));
+                self.draw(canvas, (probe.pixel(), probe.redrawn()), merged(pool, &tasks, index));
             };
             canvases.par_iter_mut().zip(&mut pools).enumerate().for_each(draw);
         }
@@ -141,39 +145,37 @@ impl Scan<'_> {
         let anywhere = self.anywhere();
         let anywhere = self.with(&anywhere);
         let mut known = known.to_vec();
-        let (mut all_tasks, mut tasks) = (ScanTask::all(), ScanTask::all());
+        let mut nearest = AllImages::new(&anywhere);
+        let mut candidates = shortlists.is_none().then(|| AllImages::new(self));
         for &pixel in pixels {
             // 1. Query windows, and the distance of the nearest window of all images.
-            let probe = anywhere.probe(&known, pixel);
-            let targets: Vec<Target> =
-                canvases.par_iter().map(|canvas| anywhere.target(&probe, canvas, None, None)).collect();
-            anywhere.scan_all(&probe, &targets, &mut all_tasks, cancel)?;
-            let probe = self.probe(&known, pixel);
-            if shortlists.is_none() {
+            nearest.scan(&anywhere, (pixel, &known), canvases, cancel)?;
+            let redrawn = known[self.settings.frame.flat(pixel)];
+            let probe = shortlists.map(|_| self.probe(&known, pixel));
+            if let Some(candidates) = &mut candidates {
                 // 2. Distances of candidates, where these are of all images.
-                let targets: Vec<Target> =
-                    canvases.par_iter().map(|canvas| self.target(&probe, canvas, None, None)).collect();
-                self.scan_all(&probe, &targets, &mut tasks, cancel)?;
+                candidates.scan(self, (pixel, &known), canvases, cancel)?;
             }
             let draw = |(planes, buffers): &mut Workspace, (index, canvas): (usize, &mut Canvas)| {
-                let least = merged(&mut anywhere.new_pool(), &all_tasks, index)[0].distance;
+                let least = nearest.pool(&mut anywhere.new_pool(), index)[0].distance;
                 let mut pool = self.new_pool();
-                let candidates = match shortlists {
-                    Some(lists) => {
+                let candidates = match (shortlists, &probe, &candidates) {
+                    (Some(lists), Some(probe), _) => {
                         // 2. Distances of candidates, where these are of a shortlist.
                         planes.gather(&self.corpus, lists[index].iter().copied(), probe.region());
-                        let target = self.target(&probe, canvas, Some(&lists[index]), None);
-                        pool = self.pool(&probe, planes, &target, buffers);
+                        let target = self.target(probe, canvas, Some(&lists[index]), None);
+                        pool = self.pool(probe, planes, &target, buffers);
                         self.work.add(buffers);
                         pool.finish()
                     }
-                    None => merged(&mut pool, &tasks, index),
+                    (.., Some(all)) => all.pool(&mut pool, index),
+                    _ => unreachable!("canvases have shortlists, or candidates are of all images"),
                 };
                 // 3. The pool, relative to that nearest window.
                 let (members, near_enough) = self.settings.rule.members(candidates, least);
                 canvas.fallbacks += i32::from(!near_enough);
                 // 4. and 5. Draw and copy.
-                self.draw(canvas, &probe, members);
+                self.draw(canvas, (pixel, redrawn), members);
             };
             canvases.par_iter_mut().enumerate().for_each_init(Default::default, draw);
             known[self.settings.frame.flat(pixel)] = true;
@@ -182,23 +184,31 @@ impl Scan<'_> {
     }
 
     /// Draws a member of the pool and copies its pixel into the canvas, together with its trace.
-    fn draw(&self, canvas: &mut Canvas, probe: &Probe, pool: &[Candidate]) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas, (pixel, redrawn): (Pixel, bool), pool: &[Candidate]) {
         let channels = self.corpus.channels();
-        let flat = self.settings.frame.flat(probe.pixel());
+        let frame = self.settings.frame;
+        let flat = frame.flat(pixel);
         let stream = Stream::Pixel { sweep: self.sweep };
         let drawn = pool[canvas.random.index(stream, flat as u32, pool.len())];
         canvas.pixels[flat * channels..][..channels]
             .copy_from_slice(self.corpus.value(drawn.image, drawn.source));
-        if self.settings.quotas.frame.is_some() {
-            if probe.redrawn() {
-                canvas.sources.remove(canvas.trace.image_id[flat]);
-            }
-            canvas.sources.add(drawn.image.0 as i32);
+        let Quotas { frame: of_frame, copy, .. } = self.settings.quotas;
+        if redrawn && of_frame.is_some() {
+            canvas.sources.remove(canvas.trace.image_id[flat]);
+        }
+        if redrawn && copy.is_some() {
+            canvas.shift(frame, pixel).into_iter().for_each(|shift| canvas.shifts.remove(shift));
         }
         canvas.trace.image_id[flat] = drawn.image.0 as i32;
         canvas.trace.y[flat] = drawn.source.y as i32;
         canvas.trace.x[flat] = drawn.source.x as i32;
         canvas.trace.distance[flat] = drawn.distance as f32;
         canvas.trace.pool_size[flat] = pool.len() as i32;
+        if of_frame.is_some() {
+            canvas.sources.add(drawn.image.0 as i32);
+        }
+        if copy.is_some() {
+            canvas.shift(frame, pixel).into_iter().for_each(|shift| canvas.shifts.add(shift));
+        }
     }
 }

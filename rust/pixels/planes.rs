@@ -48,6 +48,8 @@ pub struct Group<'a> {
     pub ids: &'a [ImageId],
     /// None where all images are of one size.
     pub inside: Option<&'a Inside>,
+    /// The lane of an image of which only some pixels may serve, one bit, and which may, in the order of the lines.
+    pub masked: Option<(u64, &'a [bool])>,
 }
 
 /// Position-major copy of a region of some images.
@@ -62,6 +64,9 @@ pub struct Planes {
     lines_per_group: usize,
     /// One per group, or none at all.
     inside: Vec<Inside>,
+    /// Group and lane of an image of which only some pixels of the region may serve, and which may.
+    masked: Option<(usize, u64)>,
+    usable: Vec<bool>,
 }
 
 impl Planes {
@@ -93,6 +98,12 @@ impl Planes {
                 }
             }
         }
+        let masked = |&(_, &id): &(usize, &ImageId)| corpus.mask(id).is_some();
+        self.masked = self.ids.iter().enumerate().find(masked).map(|(k, &id)| {
+            self.usable.clear();
+            self.usable.extend(region.pixels().map(|pixel| corpus.serves(id, pixel)));
+            (k / GROUP_IMAGES, 1 << (k % GROUP_IMAGES))
+        });
         self.inside.clear();
         if !corpus.is_of_one_size() {
             let inside = |ids: &[ImageId]| Inside::new(corpus.extent(), ids.iter().map(|&id| corpus.own(id)));
@@ -115,6 +126,7 @@ impl Planes {
             lines: &self.lines[group * self.lines_per_group..][..self.lines_per_group],
             ids: &ids[..ids.len().min(GROUP_IMAGES)],
             inside: self.inside.get(group),
+            masked: self.masked.filter(|&(own, _)| own == group).map(|(_, lane)| (lane, &self.usable[..])),
         }
     }
 }
@@ -133,7 +145,8 @@ mod tests {
         planes.gather(&corpus, corpus.ids(), region);
         assert_eq!(planes.groups(), 2);
         for k in 0..n {
-            let Group { lines, ids, inside } = planes.group(k / GROUP_IMAGES);
+            let Group { lines, ids, inside, masked } = planes.group(k / GROUP_IMAGES);
+            assert!(masked.is_none());
             assert!(inside.is_none());
             let id = ids[k % GROUP_IMAGES];
             for pixel in region.pixels() {

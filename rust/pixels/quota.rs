@@ -1,10 +1,12 @@
-//! Quotas: how many pixels may come from the same image, of those in one window and of those in the whole frame.
+//! Quotas: how many pixels may come from the same image, of those in one window and of those in the whole frame; and how many
+//! may come from one image by one shift.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
-use crate::corpus::ImageId;
+use crate::corpus::{Corpus, ImageId};
 use crate::error::{Error, Result};
-use crate::geometry::{Extent, Pixel};
+use crate::geometry::{Extent, Offset, Pixel};
 
 /// At most this many pixels of a region may come from one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +33,12 @@ impl Quota {
         Self::new("frame_quota", most, frame.area())
     }
 
-    /// How many images the pixels of the region can use up at once.
+    /// At most `most` pixels of the frame per image and shift.
+    pub fn of_shift(most: usize, frame: Extent) -> Result<Self> {
+        Self::new("copy_quota", most, frame.area())
+    }
+
+    /// How many images, or shifts, the pixels of the region can use up at once.
     fn most_used_up(&self) -> usize {
         self.others / self.most
     }
@@ -55,6 +62,8 @@ impl Quota {
 pub struct Quotas {
     pub window: Option<Quota>,
     pub frame: Option<Quota>,
+    /// Per image and shift. Whether it leaves a pixel to draw does not depend on the canvas: it is set only where it does.
+    pub copy: Option<Quota>,
 }
 
 impl Quotas {
@@ -64,7 +73,7 @@ impl Quotas {
         let frame = self.frame.filter(|quota| candidates > quota.most_used_up());
         let by_frame = frame.map_or(0, |quota| quota.most_used_up());
         let window = self.window.filter(|quota| candidates > quota.most_used_up() + by_frame);
-        Self { window, frame }
+        Self { window, frame, copy: self.copy }
     }
 }
 
@@ -111,6 +120,68 @@ impl SourceCounts {
     }
 }
 
+/// A pixel's source less the pixel itself. Pixels of one image and one shift are a part of that image, copied as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shift {
+    pub image: i32,
+    pub dy: i32,
+    pub dx: i32,
+}
+
+impl Shift {
+    /// The source of another pixel by the same shift, if there is such a pixel.
+    pub fn source(&self, corpus: &Corpus, pixel: Pixel) -> Option<(ImageId, Pixel)> {
+        let image = usize::try_from(self.image).ok().filter(|&image| image < corpus.count())?;
+        let image = ImageId(image as u32);
+        let source = corpus.own(image).step(pixel, Offset { dy: self.dy as isize, dx: self.dx as isize })?;
+        Some((image, source))
+    }
+}
+
+/// How many known pixels of a canvas come from each image by each shift, and which of these are used up.
+#[derive(Debug, Clone, Default)]
+pub struct ShiftCounts {
+    most: usize,
+    counts: HashMap<Shift, usize>,
+    full: Vec<Shift>,
+}
+
+impl ShiftCounts {
+    /// Counts the shifts of known pixels.
+    pub fn new(quota: Quota, shifts: impl Iterator<Item = Shift>) -> Self {
+        let mut counts = Self { most: quota.most.get(), ..Self::default() };
+        shifts.for_each(|shift| counts.add(shift));
+        counts
+    }
+
+    /// Counts one more pixel.
+    pub fn add(&mut self, shift: Shift) {
+        let count = self.counts.entry(shift).or_default();
+        *count += 1;
+        if *count == self.most {
+            self.full.push(shift);
+        }
+    }
+
+    /// Counts one pixel less.
+    pub fn remove(&mut self, shift: Shift) {
+        let Some(count) = self.counts.get_mut(&shift) else { return };
+        if *count == self.most {
+            self.full.retain(|&full| full != shift);
+        }
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&shift);
+        }
+    }
+
+    /// The shifts that are used up; `redrawn` is that of the pixel that is drawn again, which does not count.
+    pub fn used_up(&self, redrawn: Option<Shift>) -> impl Iterator<Item = Shift> + '_ {
+        let counts = move |shift: &Shift| Some(*shift) != redrawn || self.counts[shift] > self.most;
+        self.full.iter().copied().filter(counts)
+    }
+}
+
 /// The known pixels of the window of side `2·half + 1` around `pixel`, without `pixel` itself.
 pub fn known_in_window(
     frame: Extent,
@@ -151,7 +222,7 @@ mod tests {
     fn a_quota_is_in_effect_only_where_images_would_be_left() {
         let window = Some(Quota::of_window(3, 5).unwrap()); // 24 pixels use up 8 images
         let frame = Some(Quota::of_frame(20, Extent::new(9, 9)).unwrap()); // 80 pixels use up 4 images
-        let both = Quotas { window, frame };
+        let both = Quotas { window, frame, copy: None };
         let in_effect = |candidates| {
             let quotas = both.in_effect(candidates);
             (quotas.window.is_some(), quotas.frame.is_some())
@@ -160,10 +231,10 @@ mod tests {
             [4, 5, 12, 13].map(in_effect),
             [(false, false), (false, true), (false, true), (true, true)]
         );
-        let alone = Quotas { window, frame: None };
+        let alone = Quotas { window, ..Quotas::default() };
         assert_eq!(alone.in_effect(8), Quotas::default());
         assert_eq!(alone.in_effect(9), alone);
-        let huge = Quotas { window: Some(Quota::of_window(1, usize::MAX).unwrap()), frame: None };
+        let huge = Quotas { window: Some(Quota::of_window(1, usize::MAX).unwrap()), ..Quotas::default() };
         assert_eq!(huge.in_effect(usize::MAX - 1), Quotas::default());
     }
 
@@ -204,6 +275,35 @@ mod tests {
                 (ids[at], known[at]) = (id, true);
             }
         }
+    }
+
+    #[test]
+    fn shifts_are_used_up_at_the_quota() {
+        let quota = Quota::of_shift(2, Extent::new(4, 4)).unwrap();
+        let shift = |dx| Shift { image: 0, dy: 0, dx };
+        let used_up = |counts: &ShiftCounts, redrawn| counts.used_up(redrawn).collect::<Vec<_>>();
+        let mut counts = ShiftCounts::new(quota, [1, 2, 1, 3].map(shift).into_iter());
+        assert_eq!(used_up(&counts, None), [shift(1)]);
+        assert_eq!(used_up(&counts, Some(shift(1))), []);
+        counts.add(shift(1));
+        counts.add(shift(3));
+        assert_eq!(used_up(&counts, Some(shift(1))), [shift(1), shift(3)]);
+        counts.remove(shift(1));
+        counts.remove(shift(3));
+        counts.remove(shift(3));
+        counts.remove(shift(3));
+        assert_eq!(used_up(&counts, None), [shift(1)]);
+        let message = Quota::of_shift(0, Extent::new(4, 4)).unwrap_err().to_string();
+        assert_eq!(message, "copy_quota must be at least 1 or None, got 0");
+    }
+
+    #[test]
+    fn a_shift_leads_to_the_pixels_that_an_image_has() {
+        let bytes = [0; 12];
+        let corpus = Corpus::new(&bytes, 2, Extent::new(2, 3), 1).unwrap().with_sizes(&[2, 3, 1, 2]).unwrap();
+        let source = |image, dy, dx| Shift { image, dy, dx }.source(&corpus, Pixel { y: 1, x: 1 });
+        assert_eq!(source(0, -1, 1), Some((ImageId(0), Pixel { y: 0, x: 2 })));
+        assert_eq!([source(1, 0, 0), source(0, -2, 0), source(2, 0, 0), source(-1, 0, 0)], [None; 4]);
     }
 
     #[test]

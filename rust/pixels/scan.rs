@@ -9,16 +9,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::added::{Added, AddedHere};
+use super::all_images::AllImages;
+use super::bars::Bars;
 use super::planes::{Planes, GROUP_IMAGES};
 use super::probe::Probe;
-use super::quota::{Quotas, SourceCounts};
+use super::raster::Rasters;
 use super::settings::Settings;
 use super::ssd::{self, ScanBuffers};
 use crate::canvas::Canvas;
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{check, Result};
-use crate::geometry::{Offset, Pixel, Rect};
-use crate::pool::{Candidate, Keep, PoolBuilder};
+use crate::geometry::{Pixel, Rect};
+use crate::pool::{Candidate, PoolBuilder};
 
 /// Images that one task compares with a pixel at a time: few enough for their windows to fit a core's own cache.
 const CACHED_IMAGES: usize = 4 * GROUP_IMAGES;
@@ -43,6 +45,8 @@ pub struct Scan<'a> {
     /// 0 while canvases are filled, then the number of the sweep that draws their pixels again.
     pub sweep: u16,
     pub work: &'a WorkCounter,
+    /// The images once more, for scans of all of them at all positions, where they are few.
+    pub rasters: Option<&'a Rasters>,
 }
 
 /// How much work scans did and how much they skipped, in terms: tap · channel · candidate.
@@ -58,10 +62,15 @@ impl WorkCounter {
         (self.computed.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
     }
 
+    /// Adds terms that were computed, and terms that would have been.
+    pub(crate) fn count(&self, computed: u64, total: u64) {
+        self.computed.fetch_add(computed, Ordering::Relaxed);
+        self.total.fetch_add(total, Ordering::Relaxed);
+    }
+
     /// Adds the counters of some buffers, and resets them.
     pub(crate) fn add(&self, buffers: &mut ScanBuffers) {
-        self.computed.fetch_add(std::mem::take(&mut buffers.computed), Ordering::Relaxed);
-        self.total.fetch_add(std::mem::take(&mut buffers.total), Ordering::Relaxed);
+        self.count(std::mem::take(&mut buffers.computed), std::mem::take(&mut buffers.total));
     }
 }
 
@@ -70,8 +79,7 @@ impl WorkCounter {
 pub(crate) struct Target<'a> {
     /// `(H, W, C)` bytes.
     pub(crate) pixels: &'a [u8],
-    /// The images that must not be copied to the pixel.
-    pub(crate) barred: Vec<ImageId>,
+    pub(crate) bars: Bars,
     /// A bound that the finished pool is known not to exceed.
     pub(crate) bound: f64,
     /// What is added to the distances of its candidates, if these are of a shortlist.
@@ -115,6 +123,12 @@ impl<'a> Scan<'a> {
     /// The settings for the nearest window of all images, wherever it lies.
     pub(crate) fn anywhere(&self) -> Settings {
         self.settings.anywhere(self.corpus.extent())
+    }
+
+    /// The images in raster order, if this scan goes over all of their positions.
+    pub(crate) fn rasters(&self) -> Option<&'a Rasters> {
+        let everywhere = self.settings.everywhere(self.corpus.extent());
+        self.rasters.filter(|_| everywhere && self.settings.window.half() > 0)
     }
 
     /// An empty pool.
@@ -166,29 +180,15 @@ impl<'a> Scan<'a> {
         added: Option<AddedHere<'c>>,
     ) -> Target<'c> {
         let frame = self.settings.frame;
-        let barred = self.barred(probe, canvas, shortlist);
+        let mut bars = Bars::default();
+        let taps = probe.taps().offsets.iter().filter_map(|&offset| frame.step(probe.pixel(), offset));
+        self.bar(&mut bars, canvas, shortlist, (probe.pixel(), probe.redrawn()), taps);
         let listed = |image| shortlist.is_none_or(|ids| ids.binary_search(&image).is_ok());
+        let taps = || probe.taps().offsets.iter().filter_map(|&offset| frame.step(probe.pixel(), offset));
+        let is_known = |neighbour| taps().any(|tap| tap == neighbour);
         let mut pool = self.new_pool();
-        let mut seen: Vec<(ImageId, Pixel)> = Vec::with_capacity(4);
-        for (dy, dx) in [(-1, 0), (0, -1), (0, 1), (1, 0)] {
-            let offset = Offset { dy, dx };
-            let Some(neighbour) = frame.step(probe.pixel(), offset) else { continue };
-            let at = frame.flat(neighbour);
-            let there = Pixel { y: canvas.trace.y[at] as usize, x: canvas.trace.x[at] as usize };
-            let image = ImageId(canvas.trace.image_id[at] as u32);
-            // The caller's trace may hold anything: only true candidates may bound the pool.
-            if image.index() >= self.corpus.count() {
-                continue;
-            }
-            let Some(source) = self.corpus.own(image).step(there, Offset { dy: -dy, dx: -dx }) else {
-                continue;
-            };
-            // A candidate bounds the pool once; under `Keep::Best` an image is one candidate.
-            let one_each = self.settings.rule.keep() == Keep::Best;
-            let again = seen.iter().any(|&(i, q)| i == image && (one_each || q == source));
-            let known = probe.taps().offsets.contains(&offset);
-            if probe.is_source(source) && known && !again && !barred.contains(&image) && listed(image) {
-                seen.push((image, source));
+        for (image, source) in self.continuations(canvas, probe.pixel(), is_known).into_iter().flatten() {
+            if probe.is_source(source) && bars.allow(image, source) && listed(image) {
                 let (candidate, bytes) = ((image, source), (&*canvas.pixels, frame));
                 let window = ssd::reference(&self.corpus, candidate, bytes, probe.pixel(), probe.taps());
                 let slot = |ids: &[ImageId]| ids.partition_point(|&id| id < image);
@@ -196,31 +196,7 @@ impl<'a> Scan<'a> {
                 pool.offer(Candidate { distance: window + beside, image, source });
             }
         }
-        Target { pixels: canvas.pixels, barred, bound: pool.bound(), added }
-    }
-
-    /// The images that must not be copied to a pixel: the canvas's barred image, and images that a quota has used up.
-    fn barred(&self, probe: &Probe, canvas: &Canvas, shortlist: Option<&[ImageId]>) -> Vec<ImageId> {
-        let mut barred: Vec<ImageId> = canvas.barred.into_iter().collect();
-        if self.settings.quotas == Quotas::default() {
-            return barred;
-        }
-        let listed = |id: &ImageId| shortlist.is_none_or(|ids| ids.binary_search(id).is_ok());
-        let images = shortlist.map_or(self.corpus.count() + self.elsewhere, <[ImageId]>::len);
-        let candidates = images - usize::from(canvas.barred.as_ref().is_some_and(listed));
-        let Quotas { window, frame } = self.settings.quotas.in_effect(candidates);
-        let extent = self.settings.frame;
-        if let Some(quota) = window {
-            let tap = |&offset: &Offset| extent.step(probe.pixel(), offset);
-            let source =
-                |tap: Pixel| u32::try_from(canvas.trace.image_id[extent.flat(tap)]).ok().map(ImageId);
-            barred.extend(quota.used_up(probe.taps().offsets.iter().filter_map(tap).filter_map(source)));
-        }
-        if let Some(quota) = frame {
-            let redrawn = probe.redrawn().then(|| canvas.trace.image_id[extent.flat(probe.pixel())]);
-            barred.extend(canvas.sources.used_up(quota, redrawn));
-        }
-        barred
+        Target { pixels: canvas.pixels, bars, bound: pool.bound(), added }
     }
 
     /// The pools of a pixel over gathered images, one per canvas: each group of planes is compared with all canvases while
@@ -278,7 +254,7 @@ impl<'a> Scan<'a> {
         buffers: &mut ScanBuffers,
     ) {
         let added = target.added.map(|added| (added, group * GROUP_IMAGES));
-        let canvas = (target.pixels, &target.barred[..], added);
+        let canvas = (target.pixels, &target.bars, added);
         ssd::offer_group(self.settings.instructions, probe, planes.group(group), canvas, pool, buffers);
     }
 
@@ -334,15 +310,6 @@ impl<'a> Scan<'a> {
         tasks.par_iter_mut().with_max_len(1).enumerate().try_for_each(run)
     }
 
-    /// Counts the known pixels of each image on each canvas, if a quota needs it.
-    pub(crate) fn count_sources(&self, canvases: &mut [Canvas], known: &[bool]) {
-        if self.settings.quotas.frame.is_some() {
-            canvases.par_iter_mut().for_each(|canvas| {
-                canvas.sources = SourceCounts::new(canvas.trace.image_id, known);
-            });
-        }
-    }
-
     /// The pools of one pixel over all images, one per canvas.
     pub fn pools(
         &self,
@@ -352,47 +319,46 @@ impl<'a> Scan<'a> {
         cancel: &AtomicBool,
     ) -> Result<Vec<Vec<Candidate>>> {
         self.count_sources(canvases, known);
-        let probe = self.probe(known, pixel);
-        let targets: Vec<Target> =
-            canvases.par_iter().map(|canvas| self.target(&probe, canvas, None, None)).collect();
-        let mut tasks = ScanTask::all();
-        self.scan_all(&probe, &targets, &mut tasks, cancel)?;
-        let pool = |index| merged(&mut self.new_pool(), &tasks, index).to_vec();
+        let mut all = AllImages::new(self);
+        all.scan(self, (pixel, known), canvases, cancel)?;
+        let pool = |index| all.pool(&mut self.new_pool(), index).to_vec();
         Ok((0..canvases.len()).into_par_iter().map(pool).collect())
     }
 
-    /// The pool of one pixel of one canvas, over `shortlist` (ascending ids) or over all images, without those `barred`;
-    /// with what is `added` to the distances of a shortlist.
+    /// The pool of one pixel of one canvas, over `shortlist` (ascending ids) or over all images, without what is barred; with
+    /// what is `added` to the distances of a shortlist.
     pub fn candidate_pool(
         &self,
         (canvas, known, pixel): (&[u8], &[bool], Pixel),
         shortlist: Option<&[ImageId]>,
-        barred: Vec<ImageId>,
+        bars: Bars,
         added: Option<Added>,
         cancel: &AtomicBool,
     ) -> Result<Vec<Candidate>> {
         let added = added.map(|added| added.at(pixel, 0));
-        let target = Target { pixels: canvas, barred, bound: f64::INFINITY, added };
-        let over_all = |scan: &Scan, probe: &Probe| -> Result<Vec<Candidate>> {
+        let target = Target { pixels: canvas, bars, bound: f64::INFINITY, added };
+        let over_all = |scan: &Scan| -> Result<Vec<Candidate>> {
+            if let Some(rasters) = scan.rasters() {
+                return scan.raster_pool(rasters, (canvas, known, pixel), target.bars.clone());
+            }
             let mut tasks = ScanTask::all();
-            scan.scan_all(probe, std::slice::from_ref(&target), &mut tasks, cancel)?;
+            scan.scan_all(&scan.probe(known, pixel), std::slice::from_ref(&target), &mut tasks, cancel)?;
             Ok(merged(&mut scan.new_pool(), &tasks, 0).to_vec())
         };
-        let probe = self.probe(known, pixel);
         let pool = match shortlist {
             Some(ids) => {
+                let probe = self.probe(known, pixel);
                 let mut planes = Planes::default();
                 planes.gather(&self.corpus, ids.iter().copied(), probe.region());
                 self.pool(&probe, &planes, &target, &mut ScanBuffers::default()).finish().to_vec()
             }
-            None => over_all(self, &probe)?,
+            None => over_all(self)?,
         };
         if !self.settings.corpus_tolerance {
             return Ok(pool);
         }
         let anywhere = self.anywhere();
-        let anywhere = self.with(&anywhere);
-        let nearest = over_all(&anywhere, &anywhere.probe(known, pixel))?;
+        let nearest = over_all(&self.with(&anywhere))?;
         let within = |first: &Candidate| self.settings.rule.members(&pool, first.distance).0.to_vec();
         Ok(nearest.first().map_or_else(|| pool.clone(), within))
     }

@@ -35,6 +35,12 @@ impl Settings {
         }
     }
 
+    /// Whether every position of sources with the frame `source` is a candidate of every pixel.
+    pub fn everywhere(&self, source: Extent) -> bool {
+        let Extent { height, width } = self.frame;
+        self.radius >= height.max(width).max(source.height).max(source.width)
+    }
+
     /// The part of sources with the frame `source` that a scan of `pixel` reads.
     pub fn region(&self, source: Extent, pixel: Pixel) -> Rect {
         source.square(pixel, self.radius.saturating_add(self.window.half()))

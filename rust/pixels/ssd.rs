@@ -19,9 +19,10 @@ mod x86;
 pub use reference::reference;
 
 use super::added::AddedHere;
+use super::bars::{barred_at, Bars};
 use super::planes::{Group, Inside, PlaneLine, GROUP_IMAGES};
 use super::probe::{Probe, ShellTerms, SourceLines};
-use crate::corpus::ImageId;
+use crate::geometry::Pixel;
 use crate::pool::{Candidate, Keep, PoolBuilder};
 use crate::simd::InstructionSet;
 
@@ -81,18 +82,18 @@ struct Outcome {
 fn scan(
     instructions: InstructionSet,
     probe: &Probe,
-    group: Group,
+    (group, barred): (Group, &[(Pixel, u64)]),
     context: &[i16],
     floors: &[[f32; GROUP_IMAGES]],
     limits: Limits,
     sums: &mut GroupSums,
 ) {
-    let Group { lines, inside, .. } = group;
+    let Group { lines, inside, masked, .. } = group;
     assert!(lines.len() >= probe.region.area() && lines.len().is_multiple_of(probe.region.area()));
     assert_eq!(context.len(), probe.canvas_bytes.len());
     assert!([1, probe.sources.len()].contains(&floors.len()));
     sums.rows.resize(probe.sources.len(), [0.0; GROUP_IMAGES]);
-    let windows = GroupWindows { group: lines, inside, probe, context, floors };
+    let windows = GroupWindows { group: lines, inside, masked, barred, probe, context, floors };
     match instructions {
         // SAFETY: the CPU has the features of an instruction set that is `available`. `Probe::new` took the lines of a
         // place from `region`, whose area × channels is the length of a group, so they index the group from its base on;
@@ -111,6 +112,9 @@ fn scan(
 struct GroupWindows<'a> {
     group: &'a [PlaneLine],
     inside: Option<&'a Inside>,
+    masked: Option<(u64, &'a [bool])>,
+    /// Lanes whose source pixel is barred, by its position, ascending.
+    barred: &'a [(Pixel, u64)],
     probe: &'a Probe,
     context: &'a [i16],
     floors: &'a [[f32; GROUP_IMAGES]],
@@ -142,9 +146,15 @@ impl<'a> GroupWindows<'a> {
         &self.floors[if self.floors.len() == 1 { 0 } else { source }]
     }
 
-    /// The lanes that have a pixel at a source position, one bit each.
+    /// The lanes that have a pixel at a source position that may be copied; one bit each.
     fn lanes(&self, source: usize) -> u64 {
-        self.inside.map_or(u64::MAX, |inside| inside.lanes(self.probe.sources[source]))
+        let position = self.probe.sources[source];
+        let inside = self.inside.map_or(u64::MAX, |inside| inside.lanes(position));
+        let unusable = match self.masked {
+            Some((lane, usable)) if !usable[self.probe.region.flat(position)] => lane,
+            _ => 0,
+        };
+        inside & !unusable & !barred_at(position, self.barred)
     }
 }
 
@@ -255,6 +265,7 @@ pub struct ScanBuffers {
     context: Vec<i16>,
     floors: Vec<[f32; GROUP_IMAGES]>,
     sums: GroupSums,
+    barred: Vec<(Pixel, u64)>,
     /// Terms that were computed.
     pub computed: u64,
     /// Terms that would have been computed without pruning.
@@ -270,37 +281,31 @@ pub fn scan_plainly(
     buffers: &mut ScanBuffers,
 ) -> f32 {
     probe.context(canvas, &mut buffers.context);
-    scan(
-        instructions,
-        probe,
-        group,
-        &buffers.context,
-        &[[0.0; GROUP_IMAGES]],
-        Limits::NONE,
-        &mut buffers.sums,
-    );
+    let ScanBuffers { context, sums, .. } = buffers;
+    scan(instructions, probe, (group, &[]), context, &[[0.0; GROUP_IMAGES]], Limits::NONE, sums);
     buffers.sums.least
 }
 
 /// Scans one group of images around one pixel of one canvas and offers the near candidates to the pool.
 ///
-/// A canvas is given by its bytes and the images that must not be copied to the pixel; `added` to distances are those of
-/// the group, whose first lane is the numbered image of the shortlist.
+/// A canvas is given by its bytes and what must not be copied to the pixel; `added` to distances are those of the group,
+/// whose first lane is the numbered image of the shortlist.
 pub fn offer_group(
     instructions: InstructionSet,
     probe: &Probe,
     group: Group,
-    (canvas, barred, added): (&[u8], &[ImageId], Option<(AddedHere, usize)>),
+    (canvas, bars, added): (&[u8], &Bars, Option<(AddedHere, usize)>),
     pool: &mut PoolBuilder,
     buffers: &mut ScanBuffers,
 ) {
-    let ScanBuffers { context, floors, sums, computed, total } = buffers;
+    let ScanBuffers { context, floors, sums, barred, computed, total } = buffers;
     let ids = group.ids;
     probe.context(canvas, context);
+    bars.lanes(ids, barred);
     // 1. Lanes past the last image and lanes of barred images start at infinity: they hold no candidate.
     let mut floor = [f32::INFINITY; GROUP_IMAGES];
     floor[..ids.len()].fill(0.0);
-    for lane in barred.iter().filter_map(|id| ids.binary_search(id).ok()) {
+    for lane in bars.images.iter().filter_map(|id| ids.binary_search(id).ok()) {
         floor[lane] = f32::INFINITY;
     }
     match added {
@@ -320,7 +325,7 @@ pub fn offer_group(
         tighten: pool.nearest_factor().map(|factor| (factor * slack * slack * slack * slack) as f32),
         first_zero: best_only,
     };
-    scan(instructions, probe, group, context, floors, limits, sums);
+    scan(instructions, probe, (group, barred), context, floors, limits, sums);
     *computed += (sums.terms * ids.len()) as u64;
     *total += probe.terms(ids.len()) as u64;
     if sums.least > limits.limit || sums.least == f32::INFINITY {

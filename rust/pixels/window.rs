@@ -70,6 +70,11 @@ impl Window {
         self.half
     }
 
+    /// Weight and offsets of each shell, heaviest first.
+    pub(super) fn shells(&self) -> impl Iterator<Item = (f64, &[Offset])> {
+        self.shells.iter().map(|shell| (shell.weight, &shell.offsets[..]))
+    }
+
     /// The taps of the window at `pixel` that are inside the frame and known.
     pub fn taps(&self, extent: Extent, known: &[bool], pixel: Pixel) -> Taps {
         let mut taps = Taps::default();

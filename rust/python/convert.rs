@@ -9,7 +9,7 @@ use crate::canvas::{Canvas, Trace};
 use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Error, Result};
 use crate::geometry::{Extent, Pixel};
-use crate::pixels::quota::SourceCounts;
+use crate::pixels::quota::{Shift, ShiftCounts, SourceCounts};
 use crate::random::KeyedRandom;
 
 pub fn contiguous<'a, T>(
@@ -137,7 +137,9 @@ pub fn canvases_of<'a>(
         barred,
         pixels,
         trace,
+        barred_shift: None,
         sources: SourceCounts::default(),
+        shifts: ShiftCounts::default(),
         fallbacks: 0,
     };
     let pixels = contiguous_mut("canvases", canvases.as_slice_mut())?.chunks_exact_mut(area * channels);
@@ -153,6 +155,27 @@ pub fn optional_ids(
     check_shape("barred", barred.shape(), &[batch])?;
     let ids = contiguous("barred", barred.as_slice())?;
     ids.iter().map(|&id| optional_id("barred", id, count)).collect()
+}
+
+/// Bars a shift for each canvas of a batch, given as (B, 3): image, −1 for none, and dy, dx.
+pub fn bar_shifts(canvases: &mut [Canvas], shifts: &PyReadonlyArray2<i32>, count: usize) -> Result<()> {
+    check_shape("barred_shifts", shifts.shape(), &[canvases.len(), 3])?;
+    let rows = contiguous("barred_shifts", shifts.as_slice())?.chunks_exact(3);
+    for (canvas, row) in canvases.iter_mut().zip(rows) {
+        let image = optional_id("barred_shifts", row[0], count)?;
+        canvas.barred_shift = image.map(|image| Shift { image: image.0 as i32, dy: row[1], dx: row[2] });
+    }
+    Ok(())
+}
+
+/// Source pixels (M, 3) of a corpus, each as image, y, x.
+pub fn source_pixels_of(array: &PyReadonlyArray2<i32>, corpus: &Corpus) -> Result<Vec<(ImageId, Pixel)>> {
+    check_shape("barred_pixels", array.shape(), &[array.shape()[0], 3])?;
+    let pixel = |row: &[i32]| {
+        let image = image_id("barred_pixels", row[0], corpus.count())?;
+        Ok((image, pixel_of((row[1].into(), row[2].into()), corpus.own(image))?))
+    };
+    contiguous("barred_pixels", array.as_slice())?.chunks_exact(3).map(pixel).collect()
 }
 
 /// A mask (H, W).

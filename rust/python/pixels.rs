@@ -1,5 +1,7 @@
 //! The class that fills canvases of pixels, and its settings.
 
+use std::sync::OnceLock;
+
 use numpy::ndarray::Array1;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
@@ -8,16 +10,18 @@ use numpy::{
 use pyo3::prelude::*;
 
 use super::convert::{
-    canvases_of, check_shape, contiguous, corpus_of, cut, mask_of, optional_ids, pixel_of, pixels_of,
-    sorted_ids, TraceArrays,
+    bar_shifts, canvases_of, check_shape, contiguous, corpus_of, cut, mask_of, optional_ids, pixel_of,
+    pixels_of, sorted_ids, source_pixels_of, TraceArrays,
 };
 use super::pools::{merge_runs, MergedRuns, Pools};
 use super::run::run;
-use crate::corpus::ImageId;
+use crate::corpus::{Corpus, ImageId};
 use crate::error::{require, Result};
 use crate::geometry::{Extent, Pixel};
 use crate::pixels::added::Added;
+use crate::pixels::bars::Bars;
 use crate::pixels::quota::{Quota, Quotas};
+use crate::pixels::raster::Rasters;
 use crate::pixels::scan::{Scan, WorkCounter};
 use crate::pixels::settings::Settings;
 use crate::pixels::window::Window;
@@ -43,7 +47,7 @@ pub(super) struct PixelSettings {
 #[pymethods]
 impl PixelSettings {
     #[new]
-    #[pyo3(signature = (*, frame, window, sigma, radius, epsilon, k_min, best_only, quota, frame_quota, corpus_tolerance, low_level, threads))]
+    #[pyo3(signature = (*, frame, window, sigma, radius, epsilon, k_min, best_only, quota, frame_quota, copy_quota, corpus_tolerance, low_level, threads))]
     #[allow(clippy::too_many_arguments)] // one keyword per setting
     fn new(
         frame: (usize, usize),
@@ -55,6 +59,7 @@ impl PixelSettings {
         best_only: bool,
         quota: Option<usize>,
         frame_quota: Option<usize>,
+        copy_quota: Option<usize>,
         corpus_tolerance: bool,
         low_level: bool,
         threads: usize,
@@ -64,6 +69,7 @@ impl PixelSettings {
         let quotas = Quotas {
             window: quota.map(|most| Quota::of_window(most, window)).transpose()?,
             frame: frame_quota.map(|most| Quota::of_frame(most, frame)).transpose()?,
+            copy: copy_quota.map(|most| Quota::of_shift(most, frame)).transpose()?,
         };
         let gaussian = Window::new(window, sigma, frame)?;
         let keep = if best_only { Keep::Best } else { Keep::All };
@@ -88,6 +94,10 @@ pub(super) struct Filler {
     elsewhere: usize,
     settings: Py<PixelSettings>,
     work: WorkCounter,
+    /// Which pixels of the last image may serve, (H, W); None: all.
+    usable: Option<Py<PyArray2<bool>>>,
+    /// The images in raster order, made at the first scan that needs them.
+    rasters: OnceLock<Option<Rasters>>,
 }
 
 impl Filler {
@@ -95,13 +105,29 @@ impl Filler {
     fn with_scan<T>(&self, py: Python, sweep: u16, work: impl FnOnce(Scan) -> PyResult<T>) -> PyResult<T> {
         let images = self.images.bind(py).readonly();
         let sizes = self.sizes.as_ref().map(|sizes| sizes.bind(py).readonly());
-        work(Scan {
-            corpus: corpus_of(&images, sizes.as_ref())?,
-            elsewhere: self.elsewhere,
-            settings: &self.settings.get().settings,
-            sweep,
-            work: &self.work,
-        })
+        let settings = &self.settings.get().settings;
+        let usable = self.usable.as_ref().map(|usable| usable.bind(py).readonly());
+        let mut corpus = corpus_of(&images, sizes.as_ref())?;
+        if let Some(usable) = &usable {
+            corpus = corpus.with_mask(contiguous("usable", usable.as_slice())?)?;
+        }
+        let rasters = match self.rasters.get() {
+            Some(rasters) => rasters,
+            None => {
+                let made = self.make_rasters(py, &corpus)?;
+                self.rasters.get_or_init(|| made)
+            }
+        };
+        let rasters = rasters.as_ref();
+        work(Scan { corpus, elsewhere: self.elsewhere, settings, sweep, work: &self.work, rasters })
+    }
+
+    fn make_rasters(&self, py: Python, corpus: &Corpus) -> PyResult<Option<Rasters>> {
+        let settings = &self.settings.get().settings;
+        if !Rasters::suit(settings, corpus) {
+            return Ok(None);
+        }
+        Ok(Some(run(py, self.threads(), |_| Rasters::new(corpus, settings.window.half()))?))
     }
 
     fn threads(&self) -> usize {
@@ -143,26 +169,32 @@ fn added_of<'a>(
 #[pymethods]
 impl Filler {
     /// `images` are (N, H, W, C), `sizes` (N, 2) if they don't fill H×W; `elsewhere` is how many more images the corpus
-    /// has, which other processes scan.
+    /// has, which other processes scan; `usable` (H, W) tells which pixels of the last image may serve.
     #[new]
-    #[pyo3(signature = (images, settings, *, sizes=None, elsewhere=0))]
+    #[pyo3(signature = (images, settings, *, sizes=None, elsewhere=0, usable=None))]
     fn new(
         images: Bound<'_, PyArray4<u8>>,
         settings: Py<PixelSettings>,
         sizes: Option<Bound<'_, PyArray2<i32>>>,
         elsewhere: usize,
+        usable: Option<Bound<'_, PyArray2<bool>>>,
     ) -> PyResult<Self> {
         corpus_of(&images.readonly(), sizes.as_ref().map(|sizes| sizes.readonly()).as_ref())?;
         let Settings { frame, radius, .. } = settings.get().settings;
         // Images of several sizes need sources at any position: else some image might have no pixel that is near enough.
         let longest = frame.height.max(frame.width).max(images.shape()[1]).max(images.shape()[2]);
         require(sizes.is_none() || radius >= longest, "radius", format!("at least {longest}"), radius)?;
+        if let Some(usable) = &usable {
+            check_shape("usable", usable.shape(), &images.shape()[1..3])?;
+        }
         Ok(Self {
             images: images.unbind(),
             sizes: sizes.map(Bound::unbind),
             elsewhere,
             settings,
             work: WorkCounter::default(),
+            usable: usable.map(Bound::unbind),
+            rasters: OnceLock::new(),
         })
     }
 
@@ -171,7 +203,9 @@ impl Filler {
     /// filled, in later ones drawn again. `added` (ends[B - 1], P, 2R + 1, 2R + 1) is added to the distances of the candidates
     /// of ids that ascend: per image, pixel and source, in 1/256 squared grey levels. Returns how often no candidate was near enough, (B,); 0 unless
     /// `corpus_tolerance`.
-    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, sweep, samples, barred, shortlists, added=None))]
+    ///
+    /// `barred_shifts` (B, 3) are an image of each canvas, −1 for none, and a shift dy, dx by which nothing of it is copied.
+    #[pyo3(signature = (canvases, trace, *, pixels, known, seed, sweep, samples, barred, shortlists, added=None, barred_shifts=None))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of one batch
     fn fill<'py>(
         &self,
@@ -186,6 +220,7 @@ impl Filler {
         barred: PyReadonlyArray1<i32>,
         shortlists: Option<(PyReadonlyArray1<i32>, PyReadonlyArray1<i64>)>,
         added: Option<PyReadonlyArray4<u32>>,
+        barred_shifts: Option<PyReadonlyArray2<i32>>,
     ) -> PyResult<Bound<'py, PyArray1<i32>>> {
         self.with_scan(py, sweep, |scan| {
             let count = scan.corpus.count();
@@ -193,6 +228,9 @@ impl Filler {
             let samples = contiguous("samples", samples.as_slice())?;
             let frame = (scan.settings.frame, scan.corpus.channels());
             let mut batch = canvases_of(frame, &mut canvases, &mut trace, (seed, samples), &barred)?;
+            if let Some(shifts) = &barred_shifts {
+                bar_shifts(&mut batch, shifts, count)?;
+            }
             let pixels = pixels_of(&pixels, scan.settings.frame)?;
             let known = mask_of(&known, scan.settings.frame)?;
             let enough =
@@ -302,9 +340,10 @@ impl Filler {
         Ok((Array1::from(seconds).into_pyarray(py), size))
     }
 
-    /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images, without the images `barred`: image id,
-    /// y, x and distance of each member, in order. `added` (K, 2R + 1, 2R + 1) as in `fill`, for ids that ascend.
-    #[pyo3(signature = (canvas, known, pixel, shortlist, barred, added=None))]
+    /// The pool of one pixel of one canvas (H, W, C), over `shortlist` or all images, without the images `barred` and the
+    /// source pixels `barred_pixels` (M, 3), each as image, y, x: image id, y, x and distance of each member, in order.
+    /// `added` (K, 2R + 1, 2R + 1) as in `fill`, for ids that ascend.
+    #[pyo3(signature = (canvas, known, pixel, shortlist, barred, added=None, barred_pixels=None))]
     #[allow(clippy::too_many_arguments)] // a canvas of three parts, and what may serve it
     fn candidate_pool<'py>(
         &self,
@@ -315,6 +354,7 @@ impl Filler {
         shortlist: Option<PyReadonlyArray1<i32>>,
         barred: PyReadonlyArray1<i32>,
         added: Option<PyReadonlyArray3<u32>>,
+        barred_pixels: Option<PyReadonlyArray2<i32>>,
     ) -> PyResult<PoolArrays<'py>> {
         let pool = self.with_scan(py, 0, |scan| {
             let (canvas, known, pixel) = one_canvas(&scan, &canvas, &known, pixel)?;
@@ -332,9 +372,13 @@ impl Filler {
                 Added::new(values, ids.len(), 1, scan.settings.radius)
             });
             let added = added.transpose()?;
-            run(py, self.threads(), |cancel| {
-                scan.candidate_pool((canvas, known, pixel), ids.as_deref(), barred, added, cancel)
-            })
+            let pixels = match &barred_pixels {
+                Some(pixels) => source_pixels_of(pixels, &scan.corpus)?,
+                None => Vec::new(),
+            };
+            let bars = Bars { images: barred, pixels };
+            let window = (canvas, known, pixel);
+            run(py, self.threads(), |cancel| scan.candidate_pool(window, ids.as_deref(), bars, added, cancel))
         })?;
         let column =
             |of: fn(&Candidate) -> i32| pool.iter().map(of).collect::<Array1<i32>>().into_pyarray(py);

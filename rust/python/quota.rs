@@ -15,6 +15,7 @@ fn quotas(window: (Option<usize>, usize), frame: (Option<usize>, Extent)) -> Res
     Ok(Quotas {
         window: window.0.map(|most| Quota::of_window(most, window.1)).transpose()?,
         frame: frame.0.map(|most| Quota::of_frame(most, frame.1)).transpose()?,
+        copy: None,
     })
 }
 
@@ -30,7 +31,7 @@ pub fn quotas_in_effect(
     frame_quota: Option<usize>,
 ) -> PyResult<(bool, bool)> {
     let of_frame = (frame_quota, Extent::new(frame.0, frame.1));
-    let Quotas { window, frame } = quotas((quota, window), of_frame)?.in_effect(candidates);
+    let Quotas { window, frame, .. } = quotas((quota, window), of_frame)?.in_effect(candidates);
     Ok((window.is_some(), frame.is_some()))
 }
 

@@ -10,7 +10,7 @@ use super::fill::{DrawRule, Sampler, Settings};
 use super::kernel::HammingScan;
 use super::*;
 use crate::canvas::{Canvas, Trace};
-use crate::pixels::quota::SourceCounts;
+use crate::pixels::quota::{ShiftCounts, SourceCounts};
 use crate::pool::{Candidate, Keep, PoolBuilder, PoolRule};
 use crate::random::{KeyedRandom, Stream};
 use crate::simd::InstructionSet;
@@ -118,7 +118,9 @@ fn fill(case: &Case, sampler: &Sampler, cells: &[Pixel], bars: bool) -> Vec<Fill
             barred: (bars && sample == 1).then_some(ImageId(0)),
             pixels,
             trace: Trace { image_id, y, x, distance, pool_size },
+            barred_shift: None,
             sources: SourceCounts::default(),
+            shifts: ShiftCounts::default(),
             fallbacks: 0,
         }
     };
@@ -302,7 +304,9 @@ fn a_histogram_draws_each_token_as_often_as_its_distribution_says() {
             barred: None,
             pixels: &mut pixels,
             trace,
+            barred_shift: None,
             sources: SourceCounts::default(),
+            shifts: ShiftCounts::default(),
             fallbacks: 0,
         }];
         sampler.fill((&[cell], 0), &known, &mut canvases, &GO_ON).unwrap();

@@ -21,6 +21,7 @@ WORDS = {
     "k_min": "2",
     "quota": "7",
     "max_share": "0.5",
+    "max_copy": "0.25",
     "shortlist": "9",
     "semantic": "threshold",
     "candidates": "all",
@@ -131,4 +132,4 @@ def test_unknown_presets_are_named():
     verb = typer.Typer()
     verb.command()(with_config("window")({}))
     error = CliRunner().invoke(verb, ["--preset", "fast"]).exception
-    assert str(error) == "preset must be 'quality' or 'recombination', got 'fast'"
+    assert str(error) == "preset must be one of 'quality', 'recombination', 'texture', got 'fast'"

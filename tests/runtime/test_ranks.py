@@ -100,6 +100,7 @@ def test_ranks_make_what_one_process_makes(colours, monkeypatch, model, split):
         {"exclude_seed_image": False, "shortlist": 40},
         {"max_share": 0.06},
         {"max_share": 0.1, "quota": 2},
+        {"max_copy": 0.35, "candidates": "all"},
         {"query_expansion": 4, "anchor_weight": 0.5},
         {"seams": True, "max_share": 0.2},
     ],

@@ -23,7 +23,7 @@ def run(corpus, tokens, n=6, model=None, config=None, **options):
 
 def test_settings_of_the_other_kind_are_refused(digits, digit_tokens):
     others = {
-        "window": 5, "sigma": 2.0, "locality": 2, "tolerance": "corpus", "quota": 9, "max_share": 0.5,
+        "window": 5, "sigma": 2.0, "locality": 2, "tolerance": "corpus", "quota": 9, "max_share": 0.5, "max_copy": 0.5,
         "shortlist": 7, "semantic": "threshold", "candidates": "all", "anchor_weight": 0.25, "query_expansion": 5,
         "select": 2, "size": (32, 32), "stage_pixels": 3,
     }  # fmt: skip

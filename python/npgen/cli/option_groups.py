@@ -31,6 +31,7 @@ CONFIG_OPTIONS: dict[str, Any] = {
     "k_min": typer.Option(help="Pool: at least this many candidates."),
     "quota": typer.Option(help="Pixels of a window that may come from one image."),
     "max_share": typer.Option(help="Largest share of the frame that may come from one image."),
+    "max_copy": typer.Option(help="Largest share of the frame that is copied from one image by one shift."),
     "shortlist": typer.Option(help="Length K of the shortlist."),
     "semantic": typer.Option(help="topk, or threshold: within (1 + ε) of the nearest."),
     "candidates": typer.Option(help="best or all positions of an image."),
@@ -55,7 +56,9 @@ CONFIG_OPTIONS: dict[str, Any] = {
 }
 
 
-def takes_config(help: str, *fields: str) -> Callable[[F], F]:
+def takes_config(
+    help: str, *fields: str, defaults: Callable[[Mapping[str, Any]], Config] = lambda others: Config()
+) -> Callable[[F], F]:
     """Give a command, in place of its parameter `config: Config`, `--preset`, `--config FILE` and one option per field.
 
     Parameters
@@ -64,6 +67,8 @@ def takes_config(help: str, *fields: str) -> Callable[[F], F]:
         Help of `--config`.
     fields
         Names of fields of `Config` that have an option. An option overrides the file, and the file the preset.
+    defaults
+        Returns the settings without `--preset`, given the values of the command's other parameters.
     """
     types = get_type_hints(Config)
     presets = typer.Option(help=f"Named settings that the others replace: {' or '.join(PRESETS)}.")
@@ -76,15 +81,14 @@ def takes_config(help: str, *fields: str) -> Callable[[F], F]:
         kind = str if get_origin(types[name]) is Literal else types[name]
         options.append(_option(name, Annotated[kind | None, CONFIG_OPTIONS[name]], None))
 
-    def make(preset: str | None, config: Path | None, **given: Any) -> Config:
-        return read_config(preset, config, given)
+    def make(others: Mapping[str, Any], preset: str | None, config: Path | None, **given: Any) -> Config:
+        return read_config(defaults(others) if preset is None else Config.preset(preset), config, given)
 
     return lambda command: _replace_parameter(command, "config", options, make)
 
 
-def read_config(preset: str | None, path: Path | None, given: Mapping[str, Any]) -> Config:
-    """Return the settings of a preset, with those of a JSON file and the options given (not None) on top."""
-    base: dict[str, Any] = {} if preset is None else Config.preset(preset).to_json()
+def read_config(base: Config, path: Path | None, given: Mapping[str, Any]) -> Config:
+    """Return settings with those of a JSON file and the options given (not None) on top."""
     values: dict[str, Any] = {}
     if path is not None:
         try:
@@ -93,7 +97,9 @@ def read_config(preset: str | None, path: Path | None, given: Mapping[str, Any])
             raise ValueError(f"config must be a JSON file, got {str(path)!r} ({error})") from error
         if not isinstance(values, dict):
             raise invalid("config", "a JSON object of settings", values)
-    return Config.from_json(base | values | {name: value for name, value in given.items() if value is not None})
+    return Config.from_json(
+        base.to_json() | values | {name: value for name, value in given.items() if value is not None}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +124,7 @@ def takes_study(command: F) -> F:
     """Give a command, in place of its parameter `study: StudyOptions`, one option per field of `StudyOptions`."""
     types = get_type_hints(StudyOptions, include_extras=True)
     options = [_option(field.name, types[field.name], field.default) for field in dataclasses.fields(StudyOptions)]
-    return _replace_parameter(command, "study", options, StudyOptions)
+    return _replace_parameter(command, "study", options, lambda others, **values: StudyOptions(**values))
 
 
 def _option(name: str, annotation: Any, default: object) -> inspect.Parameter:
@@ -126,7 +132,9 @@ def _option(name: str, annotation: Any, default: object) -> inspect.Parameter:
 
 
 def _replace_parameter(command: F, name: str, options: Sequence[inspect.Parameter], make: Callable[..., Any]) -> F:
-    """Return a command that has several options in place of one parameter, whose value is `make(**values)`.
+    """Return a command that has several options in place of one parameter, whose value is `make(others, **values)`.
+
+    `others` are the values of the command's other parameters.
 
     Typer reads a command's signature and annotations; the command returned has those of its user's view.
     """
@@ -140,7 +148,7 @@ def _replace_parameter(command: F, name: str, options: Sequence[inspect.Paramete
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
         values = {option.name: given.pop(option.name) for option in options}
-        command(**given, **{name: make(**values)})
+        command(**given, **{name: make(given, **values)})
 
     with_options.__dict__["__signature__"] = signature.replace(parameters=parameters)
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -38,7 +38,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "shortlist": 100,
         "anchor_weight": 0.5,
     },
+    "texture": {"candidates": "all", "seed_size": 3, "max_copy": 0.05},
 }
+# The preset that a model's settings are by default; "quality" for all others.
+PRESET_OF_MODEL = {"texture": "texture"}
 # Settings that only runs of pixels use, and those that only runs of tokens use.
 PIXEL_SETTINGS = (
     "window",
@@ -47,6 +50,7 @@ PIXEL_SETTINGS = (
     "tolerance",
     "quota",
     "max_share",
+    "max_copy",
     "shortlist",
     "semantic",
     "candidates",
@@ -62,5 +66,11 @@ PIXEL_SETTINGS = (
 )
 # Settings of a later version, with their defaults. JSON does not name them where they have these: so runs that don't
 # use them have the bytes that they had.
-LATER: dict[str, Any] = {"semantic_weight": 0.0, "levels": 1, "coarse_weight": 1.0, "seams": False}
+LATER: dict[str, Any] = {
+    "semantic_weight": 0.0,
+    "levels": 1,
+    "coarse_weight": 1.0,
+    "seams": False,
+    "max_copy": None,
+}
 TOKEN_SETTINGS = ("gamma", "metric", "order", "draw", "flip")

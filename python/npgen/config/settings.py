@@ -9,24 +9,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import npgen._core as _core
-from npgen.config.choices import (
-    CHOICES,
-    LATER,
-    MOST_DRAWS,
-    MOST_LEVELS,
-    MOST_SWEEPS,
-    MOST_WEIGHT,
-    PIXEL_SETTINGS,
-    PRESETS,
-    TOKEN_SETTINGS,
-    WINDOW_PER_SIGMA,
-    Candidates,
-    Draw,
-    Metric,
-    Order,
-    Semantic,
-    Tolerance,
-)
+import npgen.config.choices as choices
 from npgen.errors import check_choice, check_number, check_odd, check_type, check_whole, check_whole_tuple, invalid
 
 
@@ -43,7 +26,7 @@ class Config:
     locality
         Locality radius R: largest Chebyshev distance between a pixel and its source, in pixels.
     epsilon
-        Tolerance ε: the pool holds the candidates whose distance is within (1 + ε) of the smallest one.
+        choices.Tolerance ε: the pool holds the candidates whose distance is within (1 + ε) of the smallest one.
     tolerance
         What the smallest distance is taken over. "candidates": the candidates, so the pool is never empty. "corpus":
         all windows of all images (R_SSD in the paper's text); where no candidate is within the tolerance, the pool
@@ -61,6 +44,11 @@ class Config:
         those of the seed patch included, offer no candidates. It limits how much of an image is copied without forcing
         more seams than needed. None sets no limit. Without effect where there are fewer than 1 / max_share
         candidate images.
+    max_copy
+        Largest share of the frame that may come from one image by one shift (place of the source less that of the
+        pixel), above 0, at most 1: shifts that gave so many pixels, those of the seed patch included, offer no
+        candidates. No region that is copied as it is can be larger. None sets no limit. Without effect where images
+        have too few pixels that may serve a pixel: no more than 1 / max_copy.
     shortlist
         Length K of the shortlist of semantically similar images; with `semantic="threshold"`, its smallest length.
     semantic
@@ -94,7 +82,8 @@ class Config:
     seed_at
         Upper left corner (y, x) of the seed patch; None means centred.
     exclude_seed_image
-        Whether to exclude the image that the seed patch comes from, which would match itself at distance 0.
+        Whether to exclude the image that the seed patch comes from, which would match itself at distance 0. Of a corpus
+        of one image, which serves models without locality alone, only the shift of the seed patch is excluded.
     sweeps
         How often all filled pixels are drawn again after the first pass, in a random order, now with completely known
         windows (Gibbs sampling). 0 to 1,000.
@@ -146,13 +135,14 @@ class Config:
     sigma: float | None = None
     locality: int = 1
     epsilon: float = 0.1
-    tolerance: Tolerance = "candidates"
+    tolerance: choices.Tolerance = "candidates"
     k_min: int = 1
     quota: int | None = None
     max_share: float | None = 0.33
+    max_copy: float | None = None
     shortlist: int = 15
-    semantic: Semantic = "topk"
-    candidates: Candidates = "best"
+    semantic: choices.Semantic = "topk"
+    candidates: choices.Candidates = "best"
     anchor_weight: float = 1.0
     query_expansion: int = 50
     select: int = 1
@@ -167,9 +157,9 @@ class Config:
     size: tuple[int, int] | None = None
     stage_pixels: int | None = None
     gamma: int | None = None
-    metric: Metric = "chebyshev"
-    order: Order = "rings"
-    draw: Draw = "pool"
+    metric: choices.Metric = "chebyshev"
+    order: choices.Order = "rings"
+    draw: choices.Draw = "pool"
     flip: float = 0.002  # 1 − Φ(1 / 0.3474), to four digits
 
     def __post_init__(self) -> None:
@@ -183,24 +173,25 @@ class Config:
             ("seed_size", 1),
         ):
             self._set(name, check_whole(name, getattr(self, name), least))
-        self._set("sweeps", check_whole("sweeps", self.sweeps, 0, MOST_SWEEPS))
-        self._set("select", check_whole("select", self.select, 1, MOST_DRAWS))
+        self._set("sweeps", check_whole("sweeps", self.sweeps, 0, choices.MOST_SWEEPS))
+        self._set("select", check_whole("select", self.select, 1, choices.MOST_DRAWS))
         for name in ("quota", "stage_pixels", "gamma"):
             if getattr(self, name) is not None:
                 self._set(name, check_whole(name, getattr(self, name), 1, allowed="at least 1 or None"))
         if self.sigma is not None:
             self._set("sigma", check_number("sigma", self.sigma, above=0, allowed="a positive number or None"))
-        if self.max_share is not None:
-            allowed = "a number above 0, at most 1, or None"
-            self._set("max_share", check_number("max_share", self.max_share, most=1, above=0, allowed=allowed))
+        for name in ("max_share", "max_copy"):
+            if getattr(self, name) is not None:
+                allowed = "a number above 0, at most 1, or None"
+                self._set(name, check_number(name, getattr(self, name), most=1, above=0, allowed=allowed))
         self._set("epsilon", check_number("epsilon", self.epsilon, 0))
         self._set("anchor_weight", check_number("anchor_weight", self.anchor_weight, 0, 1))
-        self._set("levels", check_whole("levels", self.levels, 1, MOST_LEVELS))
+        self._set("levels", check_whole("levels", self.levels, 1, choices.MOST_LEVELS))
         for name in ("semantic_weight", "coarse_weight"):
-            self._set(name, check_number(name, getattr(self, name), 0, MOST_WEIGHT))
+            self._set(name, check_number(name, getattr(self, name), 0, choices.MOST_WEIGHT))
         self._set("flip", check_number("flip", self.flip, 0, 0.5))
-        for name, choices in CHOICES.items():
-            check_choice(name, getattr(self, name), get_args(choices))
+        for name, allowed_values in choices.CHOICES.items():
+            check_choice(name, getattr(self, name), get_args(allowed_values))
         for name in ("exclude_seed_image", "seams"):
             check_type(name, getattr(self, name), bool)
         if self.seed_at is not None:
@@ -215,15 +206,16 @@ class Config:
         """Raise ValueError unless the settings that a run of tokens or pixels ignores have their default values."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in (PIXEL_SETTINGS if tokens else TOKEN_SETTINGS) and value != field.default:
+            if field.name in (choices.PIXEL_SETTINGS if tokens else choices.TOKEN_SETTINGS) and value != field.default:
                 raise invalid(field.name, f"{field.default!r} {'with' if tokens else 'without'} tokens", value)
 
     def frame_quota(self, frame: tuple[int, int]) -> int | None:
         """Return how many pixels of a frame (height, width) may come from one image: `max_share` of it, at least 1."""
-        if self.max_share is None:
-            return None
-        # 0.29 · 100 is 28.999999999999996: a share of a hundredth means whole pixels.
-        return max(1, math.floor(round(self.max_share * frame[0] * frame[1], 6)))
+        return _share_of(self.max_share, frame)
+
+    def copy_quota(self, frame: tuple[int, int]) -> int | None:
+        """Return how many pixels of a frame may come from one image by one shift: `max_copy` of it, at least 1."""
+        return _share_of(self.max_copy, frame)
 
     def quotas(self, frame: tuple[int, int], candidates: int, low_level: bool) -> tuple[int | None, int | None]:
         """Return the quotas of window and frame that are in effect, None for one that is not.
@@ -251,7 +243,8 @@ class Config:
         ----------
         name
             "quality": the defaults, chosen for samples that look like real images. "recombination": more sources in
-            each window, as in the paper's Table 2 (image-ID entropy of 2.5 nats or more); it costs quality.
+            each window, as in the paper's Table 2 (image-ID entropy of 2.5 nats or more); it costs quality. "texture":
+            the defaults of the model "texture", by which one image gives textures that are new.
 
         Raises
         ------
@@ -265,8 +258,13 @@ class Config:
         >>> npgen.Config.preset("recombination").quota
         4
         """
-        check_choice("preset", name, tuple(PRESETS))
-        return cls(**PRESETS[name])
+        check_choice("preset", name, tuple(choices.PRESETS))
+        return cls(**choices.PRESETS[name])
+
+    @classmethod
+    def of_model(cls, model: str) -> Config:
+        """Return the settings of a model of pixels where none are given: those of its preset."""
+        return cls.preset(choices.PRESET_OF_MODEL.get(model, "quality"))
 
     @property
     def halves(self) -> int:
@@ -276,7 +274,7 @@ class Config:
     @property
     def gaussian_sigma(self) -> float:
         """Standard deviation of the window's Gaussian in pixels: `sigma`, or 3 w / 13 if that is None."""
-        return self.window / WINDOW_PER_SIGMA if self.sigma is None else self.sigma
+        return self.window / choices.WINDOW_PER_SIGMA if self.sigma is None else self.sigma
 
     def at_level(self, level: int, frame: tuple[int, int]) -> Config:
         """Return the settings of a level of a pyramid.
@@ -286,12 +284,7 @@ class Config:
         level
             0 is the finest, whose settings these are; level l has 1/2^l of the resolution.
         frame
-            Height and width of the level.
-
-        Returns
-        -------
-        Config
-            With a window that fits into the frame, its Gaussian in proportion, and a seed patch of the resolution.
+            Height and width of the level: its window fits, the Gaussian and the seed patch are in proportion.
         """
         window = min(self.window, (min(frame) - 1) // 2 * 2 + 1)
         return dataclasses.replace(
@@ -374,7 +367,9 @@ class Config:
     def to_json(self) -> dict[str, Any]:
         """Return all settings as JSON-able values, but for later ones at their defaults; `from_json` reads them."""
         values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
+        return {
+            name: value for name, value in values.items() if name not in choices.LATER or value != choices.LATER[name]
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Config:
@@ -395,3 +390,10 @@ class Config:
             if name not in names:
                 raise invalid("config", "made of " + ", ".join(names), name)
         return cls(**values)
+
+
+def _share_of(share: float | None, frame: tuple[int, int]) -> int | None:
+    if share is None:
+        return None
+    # 0.29 · 100 is 28.999999999999996: a share of a hundredth means whole pixels.
+    return max(1, math.floor(round(share * frame[0] * frame[1], 6)))

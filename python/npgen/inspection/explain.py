@@ -15,7 +15,16 @@ from npgen.corpus import Corpus
 from npgen.encoders import AnyEncoder, cached_keys, encoder_of_run
 from npgen.errors import check_whole, check_whole_tuple, invalid
 from npgen.runs import Samples, before_seams, check_samples
-from npgen.sampling import UNITS, Library, PixelPlan, PixelRun, Pool, known_rect
+from npgen.sampling import (
+    UNITS,
+    Library,
+    PixelPlan,
+    PixelRun,
+    Pool,
+    barred_sources,
+    known_rect,
+    seed_shifts,
+)
 
 
 def run_places(samples: Samples, corpus: Corpus, encoder: str | os.PathLike[str] | AnyEncoder) -> AnyEncoder | None:
@@ -43,6 +52,9 @@ class Explanation:
         (K,) int32, ids of the shortlisted images, ascending; None means all images of the corpus.
     barred
         (B,) int32, ids of images that were not allowed, ascending: the seed's own, and those that a quota had used up.
+    barred_pixels
+        (P, 3) int32, image, y and x of single source pixels that were not allowed, ascending: those of shifts that
+        `max_copy` had used up, and in a corpus of one image that of the seed's shift.
     pool
         The M candidates, nearest first.
     drawn
@@ -61,6 +73,7 @@ class Explanation:
     known: NDArray[np.bool_]
     shortlist: NDArray[np.int32] | None
     barred: NDArray[np.int32]
+    barred_pixels: NDArray[np.int32]
     pool: Pool
     drawn: int
     added: NDArray[np.float64]
@@ -182,7 +195,7 @@ class Explainer:
         k, (y, x) = self._checked(k, pixel)
         # 1. Rebuild the canvas before the draw.
         step = int(self._steps[y, x])
-        canvas, ids, known = self._canvas(k, step)
+        canvas, sources, known = self._canvas(k, step)
         # 2. Find the shortlist of the pixel's stage, and the images that were not allowed.
         stage = int(np.searchsorted(self._ends, step, side="right"))
         latest = self._stage(k, stage)
@@ -192,7 +205,7 @@ class Explainer:
         candidates = len(self.corpus) - len(barred) if shortlist is None else len(shortlist)
         quota, frame_quota = self.config.quotas(self.plan.shape, candidates, self.plan.model.low_level)
         used_up = _core.used_up_images(
-            np.ascontiguousarray(ids),
+            np.ascontiguousarray(sources[0]),
             known,
             (y, x),
             window=self.config.window,
@@ -200,6 +213,10 @@ class Explainer:
             frame_quota=frame_quota,
         )
         barred = np.union1d(barred, used_up)
+        shift = None
+        if self.plan.bars_seed_shift:
+            shift = seed_shifts([part[None] for part in sources], self.plan.rect)[0]
+        barred_pixels = barred_sources(sources, known, (y, x), self.corpus, self.plan.copy_quota, shift)
         # 3. Recompute the pool, and find the pixel's source in it.
         candidates_left = added = None
         if shortlist is not None:
@@ -207,7 +224,7 @@ class Explainer:
             candidates_left = shortlist[left]
             if latest.added is not None:
                 added = np.ascontiguousarray(latest.added[left, step - latest.start])  # (K, 2R + 1, 2R + 1)
-        pool = Pool(*self.run.scan.candidate_pool(canvas, known, (y, x), candidates_left, barred, added))
+        pool = Pool(*self.run.scan.candidate_pool(canvas, known, (y, x), candidates_left, barred, added, barred_pixels))
         parts = np.zeros(len(pool))
         if added is not None and candidates_left is not None:
             place = pool.y - y + self.plan.radius, pool.x - x + self.plan.radius
@@ -220,7 +237,7 @@ class Explainer:
         after = tuple(int(part[k, y, x]) for part in self.finished.trace.arrays()[:3])
         recut = None if after == address else (after[0], after[1], after[2])
         drawn_at = int(drawn.argmax())
-        return Explanation((y, x), step, canvas, known, shortlist, barred, pool, drawn_at, parts, recut)
+        return Explanation((y, x), step, canvas, known, shortlist, barred, barred_pixels, pool, drawn_at, parts, recut)
 
     def _checked(self, k: int, pixel: tuple[int, int]) -> tuple[int, tuple[int, int]]:
         k = check_whole("sample", k, 0, len(self.samples) - 1)
@@ -253,12 +270,13 @@ class Explainer:
 
     def _canvas(
         self, k: int, step: int, whole: bool = False
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.bool_]]:
-        """Return canvas (H, W, C), source ids (H, W) and known mask (H, W) before a step.
+    ) -> tuple[NDArray[np.uint8], tuple[NDArray[np.int32], ...], NDArray[np.bool_]]:
+        """Return canvas (H, W, C), ids, y and x of sources (H, W) each, and known mask (H, W) before a step.
 
         In a sweep the pixel of the step is not known, unless the mask is to be that of the whole stage.
         """
-        final_images, final_ids = self.samples.images[k], self.samples.trace.image_id[k]
+        final_images = self.samples.images[k]
+        sources = tuple(part[k] for part in self.samples.trace.arrays()[:3])
         drawn = (self._steps >= 0) & (self._steps < step)
         seed = known_rect(self.plan.shape, self.plan.rect)
         if self.config.sweeps:
@@ -267,9 +285,14 @@ class Explainer:
             known[tuple(self._order[step])] = whole
             final = drawn | seed
             canvas = np.where(final[:, :, None], final_images, earlier.images[0])
-            return canvas, np.where(final, final_ids, earlier.trace.image_id[0]), known
+            before = earlier.trace.arrays()[:3]
+            return (
+                canvas,
+                tuple(np.where(final, now, then[0]) for now, then in zip(sources, before, strict=True)),
+                known,
+            )
         known = drawn | seed
-        return np.where(known[:, :, None], final_images, 0).astype(np.uint8), final_ids, known
+        return np.where(known[:, :, None], final_images, 0).astype(np.uint8), sources, known
 
     def _earlier(self, k: int) -> Samples:
         """Return sample `k` before the last sweep: generated again with the queries of the run."""
@@ -308,4 +331,4 @@ class Explainer:
     def _barred(self, k: int) -> NDArray[np.int32]:
         """Return the image (1,) that a sample may not copy from: its seed's, or −1 for none."""
         anchor = self.samples.anchor[k : k + 1]
-        return anchor if self.config.exclude_seed_image else np.full_like(anchor, -1)
+        return anchor if self.plan.bars_seed_image else np.full_like(anchor, -1)

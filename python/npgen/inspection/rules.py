@@ -14,7 +14,17 @@ from npgen.errors import invalid
 from npgen.inspection.cuts import CutSeams
 from npgen.inspection.violations import Place, Violation, inside_corpus, outside_corpus
 from npgen.runs import Samples, level_shape
-from npgen.sampling import Seeds, canvas_shape, fill_order, known_rect, shrink
+from npgen.sampling import (
+    Seeds,
+    bars_seed_shift,
+    canvas_shape,
+    copy_quota,
+    fill_order,
+    known_rect,
+    seed_shifts,
+    shifts_of,
+    shrink,
+)
 from npgen.storage import npy
 
 
@@ -81,13 +91,18 @@ class TraceRules:
         """List the violations of the rules for sources, whether they were drawn or cut."""
         if self.model.locality:
             yield self._near(samples)
-        if self.config.exclude_seed_image:
+        if bars_seed_shift(self.corpus, self.config):
+            yield self._seed_shift(samples)
+        elif self.config.exclude_seed_image:
             own = samples.trace.image_id == samples.anchor[:, None, None]
             yield Violation(own & self.drawn, lambda at: "its image is barred: the seed patch comes from it")
         if self.model.label:
             yield self._same_label(samples, inside)
         if frame_quota is not None:
             yield self._share(samples, frame_quota)
+        most = copy_quota(self.corpus, self.config, self.shape, self.model.locality)
+        if most is not None:
+            yield self._copied(samples, most)
 
     def _inside(self, samples: Samples) -> NDArray[np.bool_]:
         """Return (n, H, W) bool: True for pixels whose addresses exist at the level."""
@@ -213,3 +228,20 @@ class TraceRules:
             (given > frame_quota) & self.drawn,
             lambda at: f"its image gave {given[at]} pixels of the frame; the quota of max_share is {frame_quota}",
         )
+
+    def _copied(self, samples: Samples, most: int) -> Violation:
+        # Pixels of the sample that come from the image of each pixel by its shift, (n, H, W).
+        given = np.zeros(samples.trace.image_id.shape, np.int64)
+        for row, shifts in zip(given, shifts_of(samples.trace.arrays()[:3]), strict=True):
+            _, places, counts = np.unique(shifts.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True)
+            row[:] = counts[places.ravel()].reshape(row.shape)
+        return Violation(
+            (given > most) & self.drawn,
+            lambda at: f"its image gave {given[at]} pixels by the same shift; the quota of max_copy is {most}",
+        )
+
+    def _seed_shift(self, samples: Samples) -> Violation:
+        sources = samples.trace.arrays()[:3]
+        seed = seed_shifts(sources, self.rect)[:, None, None]
+        same = (shifts_of(sources) == seed).all(axis=-1)
+        return Violation(same & self.drawn, lambda at: "its shift is barred: it is the seed patch's")

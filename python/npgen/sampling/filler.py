@@ -124,11 +124,14 @@ def make_filler(
     low_level: bool = True,
     elsewhere: int = 0,
     sizes: NDArray[np.int32] | None = None,
+    copy_quota: int | None = None,
+    usable: NDArray[np.bool_] | None = None,
 ) -> _core.Filler:
     """Make the core's filler for images (N, H, W, C) and canvases of a frame (height, width).
 
     `elsewhere` is the number of images that other processes scan; `sizes` (N, 2) are the sizes of images that do not
-    fill H×W.
+    fill H×W; `copy_quota` is the number of pixels that may come from one image by one shift; `usable` (H, W)
+    are the pixels of the last image that may serve.
     """
     height, width = frame or images.shape[1:3]
     quota, frame_quota = config.quota if low_level else None, config.frame_quota((height, width))
@@ -148,11 +151,12 @@ def make_filler(
         best_only=config.candidates == "best" and low_level,
         quota=quota,
         frame_quota=frame_quota,
+        copy_quota=copy_quota,
         corpus_tolerance=config.tolerance == "corpus",
         low_level=low_level,
         threads=threads or 0,
     )
-    return _core.Filler(images, settings, sizes=sizes, elsewhere=elsewhere)
+    return _core.Filler(images, settings, sizes=sizes, elsewhere=elsewhere, usable=usable)
 
 
 def _pixel(pixel: Any) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm.auto import tqdm
 
-from npgen.config import Config, Order, find_model
+from npgen.config import Config, Order, find_model, fitted
 from npgen.corpus import Corpus, check_corpus
 from npgen.encoders import AnyEncoder, embed, load_encoder
 from npgen.errors import check_seed, check_threads, check_type, check_whole, invalid
@@ -63,7 +63,8 @@ def generate(
         "class": as "full", with the label of the seed's image in place of the embedding; "conditional": as "full", with
         both, the nearest images of the seed's label. None means "full", or with tokens "local".
     config
-        Settings; None means the defaults.
+        Settings; None means the defaults of the model, `Config.of_model`. Defaults of `shortlist`, `window` and
+        `seed_size` that are too large for the corpus become what fits, as `Samples.config` shows.
     seed
         Seed of all draws, 0…2⁶⁴ − 1.
     first
@@ -121,10 +122,12 @@ def generate(
     """
     # 1. Check the arguments, before any work.
     name = model or ("full" if tokens is None else "local")
-    config = _with_changes(config, gamma, order)
+    config = _with_changes(config, name if tokens is None else None, gamma, order)
     _check_arguments(corpus, n, seed, first, batch_size, threads)
     plan = None
     if tokens is None:
+        side = int(min(corpus.images.shape[1:3] if corpus.sizes is None else corpus.sizes.min(0)))
+        config = fitted(config, len(corpus), min(side, *(config.size or (side,))))
         plan = PixelPlan(corpus, name, config, int(seed))
     elif split == "corpus":
         raise invalid("split", "'samples' or None with tokens", split)
@@ -175,9 +178,11 @@ class _Process:
     progress: bool
 
 
-def _with_changes(config: Config | None, gamma: int | None, order: Order | None) -> Config:
-    """Return the settings, with those that were given as arguments in place of the config's."""
+def _with_changes(config: Config | None, model: str | None, gamma: int | None, order: Order | None) -> Config:
+    """Return the settings, or those of a model of pixels, with those given as arguments in place of the config's."""
     check_type("config", config, Config, type(None))
+    if config is None and model is not None:
+        config = Config.of_model(model)
     changes: dict[str, Any] = {"gamma": gamma, "order": order}
     return replace(config or Config(), **{name: value for name, value in changes.items() if value is not None})
 
@@ -197,6 +202,8 @@ def _open_pixels(plan: PixelPlan, encoder: str | os.PathLike[str] | AnyEncoder, 
         if plan.config.tolerance != "candidates":
             allowed = "'samples' or None where tolerance is relative to the corpus"
             raise invalid("split", allowed, process.split)
+        if plan.bars_seed_shift:
+            raise invalid("split", "'samples' or None with a corpus of one image", process.split)
         if len(corpus) < ranks.count:
             raise invalid("corpus", f"at least one image a rank, {ranks.count}", len(corpus))
     phi = keys = None

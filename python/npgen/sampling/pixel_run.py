@@ -25,6 +25,7 @@ from npgen.sampling.pyramid import Guide, shrink
 from npgen.sampling.seams import cut_seams
 from npgen.sampling.selection import Densities
 from npgen.sampling.shared_filler import SharedFiller
+from npgen.sampling.shifts import seed_shifts
 from npgen.sampling.shortlists import (
     CanvasQueries,
     RecordedQueries,
@@ -158,13 +159,14 @@ class PixelRun:
         seeds = self.plan.seeds
         batch.anchor[:] = seeds.images(indices)
         anchors = self.library.images(batch.anchor)  # (B, H, W, C)
-        barred = batch.anchor if self.plan.config.exclude_seed_image else np.full_like(batch.anchor, -1)
+        barred = batch.anchor if self.plan.bars_seed_image else np.full_like(batch.anchor, -1)
         shortlists_of = self.shortlists(batch, indices, barred, draw=draw)
         guide = None
         for plan in self.plan.levels:  # from coarse to fine; by default there is one
             canvases = batch if plan.level == 0 else self._coarse_canvases(plan, batch)
             corners = None if plan.level else seeds.corners(indices, batch.anchor)
             canvases.place_seed(shrink(anchors, plan.level), plan.rect, corners)
+            shifts = seed_shifts(canvases.trace.arrays()[:3], plan.rect) if plan.bars_seed_shift else None
             known = known_rect(plan.shape, plan.rect)  # (H, W), the same for all canvases
             seed = _core.draw_seed(self.plan.seed, draw + MOST_DRAWS * plan.level)
             for number, (sweep, pixels) in enumerate(plan.stages()):
@@ -174,6 +176,8 @@ class PixelRun:
                 #    listed images around the same place, draws from the pool of the nearest, and copies that
                 #    window's centre. Beside a window it sees meaning (`Meaning`) and the coarser canvas (`Guide`).
                 stage: dict[str, Any] = {"pixels": pixels, "known": known, "seed": seed, "sweep": sweep}
+                if shifts is not None:
+                    stage["barred_shifts"] = shifts
                 with self.clock("fill"):
                     self._fill(plan, canvases, shortlists, guide, samples=indices, barred=barred, **stage)
                 # 4. From now on these pixels are known.
@@ -354,4 +358,5 @@ class PixelRun:
             low_level=plan.model.low_level,
             elsewhere=elsewhere,
             sizes=sizes,
+            copy_quota=plan.copy_quota,
         )

@@ -16,9 +16,11 @@ from npgen.runs import level_shape
 from npgen.sampling.filler import canvas_shape
 from npgen.sampling.order import fill_order
 from npgen.sampling.seeds import Seeds, images_by_label
+from npgen.sampling.shifts import bars_seed_shift, copy_quota, fewest_sources
 
-# Without queries a stage may be cut anywhere: this many pixels between two steps of the progress bar.
+# Without queries a stage may be cut anywhere. Least pixels between steps of the progress bar, and most steps.
 SLICE = 16
+SLICES = 64
 
 
 class PixelPlan:
@@ -55,6 +57,10 @@ class PixelPlan:
         Largest Chebyshev distance between a pixel and its source.
     members
         Ids of the images of each label, for a model with labels.
+    copy_quota
+        Pixels of a sample that may come from one image by one shift; None for no limit.
+    bars_seed_image, bars_seed_shift
+        Whether the image of a sample's seed patch may not serve it, and whether only that patch's shift may not.
 
     Raises
     ------
@@ -68,6 +74,8 @@ class PixelPlan:
         source = self._checked()
         self.shape = canvas_shape(corpus, config)
         self.seeds = Seeds(corpus, config, self.shape, seed)
+        self.bars_seed_shift = bars_seed_shift(corpus, config)
+        self.bars_seed_image = config.exclude_seed_image and not self.bars_seed_shift
         self._check_choice()
         self._check_levels()
         self.members = images_by_label(corpus, model) if self.model.label else {}
@@ -77,10 +85,11 @@ class PixelPlan:
             config.check_shape(*self.shape)
         coarser = range(config.levels - 1, 0, -1)  # none of a coarse level
         self.levels = [*(PixelPlan(corpus, model, config, seed, number) for number in coarser), self]
-        self.rect = config.seed_rect(*self.shape)
-        self.order = fill_order(*self.shape, self.rect, config.window)
         # Without locality every position is a candidate: none is farther away than the longest side.
         self.radius = config.locality if self.model.locality else max(*self.shape, *source)
+        self.copy_quota = copy_quota(corpus, config, self.shape, self.model.locality)
+        self.rect = config.seed_rect(*self.shape)
+        self.order = fill_order(*self.shape, self.rect, config.window)
 
     def _checked(self) -> tuple[int, int]:
         """Check the settings that the canvases' size depends on, and return the size of the source images."""
@@ -96,9 +105,13 @@ class PixelPlan:
     def _check_choice(self) -> None:
         """Check that there are enough images to choose from."""
         config = self.config
-        others = len(self.corpus) - config.exclude_seed_image
-        if others < 1:
+        others = len(self.corpus) - self.bars_seed_image
+        if self.bars_seed_shift and self.model.locality:
             raise invalid("corpus", "at least 2 images, as the seed's own is barred", len(self.corpus))
+        if self.bars_seed_shift and fewest_sources(self.corpus, config, self.shape, self.model.locality) < 2:
+            raise invalid("corpus", "at least 2 pixels, as the seed patch is not continued as it is", 1)
+        if config.seams and (self.bars_seed_shift or config.max_copy is not None):
+            raise invalid("seams", "False with max_copy, or with one image: cuts know no limit of shifts", config.seams)
         if config.select > 1 and not self.model.embedding:
             raise invalid("select", "1 for a model without embedding", config.select)
         if self.model.embedding and config.shortlist > others // config.halves:
@@ -161,7 +174,7 @@ class PixelPlan:
         if self.one_shortlist and self.config.semantic_weight == 0:
             return whole
         rings: list[int] = self.order.stages.tolist() if sweep == 0 else whole
-        longest = self.config.stage_pixels if self.model.semantics else SLICE
+        longest = self.config.stage_pixels if self.model.semantics else max(SLICE, self.drawn // SLICES)
         if longest is None:
             return rings
         cuts = [range(start, end, longest) for start, end in pairwise(rings)]

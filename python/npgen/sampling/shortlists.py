@@ -58,9 +58,7 @@ class CanvasQueries:
         if stage == at:  # with β = 1 the first query holds for all stages
             queries = self._blended(known)
             if self.expands:
-                near = self.nearest_keys(queries)
-                sums = [q + keys.sum(0, np.float64) for q, keys in zip(queries, near, strict=True)]
-                queries = _normalised(np.array(sums).reshape(queries.shape))
+                queries = expanded(queries, self.nearest_keys)
             self.rows[:, at] = queries
         return np.ascontiguousarray(self.rows[:, at])
 
@@ -71,6 +69,14 @@ class CanvasQueries:
         if self.weight == 0:
             return queries
         return _normalised((1 - self.weight) * queries + self.weight * self.anchors)
+
+
+def expanded(
+    queries: NDArray[np.float32], nearest_keys: Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+) -> NDArray[np.float32]:
+    """Add to each query (B, D) the embeddings of the nearest images, and scale it to length 1."""
+    sums = [q + keys.sum(0, np.float64) for q, keys in zip(queries, nearest_keys(queries), strict=True)]
+    return _normalised(np.array(sums).reshape(queries.shape))
 
 
 def _normalised(rows: NDArray[np.floating]) -> NDArray[np.float32]:

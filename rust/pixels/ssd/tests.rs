@@ -1,13 +1,14 @@
 use proptest::prelude::*;
 
 use super::super::added::Added;
+use super::super::bars::Bars;
 use super::super::planes::Planes;
 use super::super::quota::Quotas;
 use super::super::settings::Settings;
-use super::super::window::Window;
+use super::super::window::{Taps, Window};
 use super::*;
-use crate::corpus::Corpus;
-use crate::geometry::{Extent, Offset, Pixel};
+use crate::corpus::{Corpus, ImageId};
+use crate::geometry::{Extent, Offset};
 use crate::pool::PoolRule;
 
 /// A small corpus and canvas with few grey levels, so that there are many ties and zeros, or with extremes.
@@ -109,7 +110,8 @@ proptest! {
                 let anyone = |&&at: &&Pixel| (0..group.ids.len()).any(|lane| candidate(lane, at));
                 for instructions in InstructionSet::available() {
                     let mut sums = GroupSums::default();
-                    scan(instructions, probe, group, &context, &[[0.0; GROUP_IMAGES]], Limits::NONE, &mut sums);
+                    let floors = [[0.0; GROUP_IMAGES]];
+                    scan(instructions, probe, (group, &[]), &context, &floors, Limits::NONE, &mut sums);
                     assert_eq!(sums.kept.len(), probe.sources.iter().filter(anyone).count());
                     assert_eq!(sums.terms * probe.sources.len(), probe.terms(sums.kept.len()));
                     for (&source, row) in sums.kept.iter().zip(&sums.rows) {
@@ -143,6 +145,7 @@ proptest! {
         let keep = if all { Keep::All } else { Keep::Best };
         let rule = PoolRule::new(epsilon, k_min, keep).unwrap();
         let barred = bar.then_some(ImageId(0));
+        let bars = Bars { images: barred.into_iter().collect(), pixels: Vec::new() };
         case.with(|corpus, probe, planes, taps| {
             // Few values, so that there are ties; 0: nothing is added. Without a radius there is no place for a source.
             let radius = case.radius.min(16);
@@ -178,8 +181,8 @@ proptest! {
                 let mut pool = PoolBuilder::new(rule);
                 pool.restart(bound);
                 for group in 0..planes.groups() {
-                                        let added = added.map(|added| (added, group * GROUP_IMAGES));
-                    let canvas = (&case.canvas[..], barred.as_slice(), added);
+                    let added = added.map(|added| (added, group * GROUP_IMAGES));
+                    let canvas = (&case.canvas[..], &bars, added);
                     let buffers = &mut ScanBuffers::default();
                     offer_group(instructions, probe, planes.group(group), canvas, &mut pool, buffers);
                 }
