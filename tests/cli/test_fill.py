@@ -69,7 +69,7 @@ def test_errors_are_one_line(files, monkeypatch):
 
     def message(*words):
         result = invoke("--image", files / "p.png", *words)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         return result.stderr
 
     assert "mask must be 24×26, as the picture, got" in message("--mask", files / "small.png")

@@ -67,7 +67,7 @@ def test_errors_are_one_line(stored, digits):
         ((stored / "nowhere",), "nowhere"),
     ]:
         result = run(*arguments)
-        assert (result.exit_code, result.stdout) == (1, "")
+        assert (result.exit_code, result.stdout) == (2, "")
         assert message in result.stderr
         assert result.stderr.count("\n") == 1
     assert not list((stored / "plain").glob("*.csv"))

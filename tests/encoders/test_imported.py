@@ -169,7 +169,7 @@ class TestUse:
             assert "resnet18, cifar stem, normalisation by mean [0.4914, 0.4822, 0.4465]" in result.stdout
             assert load_encoder("auto", npgen.load_corpus(stored.path)).id == imported.id
             again = run("import", checkpoint, "--corpus", stored.path)
-            assert again.exit_code == 1 and "out must be a path that does not exist yet" in again.stderr
+            assert again.exit_code == 2 and "out must be a path that does not exist yet" in again.stderr
             check = run("check", "auto", stored.path, "-q", "--square", 12, "--square", 6)
             assert check.exit_code == 0, check.output
             assert (

@@ -123,7 +123,7 @@ class TestCommand:
         random_corpus(40, labels=True).save(tmp_path / "corpus")
         random_corpus(9, seed=3, labels=True).save(tmp_path / "held")
         missing = self.run("pixels", tmp_path / "corpus", "-q")
-        assert missing.exit_code == 1
+        assert missing.exit_code == 2
         assert "heldout must be a corpus of labelled images, as there are none beside the corpus" in missing.stderr
         result = self.run("pixels", tmp_path / "corpus", "--heldout", tmp_path / "held", "--square", 6, "-q")
         assert result.exit_code == 0 and result.stdout.count("\n| ") == 2

@@ -328,7 +328,7 @@ def test_the_command_fits_and_checks(digits, tmp_path):
     ended = CliRunner().invoke(app, words)
     assert ended.exit_code == 0, ended.output
     assert "20-NN accuracy, known square 16" in ended.output
-    assert CliRunner().invoke(app, words).exit_code == 1  # it is there already
+    assert CliRunner().invoke(app, words).exit_code == 2  # it is there already
     ended = CliRunner().invoke(app, ["encoder", "check", "smt", str(tmp_path / "corpus"), "--quiet"])
     assert ended.exit_code == 0, ended.output
     assert "SmtEncoder(" in ended.output

@@ -226,7 +226,7 @@ def test_the_command_writes_one_report_per_network(corpus, tmp_path, monkeypatch
     assert json.loads((tmp_path / "run" / "evaluation-means.json").read_text())["network_id"] == "means-1"
     refused = CliRunner().invoke(app, [*command, "--network", "inception"])
     assert (
-        refused.exit_code == 1 and "npgen: weights must be given with network 'inception', got None" in refused.stderr
+        refused.exit_code == 2 and "npgen: weights must be given with network 'inception', got None" in refused.stderr
     )
 
 

@@ -150,7 +150,7 @@ def test_one_image_that_can_not_serve_is_refused(exemplar):
     with pytest.raises(ValueError, match="corpus must be at least 2 images, as the seed's own is barred, got 1"):
         npgen.generate(exemplar, 1, "local", npgen.Config(window=5), progress=False)
     dot = npgen.Corpus.from_arrays(exemplar.images[:, :1, :1])
-    with pytest.raises(ValueError, match="corpus must be at least 2 pixels, as the seed patch is not continued"):
+    with pytest.raises(ValueError, match="corpus must be of images of at least 3×3 pixels, the smallest window"):
         run(dot, seed_size=1)
     with pytest.raises(ValueError, match="split must be 'samples' or None with a corpus of one image, got 'corpus'"):
         npgen.generate(exemplar, 1, "texture", npgen.Config(**BASE), progress=False, split="corpus")

@@ -25,7 +25,8 @@ def test_settings_of_the_other_kind_are_refused(digits, digit_tokens):
     others = {
         "window": 5, "sigma": 2.0, "locality": 2, "tolerance": "corpus", "quota": 9, "max_share": 0.5, "max_copy": 0.5,
         "shortlist": 7, "semantic": "threshold", "candidates": "all", "anchor_weight": 0.25, "query_expansion": 5,
-        "select": 2, "size": (32, 32), "stage_pixels": 3,
+        "select": 2, "size": (32, 32), "stage_pixels": 3, "semantic_weight": 2, "levels": 2, "coarse_weight": 2,
+        "seams": True,
     }  # fmt: skip
     assert set(others) == set(PIXEL_SETTINGS)
     for name, value in others.items():

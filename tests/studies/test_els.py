@@ -113,6 +113,6 @@ def test_the_commands(bars, trained, tmp_path):
     assert "| `ideal` |" in result.stdout and str(tmp_path / "c" / "grid.png") in result.stdout
     assert (tmp_path / "c" / "network.safetensors").read_bytes()[-64:] == trained.read_bytes()[-64:]
     result = run("els", "compare", *common, *options, "--network", trained)
-    assert result.exit_code == 1 and "network must be given without a recipe, padding or epochs" in result.stderr
+    assert result.exit_code == 2 and "network must be given without a recipe, padding or epochs" in result.stderr
     result = run("els", "calibrate", tmp_path / "corpus", trained, "-n", 1, "--steps", 2, "--machine", "local", "-q")
     assert result.exit_code == 0 and len(result.stdout.splitlines()[-1].split(",")) == 2, result.output

@@ -181,7 +181,10 @@ def test_lists_are_read_from_files(tmp_path):
         ('[{"model": "full"}]', "setting must be one with a name"),
         ('[{"name": "a", "colour": 1}]', "setting must be an object of name, model, preset, config and encoder"),
         ('[{"name": "a", "config": 3}]', "config must be an object of settings, got 3"),
-        ('[{"name": "a", "preset": "fast"}]', "preset must be 'quality' or 'recombination', got 'fast'"),
+        (
+            '[{"name": "a", "preset": "fast"}]',
+            "preset must be one of 'quality', 'recombination', 'texture', got 'fast'",
+        ),
     ]:
         file.write_text(text)
         with pytest.raises(ValueError, match=message):

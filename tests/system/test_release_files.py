@@ -289,9 +289,10 @@ def runs_of(study: Path) -> dict[str, bytes]:
 
 
 def as_kept(value: Any, kept: Any) -> Any:
-    """Leave out what earlier versions had not, and versions, notes and timings."""
+    """Leave out what earlier versions had not, and versions, notes, timings and intervals, which have another form."""
     if isinstance(kept, dict):
         names = [name for name in kept if name not in ("notes", "evaluation_version", "seconds_per_sample")]
+        names = [name for name in names if not name.endswith(("_low", "_high"))]
         return {name: as_kept(value[name], kept[name]) for name in names}
     if isinstance(kept, list | tuple):
         return [as_kept(*pair) for pair in zip(value, kept, strict=True)]

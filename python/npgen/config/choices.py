@@ -69,7 +69,7 @@ PIXEL_SETTINGS = (
 LATER: dict[str, Any] = {
     "semantic_weight": 0.0,
     "levels": 1,
-    "coarse_weight": 1.0,
+    "coarse_weight": 0.1,
     "seams": False,
     "max_copy": None,
 }

@@ -148,7 +148,7 @@ class Config:
     select: int = 1
     semantic_weight: float = 0.0
     levels: int = 1
-    coarse_weight: float = 1.0
+    coarse_weight: float = 0.1
     seed_size: int = 8
     seed_at: tuple[int, int] | None = None
     exclude_seed_image: bool = True

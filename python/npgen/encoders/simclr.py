@@ -10,6 +10,7 @@ This module imports torch and torchvision: import it only where an encoder is tr
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from typing import Any
@@ -246,7 +247,7 @@ class EncoderTraining(training.Training[Recipe, Encoder]):
     def state(self) -> dict[str, Any]:
         """Return loss, network and optimiser."""
         return {
-            "loss": self.losses[-1],
+            "loss": self.losses[-1] if self.losses else math.nan,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }

@@ -126,8 +126,8 @@ def generate(
     _check_arguments(corpus, n, seed, first, batch_size, threads)
     plan = None
     if tokens is None:
-        side = int(min(corpus.images.shape[1:3] if corpus.sizes is None else corpus.sizes.min(0)))
-        config = fitted(config, len(corpus), min(side, *(config.size or (side,))))
+        if corpus.sizes is None:  # else a source may be smaller than a window
+            config = fitted(config, len(corpus), min(*corpus.images.shape[1:3], *(config.size or ())))
         plan = PixelPlan(corpus, name, config, int(seed))
     elif split == "corpus":
         raise invalid("split", "'samples' or None with tokens", split)

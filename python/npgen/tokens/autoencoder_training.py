@@ -266,7 +266,7 @@ class AutoencoderTraining(training.Training[AutoencoderRecipe, Autoencoder]):
     def state(self) -> dict[str, Any]:
         """Return loss, weights and optimiser."""
         return {
-            "loss": self.losses[-1],
+            "loss": self.losses[-1] if self.losses else math.nan,
             "weights": {name: tensor.detach() for name, tensor in self.weights.items()},
             "optimiser": self.optimiser.state_dict(),
         }
