@@ -22,7 +22,7 @@ use super::scan::{merged, Scan, ScanTask, Target};
 use super::ssd::ScanBuffers;
 use crate::canvas::Canvas;
 use crate::corpus::ImageId;
-use crate::error::{check, Result};
+use crate::error::{check, Error, Result};
 use crate::geometry::Pixel;
 use crate::pool::{Candidate, PoolBuilder};
 use crate::random::Stream;
@@ -81,7 +81,7 @@ impl Scan<'_> {
                 let pools = self.pools_of(probe, planes, &targets, buffers);
                 for ((canvas, ..), mut pool) in group.iter_mut().zip(pools) {
                     // 4. and 5. Draw and copy.
-                    self.draw(canvas, (probe.pixel(), probe.redrawn()), pool.finish());
+                    self.draw(canvas, (probe.pixel(), probe.redrawn()), pool.finish())?;
                 }
             }
             self.work.add(buffers);
@@ -126,9 +126,9 @@ impl Scan<'_> {
             self.scan_all(&probe, &targets, &mut tasks, cancel)?;
             let draw = |(index, (canvas, pool)): (usize, (&mut Canvas, &mut PoolBuilder))| {
                 // 3. Pools; 4. and 5. draw and copy.
-                self.draw(canvas, (probe.pixel(), probe.redrawn()), merged(pool, &tasks, index));
+                self.draw(canvas, (probe.pixel(), probe.redrawn()), merged(pool, &tasks, index))
             };
-            canvases.par_iter_mut().zip(&mut pools).enumerate().for_each(draw);
+            canvases.par_iter_mut().zip(&mut pools).enumerate().try_for_each(draw)?;
         }
         Ok(())
     }
@@ -157,7 +157,8 @@ impl Scan<'_> {
                 candidates.scan(self, (pixel, &known), canvases, cancel)?;
             }
             let draw = |(planes, buffers): &mut Workspace, (index, canvas): (usize, &mut Canvas)| {
-                let least = nearest.pool(&mut anywhere.new_pool(), index)[0].distance;
+                let mut nearest_pool = anywhere.new_pool();
+                let least = nearest.pool(&mut nearest_pool, index).first().ok_or_else(nothing_left)?.distance;
                 let mut pool = self.new_pool();
                 let candidates = match (shortlists, &probe, &candidates) {
                     (Some(lists), Some(probe), _) => {
@@ -175,16 +176,25 @@ impl Scan<'_> {
                 let (members, near_enough) = self.settings.rule.members(candidates, least);
                 canvas.fallbacks += i32::from(!near_enough);
                 // 4. and 5. Draw and copy.
-                self.draw(canvas, (pixel, redrawn), members);
+                self.draw(canvas, (pixel, redrawn), members)
             };
-            canvases.par_iter_mut().enumerate().for_each_init(Default::default, draw);
+            canvases.par_iter_mut().enumerate().try_for_each_init(Default::default, draw)?;
             known[self.settings.frame.flat(pixel)] = true;
         }
         Ok(())
     }
 
-    /// Draws a member of the pool and copies its pixel into the canvas, together with its trace.
-    pub(crate) fn draw(&self, canvas: &mut Canvas, (pixel, redrawn): (Pixel, bool), pool: &[Candidate]) {
+    /// Draws a member of the pool and copies its pixel into the canvas, together with its trace. An error where the pool
+    /// is empty, as everything is barred.
+    pub(crate) fn draw(
+        &self,
+        canvas: &mut Canvas,
+        (pixel, redrawn): (Pixel, bool),
+        pool: &[Candidate],
+    ) -> Result<()> {
+        if pool.is_empty() {
+            return Err(nothing_left());
+        }
         let channels = self.corpus.channels();
         let frame = self.settings.frame;
         let flat = frame.flat(pixel);
@@ -210,5 +220,11 @@ impl Scan<'_> {
         if copy.is_some() {
             canvas.shift(frame, pixel).into_iter().for_each(|shift| canvas.shifts.add(shift));
         }
+        Ok(())
     }
+}
+
+/// Every candidate of a pixel is barred.
+fn nothing_left() -> Error {
+    Error::invalid("candidates", "left to each pixel by quotas and masks", "none")
 }

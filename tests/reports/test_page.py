@@ -213,17 +213,6 @@ def test_pools_that_take_long_are_computed_only_on_request(samples, digits, tmp_
     assert sorted(payload_of(report(samples, digits, written.path, pools=[1], progress=False).path)["pools"]) == ["1"]
 
 
-def test_pools_of_large_sources_are_computed_only_on_request(samples, digits, tmp_path, monkeypatch):
-    # For each drawn pixel: 12 images at all positions within R, and a frame rebuilt.
-    drawn, side = int((samples.trace.pool_size[:4] > 0).sum()), 2 * samples.config.locality + 1
-    for spare in (-1, 0):
-        work = drawn * (12 * side**2 + 8 * 256) + spare
-        monkeypatch.setattr(sys.modules["npgen.reports.data"], "POOL_WORK", work)
-        written = report(samples, digits, tmp_path / "r.html", progress=False)
-        assert sorted(payload_of(written.path)["pools"]) == ([] if spare else list("0123"))
-        assert any("from sources of this size, take long" in note for note in written.notes) == bool(spare)
-
-
 def test_pools_that_cannot_be_computed_are_an_error_only_on_request(samples, digits, tmp_path):
     older = replace(samples, queries=None)
     written = report(older, digits, tmp_path / "r.html", progress=False)

@@ -106,7 +106,7 @@ impl Scan<'_> {
                 terms += search.query.len();
             });
             // 4. and 5. Draw and copy.
-            self.draw(canvas, (pixel, redrawn), pool);
+            self.draw(canvas, (pixel, redrawn), pool)?;
             let flat = frame.flat(pixel);
             bordered.set(pixel, &canvas.pixels[flat * channels..][..channels]);
         }
