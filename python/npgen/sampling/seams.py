@@ -22,10 +22,13 @@ def cut_seams(
     """Cut the borders between the sources of full canvases anew, in place; note the sources before, and the energies.
 
     The sources of a canvas are its labels: pairs of an image and a displacement. A seam between neighbours p and q of
-    labels a and b costs ‖I_a(p) − I_b(p)‖ + ‖I_a(q) − I_b(q)‖. Label after label, that of the most pixels first, takes
-    the pixels that make the sum over all neighbours smallest, by one minimum cut; at most three rounds. Labels of fewer
-    than 10 pixels take none. The seed patch stays, and so do pixels whose 5×5 neighbours all have their label. A move
-    after which an image had more than its `max_share` takes fewer pixels, or none.
+    labels a and b costs ‖I_a(p) − I_b(p)‖ + ‖I_a(q) − I_b(q)‖, each norm rounded up to sixteenths of a grey level: a
+    metric in whole numbers. Label after label, that of the most pixels first (of equals the lowest id), takes the
+    pixels that make the sum over all neighbours smallest, by one minimum cut; until a round changes nothing, at most
+    three times. Labels of fewer than 10 pixels take none, and no label takes a pixel more than 16 pixels outside the
+    rectangle around its own. The seed patch stays, and so do pixels whose 5×5 neighbours all have their label. Where an
+    image would have more than its `max_share`, each pixel that it gains costs a price, 1, 2, 4 … grey levels until the
+    share is kept; an image that had more already gains none.
 
     Parameters
     ----------
