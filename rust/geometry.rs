@@ -83,6 +83,17 @@ impl Extent {
         Rect { y, x, height, width }
     }
 
+    /// The rectangle with a margin around it, as far as that lies inside the frame.
+    pub fn grown(self, rect: Rect, margin: usize) -> Rect {
+        let span = |at: usize, len: usize, limit: usize| {
+            let low = at.saturating_sub(margin);
+            (low, at.saturating_add(len).saturating_add(margin).min(limit) - low)
+        };
+        let (y, height) = span(rect.y, rect.height, self.height);
+        let (x, width) = span(rect.x, rect.width, self.width);
+        Rect { y, x, height, width }
+    }
+
     /// The rectangle that is the whole frame.
     pub fn frame(self) -> Rect {
         Rect { y: 0, x: 0, height: self.height, width: self.width }
@@ -90,6 +101,11 @@ impl Extent {
 }
 
 impl Rect {
+    /// Whether a pixel lies inside.
+    pub fn holds(self, pixel: Pixel) -> bool {
+        (self.y..self.y + self.height).contains(&pixel.y) && (self.x..self.x + self.width).contains(&pixel.x)
+    }
+
     pub fn area(self) -> usize {
         self.height * self.width
     }
@@ -149,6 +165,14 @@ mod tests {
             assert_eq!(extent.flat(pixel), flat);
             assert_eq!(extent.frame().flat(pixel), flat);
         }
+    }
+
+    #[test]
+    fn a_margin_is_cut_at_the_frame() {
+        let rect = Rect { y: 1, x: 3, height: 2, width: 1 };
+        assert_eq!(Extent::new(5, 5).grown(rect, 2), Rect { y: 0, x: 1, height: 5, width: 4 });
+        assert!(rect.holds(Pixel { y: 2, x: 3 }) && !rect.holds(Pixel { y: 2, x: 4 }));
+        assert!(!rect.holds(Pixel { y: 3, x: 3 }));
     }
 
     #[test]

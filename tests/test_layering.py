@@ -22,6 +22,7 @@ LAYERS = (
     ("npgen_bench",),
     ("cli",),
     ("npgen_command",),
+    ("__main__",),
 )
 LAYER = {name: row for row, names in enumerate(LAYERS) for name in names}
 FILES = sorted(PYTHON.rglob("*.py"))
@@ -137,7 +138,7 @@ def test_the_top_of_the_package_holds_nothing_else():
     files = {
         path.name for path in (PYTHON / "npgen").iterdir() if path.is_file() and not path.name.startswith("_core.")
     }
-    assert files == {"__init__.py", "py.typed", "errors.py"}
+    assert files == {"__init__.py", "__main__.py", "py.typed", "errors.py"}
 
 
 def test_no_file_is_longer_than_400_lines():

@@ -9,7 +9,7 @@ and corpus and trace give the image back byte for byte.
 from importlib.metadata import version
 
 from npgen.config import Config
-from npgen.corpus import BuildOptions, Corpus, build_corpus, load_corpus
+from npgen.corpus import BuildAccount, BuildOptions, Corpus, LeftOut, build_corpus, load_corpus, read_account
 from npgen.els import Denoised, ScoreSamples, denoise, load_score_samples, score_generate
 from npgen.encoders import Encoder, PixelEncoder, embed, load_encoder
 from npgen.evaluation import (
@@ -47,6 +47,7 @@ __version__ = version("npgen")
 __all__ = [
     "Ablation",
     "Autoencoder",
+    "BuildAccount",
     "BuildOptions",
     "Config",
     "Corpus",
@@ -62,6 +63,7 @@ __all__ = [
     "Frontier",
     "FrontierSetting",
     "GammaStudy",
+    "LeftOut",
     "Network",
     "NetworkRequest",
     "PartWhole",
@@ -96,6 +98,7 @@ __all__ = [
     "load_score_samples",
     "load_tokens",
     "part_whole",
+    "read_account",
     "read_provenance",
     "register_network",
     "report",

@@ -13,6 +13,9 @@ __all__ = [
 
 def main() -> None:
     """Run the command line; Ctrl-C ends it within half a second, with status 130 in a shell."""
+    from npgen_command.environment import prepare, readers_may_leave
+
+    prepare()
     # A shell starts background jobs with Ctrl-C ignored: that stays so.
     handles_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if handles_interrupts:
@@ -21,4 +24,5 @@ def main() -> None:
     from npgen.cli import app
     from npgen_command.interrupts import run
 
-    run(app, handles_interrupts)
+    with readers_may_leave():
+        run(app, handles_interrupts)

@@ -1,10 +1,10 @@
 //! One expansion move (Boykov, Veksler and Zabih 2001): every free pixel keeps its label or takes one label, whichever
 //! makes the energy of all seams smallest. For a metric this is one minimum cut.
 
-use super::flow::Grid;
+use super::flow::{Grid, SIDES};
 use super::montage::{difference, opposite, Label, Montage};
 use crate::corpus::Corpus;
-use crate::geometry::Pixel;
+use crate::geometry::{Extent, Rect};
 
 /// What a move may do to a pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,17 +20,18 @@ pub enum Role {
 /// The buffers of moves.
 ///
 /// A move chooses x(p) of each free pixel, 1 where it takes the label. Its energy is, but for a constant,
-/// `Σ_p u(p)·x(p) + Σ_pq c(p, q)·(1 − x(p))·x(q)` over neighbours p, q, of which q lies to the right of p or below it.
+/// `Σ_p u(p)·x(p) + Σ_pq c(p, q)·(1 − x(p))·x(q)` over all ordered pairs of neighbours.
 #[derive(Debug, Default)]
 pub struct Expansion {
     grid: Grid,
     label: Option<Label>,
-    /// What is settled of each pixel, `(H, W)`; the free ones are still to be decided.
+    /// What is said of each pixel, `(H, W)`, inside the region of the move and beside it.
     roles: Vec<Role>,
     /// u(p), `(H, W)`.
     costs: Vec<i32>,
-    /// c(p, q) for q to the right of p and below it, `(H, W, 2)`; 0 unless both are free.
-    couplings: Vec<i32>,
+    /// c(p, q) for q at the four sides of p, `(H, W)`; 0 unless both are free.
+    couplings: Vec<[i32; SIDES]>,
+    free: Vec<usize>,
     /// Pixels that the move forces to take the label.
     forced: Vec<usize>,
     /// The values of the label, `(H, W, C)`.
@@ -43,7 +44,10 @@ pub struct Expansion {
 /// The buffers of one choice of takers.
 #[derive(Debug, Default)]
 struct Choice {
+    /// Pixels that may take the label.
+    open: Vec<usize>,
     costs: Vec<i32>,
+    /// Which of them are not settled yet, `(H, W)`.
     undecided: Vec<bool>,
     /// Pixels to look at (again).
     queue: Vec<usize>,
@@ -51,37 +55,53 @@ struct Choice {
 }
 
 impl Expansion {
-    /// Prepares a move: what a label would cost and save at each pixel. Where it has no source, pixels keep their own.
-    pub fn weigh(&mut self, corpus: &Corpus, montage: &Montage, label: Label, role: impl Fn(usize) -> Role) {
+    /// Prepares a move: what a label would cost and save at each pixel of a region. Outside of it, and where the label has
+    /// no source, pixels keep their own.
+    pub fn weigh(
+        &mut self,
+        corpus: &Corpus,
+        montage: &Montage,
+        label: Label,
+        region: Rect,
+        role: impl Fn(usize) -> Role,
+    ) {
         let (frame, channels) = (montage.frame(), montage.channels());
         label.plane(corpus, frame, &mut self.plane);
         self.label = Some(label);
-        self.roles.clear();
-        self.forced.clear();
-        self.gaps.clear();
-        self.couplings.clear();
-        self.couplings.resize(2 * frame.area(), 0);
-        self.costs.clear();
+        self.roles.resize(frame.area(), Role::Keeps);
         self.costs.resize(frame.area(), 0);
-        for (at, &own) in montage.labels().iter().enumerate() {
-            let role = match role(at) {
-                _ if own == label => Role::Takes,
-                _ if label.source(corpus, frame.pixel(at)).is_none() => Role::Keeps,
+        self.couplings.resize(frame.area(), [0; SIDES]);
+        self.gaps.resize(frame.area(), 0);
+        self.free.clear();
+        self.forced.clear();
+        let around = frame.grown(region, 1);
+        for pixel in around.pixels() {
+            let at = frame.flat(pixel);
+            let role = if region.holds(pixel) { role(at) } else { Role::Keeps };
+            let role = match role {
+                _ if montage.labels()[at] == label => Role::Takes,
+                _ if label.source(corpus, pixel).is_none() => Role::Keeps,
                 Role::Takes => {
                     self.forced.push(at);
                     Role::Takes
                 }
-                role => role,
+                Role::Free => {
+                    self.free.push(at);
+                    Role::Free
+                }
+                Role::Keeps => Role::Keeps,
             };
-            self.roles.push(role);
-            self.gaps.push(difference(montage.value(at), &self.plane[at * channels..][..channels]));
+            self.roles[at] = role;
+            (self.costs[at], self.couplings[at]) = (0, [0; SIDES]);
+            self.gaps[at] = difference(montage.value(at), &self.plane[at * channels..][..channels]);
         }
-        for at in 0..frame.area() {
-            let Pixel { y, x } = frame.pixel(at);
-            if x + 1 < frame.width {
+        let (bottom, right) = (around.y + around.height - 1, around.x + around.width - 1);
+        for pixel in around.pixels() {
+            let at = frame.flat(pixel);
+            if pixel.x < right {
                 self.weigh_seam(montage, at, at + 1, 0);
             }
-            if y + 1 < frame.height {
+            if pixel.y < bottom {
                 self.weigh_seam(montage, at, at + frame.width, 1);
             }
         }
@@ -101,9 +121,13 @@ impl Expansion {
         let p_takes = difference(plane(p), montage.around(q, opposite(side))) + self.gaps[q];
         match roles {
             (Role::Free, Role::Free) => {
-                self.costs[p] += p_takes - neither;
-                self.costs[q] -= p_takes;
-                self.couplings[2 * p + side] = q_takes + p_takes - neither; // not negative, as V is a metric
+                // Of all ways to write the seam as costs and couplings, the one that leaves least to the costs: only real
+                // seams send flow. Both couplings are at least 0, as V is a metric.
+                let cost = (-neither / 2).clamp(-q_takes, p_takes - neither);
+                self.costs[p] += cost;
+                self.costs[q] -= neither + cost;
+                self.couplings[p][side] = q_takes + cost;
+                self.couplings[q][opposite(side)] = p_takes - neither - cost;
             }
             (Role::Free, Role::Keeps) => self.costs[p] += p_takes - neither,
             (Role::Free, Role::Takes) => self.costs[p] -= q_takes,
@@ -115,85 +139,104 @@ impl Expansion {
     /// Finds the pixels that are to take the label: of all best choices the one with the fewest pixels. Each free pixel of
     /// an image other than the label's costs `price` on top.
     pub fn takers(&mut self, montage: &Montage, price: i32) -> &[usize] {
-        self.choice.undecided.clear();
-        self.choice.undecided.extend(self.roles.iter().map(|&role| role == Role::Free));
+        let Self { free, choice, .. } = self;
+        choice.open.clone_from(free);
         self.choose(montage, price)
     }
 
     /// The same at a higher price than before: only pixels that took the label at the lower price take it.
     pub fn takers_at_more(&mut self, montage: &Montage, price: i32) -> &[usize] {
-        let Choice { undecided, takers, .. } = &mut self.choice;
-        undecided.fill(false);
-        takers.iter().for_each(|&at| undecided[at] = self.roles[at] == Role::Free);
+        let Self { roles, choice: Choice { open, takers, .. }, .. } = self;
+        open.clear();
+        open.extend(takers.iter().copied().filter(|&at| roles[at] == Role::Free));
         self.choose(montage, price)
     }
 
     fn choose(&mut self, montage: &Montage, price: i32) -> &[usize] {
         let Self { grid, label, costs, couplings, forced, choice, .. } = self;
         let (frame, label) = (montage.frame(), label.expect("a label was weighed"));
-        let own_image = |at: usize| montage.labels()[at].image == label.image;
-        choice.costs.clear();
-        choice
-            .costs
-            .extend(costs.iter().enumerate().map(|(at, &cost)| cost + if own_image(at) { 0 } else { price }));
+        choice.start(frame, costs, couplings);
+        for &at in choice.open.iter().filter(|&&at| montage.labels()[at].image != label.image) {
+            choice.costs[at] += price;
+        }
         choice.takers.clear();
         choice.takers.extend_from_slice(forced);
-        choice.settle(frame.width, couplings);
+        choice.settle(frame, couplings);
         // What is left is one minimum cut: source side keeps, sink side takes.
+        choice.open.retain(|&at| choice.undecided[at]);
         grid.reset(frame);
-        for at in (0..frame.area()).filter(|&at| choice.undecided[at]) {
+        for &at in &choice.open {
             let cost = choice.costs[at];
             grid.add_terminals(at, cost.max(0), (-cost).max(0));
-            for (side, other) in [(0, at + 1), (1, at + frame.width)] {
-                let coupling = couplings[2 * at + side];
-                if coupling > 0 && choice.undecided[other] {
-                    grid.add_arc(at, side, coupling);
+            for (side, other) in neighbours(frame, at) {
+                if choice.undecided[other] {
+                    grid.add_arc(at, side, couplings[at][side]);
                 }
             }
         }
         grid.solve();
-        choice.takers.extend((0..frame.area()).filter(|&at| choice.undecided[at] && grid.on_sink_side(at)));
+        choice.takers.extend(choice.open.iter().copied().filter(|&at| grid.on_sink_side(at)));
         &choice.takers
     }
 }
 
+/// The pixels at the sides of a pixel, with their sides.
+fn neighbours(frame: Extent, at: usize) -> impl Iterator<Item = (usize, usize)> {
+    let (width, x) = (frame.width, at % frame.width);
+    let sides = [
+        (x + 1 < width).then_some(at + 1),
+        (at + width < frame.area()).then_some(at + width),
+        (x > 0).then(|| at - 1),
+        at.checked_sub(width),
+    ];
+    sides.into_iter().enumerate().filter_map(|(side, other)| Some((side, other?)))
+}
+
 impl Choice {
-    /// Settles the pixels that keep their labels or take the new one whatever the others do. Most are settled, so that the
-    /// cut is of few pixels.
-    fn settle(&mut self, width: usize, couplings: &[i32]) {
-        self.queue.clear();
-        self.queue.extend((0..self.undecided.len()).filter(|&at| self.undecided[at]));
+    /// Leaves only the open pixels undecided; what the others decided is in the costs.
+    fn start(&mut self, frame: Extent, costs: &[i32], couplings: &[[i32; SIDES]]) {
+        self.undecided.clear();
+        self.undecided.resize(frame.area(), false);
+        self.costs.resize(frame.area(), 0);
+        for &at in &self.open {
+            (self.undecided[at], self.costs[at]) = (true, costs[at]);
+        }
+        for &at in &self.open {
+            // Beside a free pixel that keeps its label, taking it costs the coupling.
+            for (side, other) in neighbours(frame, at).filter(|&(_, other)| !self.undecided[other]) {
+                self.costs[at] += couplings[other][opposite(side)];
+            }
+        }
+    }
+
+    /// Settles the pixels that keep their labels or take the new one whatever the others do. Many are settled, so that the
+    /// cut is of fewer pixels.
+    fn settle(&mut self, frame: Extent, couplings: &[[i32; SIDES]]) {
+        self.queue.clone_from(&self.open);
         while let Some(at) = self.queue.pop() {
             if !self.undecided[at] {
                 continue;
             }
-            let after = [0, 1].map(|side| (at + [1, width][side], couplings[2 * at + side]));
-            let before = [0, 1].map(|side| {
-                let other = at.checked_sub([1, width][side]);
-                other.map_or((at, 0), |other| (other, couplings[2 * other + side]))
-            });
-            let coupled =
-                |undecided: &[bool], (other, coupling): (usize, i32)| coupling > 0 && undecided[other];
-            let sum = |pairs: [(usize, i32); 2]| -> i32 {
-                pairs.iter().filter(|&&pair| coupled(&self.undecided, pair)).map(|pair| pair.1).sum()
-            };
-            // Where all others take the label, taking it saves the couplings to those after the pixel; where none does, it
-            // costs the couplings to those before.
-            let keeps = self.costs[at] >= sum(after);
-            if !keeps && self.costs[at] + sum(before) >= 0 {
+            // Where all its neighbours take the label, the pixel saves its couplings by taking it; where none does, it pays
+            // theirs.
+            let (mut saved, mut paid) = (0, 0);
+            for (side, other) in neighbours(frame, at).filter(|&(_, other)| self.undecided[other]) {
+                saved += couplings[at][side];
+                paid += couplings[other][opposite(side)];
+            }
+            let keeps = self.costs[at] >= saved;
+            if !keeps && self.costs[at] + paid >= 0 {
                 continue;
             }
             self.undecided[at] = false;
             if !keeps {
                 self.takers.push(at);
             }
-            for (pair, change) in
-                after.into_iter().map(|pair| (pair, pair.1)).chain(before.map(|pair| (pair, -pair.1)))
-            {
-                if coupled(&self.undecided, pair) {
-                    // Only a pixel before it that keeps its label pays the coupling.
-                    self.costs[pair.0] += if keeps == (change > 0) { change } else { 0 };
-                    self.queue.push(pair.0);
+            for (side, other) in neighbours(frame, at) {
+                if self.undecided[other] {
+                    let (ours, theirs) = (couplings[at][side], couplings[other][opposite(side)]);
+                    self.costs[other] += if keeps { ours } else { -theirs };
+                    self.queue.push(other);
                 }
             }
         }
@@ -205,7 +248,6 @@ mod tests {
     use super::super::montage::tests::{labels_of, scene, slow_energy};
     use super::*;
     use crate::corpus::ImageId;
-    use crate::geometry::Extent;
     use proptest::prelude::*;
 
     /// A role of each pixel of a 4×4 frame, at most nine of them free.
@@ -229,6 +271,7 @@ mod tests {
             (channels, bytes, parts) in scene(),
             roles in roles(),
             label in (0_u32..3, 0_i32..3, -1_i32..2),
+            rect in (0_usize..3, 0_usize..3),
             price in prop_oneof![Just(0), 0..5000],
         ) {
             let corpus = Corpus::new(&bytes, 3, Extent::new(5, 5), channels).unwrap();
@@ -237,7 +280,13 @@ mod tests {
             let mut montage = Montage::default();
             montage.start(&corpus, frame, labels.iter().copied());
             let mut expansion = Expansion::default();
-            expansion.weigh(&corpus, &montage, label, |at| roles[at]);
+            let region = Rect { y: rect.0, x: rect.1, height: 4 - rect.0, width: 4 - rect.1 };
+            let roles: Vec<Role> = frame
+                .pixels()
+                .map(|p| if region.holds(p) { roles[frame.flat(p)] } else { Role::Keeps })
+                .collect();
+            expansion.weigh(&corpus, &montage, labels[0], frame.frame(), |_| Role::Free); // stale numbers in the buffers
+            expansion.weigh(&corpus, &montage, label, region, |at| roles[at]);
             let mut takers = expansion.takers(&montage, price).to_vec();
             takers.sort_unstable();
             // The same by way of a lower price.

@@ -171,6 +171,7 @@ def _public_functions() -> dict[str, Function]:
         "build_corpus": plain(
             4, npgen.build_corpus, lambda: {"source": _dataset(), "out": "built", "options": None, "heldout": None}
         ),
+        "read_account": plain(1, npgen.read_account, lambda: {"corpus": "corpus"}),
         "candidate_pool": plain(
             14,
             npgen.candidate_pool,

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from typer.testing import CliRunner
 
 import npgen
+from fuzzing.folders import build_folder
 from fuzzing.mutations import Files, Odd, mutated
 from npgen.cli import app
 from npgen.corpus import verify
@@ -352,7 +353,7 @@ def command(arguments: list[str]) -> None:
 _PARTS = ("manifest", "images", "labels", "heldout", "keys", "features")
 _RUNS = tuple(f"runs/{model}/" for model in MODELS)
 # Weight and attack, by name.
-STORES: dict[str, tuple[int, Attack]] = {
+STORES: dict[str, tuple[int, Callable[[Random, Files], None]]] = {
     "corpus": (12, Attack(("corpus/",), tuple(f"corpus/{part}" for part in _PARTS), _read_corpus)),
     **{f"run {path[5:-1]}": (6, Attack(("corpus/", path), (path,), _read_run)) for path in _RUNS},
     **{f"verify {path[5:-1]}": (3, Attack(("corpus/", path), (path, "corpus/"), _verify_run)) for path in _RUNS},
@@ -367,6 +368,7 @@ STORES: dict[str, tuple[int, Attack]] = {
     "npy": (3, Attack(("images.npy",), ("images.npy",), functools.partial(_read_arrays, path="images.npy"))),
     "npz": (4, Attack(("both.npz",), ("both.npz",), functools.partial(_read_arrays, path="both.npz"))),
     "pictures": (4, Attack(("photos/",), ("photos/",), _read_pictures)),
+    "folders": (6, build_folder),
     "provenance": (3, Attack(("picture.png",), ("picture.png",), lambda random: npgen.read_provenance("picture.png"))),
     "checkpoint": (1, Attack(("corpus/", "training/"), ("training/",), _train_on)),
     "foreign": (2, Attack(("foreign.pth",), ("foreign.pth",), lambda random: import_encoder("foreign.pth"))),

@@ -116,7 +116,7 @@ def test_bad_arrays(out: Path, tmp_path: Path) -> None:
     np.savez(path, images=pixels(5), labels=np.arange(4))
     refused(path, out, r"a\.npz: labels must be one per image, of shape \(5,\), got \(4,\)")
     np.savez(path, images=pixels(5) / 255)
-    refused(path, out, r"a\.npz: images must be whole numbers, got fractions from .* Multiply by 255")
+    refused(path, out, r"a\.npz: images must be whole numbers, got fractions from .* --white 1 scales them")
     np.savez(path, images=np.array([{}]))
     refused(path, out, r"a\.npz must be a valid .npz file: images must hold plain numbers, got Python objects")
     np.savez(path, images=pixels(5))
@@ -200,7 +200,7 @@ PICTURE = pixels(1)[0, ..., 0]
             "mode must be .* in grey and item 1 of source in rgb",
         ),
         ([(PICTURE / 255, 0)], ValueError, "item 0 of source: images must be whole numbers, got fractions"),
-        ([(PICTURE > 3, 0)], TypeError, "item 0 of source: images must be uint8"),
+        ([(PICTURE * 1j, 0)], TypeError, "item 0 of source: images must be uint8"),
         ([(np.zeros((4, 4, 5), np.uint8), 0)], ValueError, "item 0 of source: images must be .N, H, W"),
     ],
 )
@@ -295,6 +295,7 @@ def test_holdout_is_stratified_and_the_same_every_time(out: Path, tmp_path: Path
     assert made.classes == made.heldout.classes == ("a", "b", "c")
     assert made.source["holdout"] == 0.2
     assert sorted(path.name for path in out.iterdir()) == [
+        "account.json",
         "heldout",
         "images.npy",
         "labels.npy",

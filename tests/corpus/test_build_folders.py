@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from ingestion import QUIET, class_folders, options, pixels, refused, write
-from PIL import Image
+from PIL import Image, ImageOps
 
-from npgen.corpus import sources
+from npgen.corpus import folders, read_account
 from npgen.corpus.build import build_corpus
+from npgen.corpus.decode import upright
 from npgen.corpus.verify import verify_corpus
 
 pytestmark = pytest.mark.usefixtures("out")
@@ -83,8 +86,8 @@ def test_folder_of_another_layout(out: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     root.mkdir()
     refused(root, out, "set must hold images, or folders of images, got none")
-    class_folders(root / "train")
-    refused(root, out, "train must be a class folder that holds images only, got a folder in it: 'cat'")
+    class_folders(root / "pictures")
+    refused(root, out, "pictures must be a class folder that holds images only, got a folder in it: 'cat'")
     class_folders(root)
     write(root / "a.png", pixels(1)[0, ..., 0])
     refused(root, out, r"set must be a folder of images or of class folders, not both, got \['a.png', 'cat'\]")
@@ -215,7 +218,68 @@ def test_order_does_not_depend_on_the_file_system(out: Path, tmp_path: Path, mon
             pass
 
     monkeypatch.setattr(os, "scandir", Reversed)
-    listing = sources._listing(tmp_path / "pets" / "cat")
+    listing = folders._listing(tmp_path / "pets" / "cat")
     monkeypatch.undo()
-    assert listing == sources._listing(tmp_path / "pets" / "cat")
+    assert listing == folders._listing(tmp_path / "pets" / "cat")
     assert build_corpus(tmp_path / "pets", tmp_path / "again", QUIET).hash == first.hash
+
+
+def malformed_exif(kind: str) -> tuple[bytes, bool]:
+    """Exif data that can't be read in full, and whether they say that the image lies on its side."""
+    header = b"Exif\0\0" + b"II*\0" + struct.pack("<I", 8)
+    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    beyond = struct.pack("<HHII", 0x010F, 2, 40, 60_000)  # text outside of the data
+    wrong = struct.pack("<HHII", 0x011A, 5, 1, 50_000)  # a fraction outside of the data
+    unknown = struct.pack("<HHII", 0xC4A5, 99, 7, 3)  # of a type that does not exist
+    made = {
+        "garbage": (b"Exif\0\0" + bytes(range(200, 250)), False),
+        "empty": (b"Exif\0\0", False),
+        "cut off": (header[:9], False),
+        "beyond": (header + struct.pack("<H", 2) + beyond + orientation, True),
+        "wrong": (header + struct.pack("<H", 2) + orientation + wrong, True),
+        "unknown": (header + struct.pack("<H", 2) + orientation + unknown, True),
+        "text": (header + struct.pack("<H", 1) + struct.pack("<HHI4s", 0x0112, 2, 4, b"6\0\0\0"), False),
+        "no such": (header + struct.pack("<H", 1) + struct.pack("<HHIHH", 0x0112, 3, 1, 99, 0), False),
+    }
+    return made[kind]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("kind", ["garbage", "empty", "cut off", "beyond", "wrong", "unknown", "text", "no such"])
+def test_malformed_exif_is_read_as_viewers_do(out: Path, tmp_path: Path, kind: str, suffix: str) -> None:
+    exif, turned = malformed_exif(kind)
+    lying = np.zeros((8, 16), np.uint8)
+    lying[:, 8:] = 255  # white on the right
+    write(tmp_path / "flat" / f"a.{suffix}", lying, exif=exif, quality=100)
+    made = build_corpus(tmp_path / "flat", out, options(mode="grey"))
+    shown = made.images[0, ..., 0]
+    assert shown.shape == ((16, 8) if turned else (8, 16))
+    white = shown[9:] if turned else shown[:, 9:]
+    assert white.min() > 200
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_once(out: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.fromarray(pixels(1, 3, 5)[0, ..., 0])
+    file = io.BytesIO()
+    picture.save(file, "png", exif=exif)
+    opened = Image.open(file)
+    expected = np.asarray(ImageOps.exif_transpose(opened))
+    made = build_corpus([(opened, None), (upright(opened), None), (upright(upright(opened)), None)], out, QUIET)
+    for image in made.images[..., 0]:
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_broken_links_pipes_and_circles_are_left_out(out: Path, tmp_path: Path) -> None:
+    write(tmp_path / "flat" / "a.png", pixels(1)[0, ..., 0])
+    (tmp_path / "flat" / "b.png").symlink_to("b.png")
+    (tmp_path / "flat" / "c.png").symlink_to("nothing.png")
+    os.mkfifo(tmp_path / "flat" / "d.png")
+    (tmp_path / "flat" / "e.png").symlink_to("a.png")
+    made = build_corpus(tmp_path / "flat", out, QUIET)
+    account = read_account(made)
+    assert account is not None
+    assert (len(made), account.duplicates) == (2, 1)
+    assert [what.names for what in account.left_out.values()] == [("b.png", "c.png", "d.png")]

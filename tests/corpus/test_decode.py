@@ -36,7 +36,14 @@ def test_arrays_and_tensors_are_the_same_image(pixels: np.ndarray) -> None:
             ValueError,
             "it must be uint8, or float from 0 to 1 .*, got values from 1.5 to 1.5",
         ),
-        (torch.zeros(0), ValueError, "it must be uint8, or float from 0 to 1 .*, got values from inf to -inf"),
+        (torch.zeros(1, 0, 2), ValueError, "it must be uint8, or float from 0 to 1 .*, got values from inf to -inf"),
+        (torch.zeros(0), ValueError, r"it must be a tensor \(H, W\), \(1, H, W\) or \(3, H, W\), got shape \(0,\)"),
+        (torch.zeros(4, 5, 3), ValueError, r"it must be a tensor .*, got shape \(4, 5, 3\); move the channels first"),
+        (
+            torch.zeros(4, 5, dtype=torch.complex64),
+            TypeError,
+            "it must be a tensor of real numbers",
+        ),
     ],
 )
 def test_other_images_are_named(image: object, error: type[Exception], message: str) -> None:

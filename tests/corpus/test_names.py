@@ -99,3 +99,35 @@ def test_demo_without_the_extra(monkeypatch: pytest.MonkeyPatch, own_home: Path)
     with pytest.raises(ModuleNotFoundError, match=re.escape('pip install "npgen[demo]"')):
         load_corpus("mnist-5k")
     assert not own_home.exists()
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Corpus.from_arrays(np.zeros((3, 4, 4), np.uint8)).save(tmp_path / "c")
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("NPGEN_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert len(load_corpus(tmp_path / "c")) == 3  # a path needs no home
+    with pytest.raises(FileNotFoundError, match="NPGEN_HOME must be set to a folder .* this user has no home"):
+        load_corpus("mnist")
+
+
+@pytest.mark.parametrize("manifest", ['{"format": "npgen-run", "version": 2}', '{"name": "web app"}', None])
+def test_a_folder_of_something_else_does_not_hide_a_corpus(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manifest: str | None
+) -> None:
+    made = Corpus.from_arrays(np.zeros((3, 4, 4), np.uint8), name="photos").save(own_home / "corpora" / "photos")
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()  # a run that `npgen generate photos --out photos` made, or the pictures themselves
+    if manifest is not None:
+        Path("photos/manifest.json").write_text(manifest)
+    assert load_corpus("photos").path == made.path
+
+
+@pytest.mark.usefixtures("own_home")
+def test_no_name_at_all() -> None:
+    with pytest.raises(ValueError, match="corpus must be a name or a path, got ''"):
+        load_corpus("")

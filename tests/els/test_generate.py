@@ -64,7 +64,7 @@ def test_noise_is_normal_and_keyed():
         ({"windows": [3, 3]}, ValueError, "windows must be 3 sides, one per step, got 2"),
         ({"windows": [3, 3, 4]}, ValueError, "each of windows must be odd, at least 1, got 4"),
         ({"windows": [3, 3, 2.5]}, TypeError, "each of windows must be a whole number, got 2.5"),
-        ({"windows": [3, 3, 33]}, ValueError, "window must be odd, in 1…31, got 33"),
+        ({"windows": [3, 3, 33]}, ValueError, "each of windows must be odd, in 1…31, .*, got 33"),
         ({"steps": 1}, ValueError, "steps must be in 2…1000, got 1"),
         ({"label": "cat"}, ValueError, "label must be a number, got 'cat'"),
         ({"label": 7}, ValueError, "label must be one that the corpus has images of, got 7"),

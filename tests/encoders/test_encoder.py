@@ -284,22 +284,24 @@ class TestLoadEncoder:
         assert encoder.encode(random_images(2, 9, 13, 3)).shape == (2, 2 * 7 * 7 * 3 + 1)
 
     @pytest.mark.parametrize("name", list(SHIPPED))
-    def test_auto_finds_the_shipped_one(self, name):
-        spec, shape = SHIPPED[name]
-        images = random_images(2, *shape)
-        encoder = load_encoder("auto", corpus_of(images, name))
-        assert encoder.id == load_encoder(spec, corpus_of(images)).id
+    def test_auto_finds_the_shipped_one(self, name, monkeypatch):
+        corpus = corpus_of(random_images(2, *SHIPPED[name]))
+        monkeypatch.setattr("npgen.nn.shipped.known_data_set", lambda corpus: name)
+        assert load_encoder("auto", corpus).id == load_encoder(name, corpus).id
 
-    def test_auto_finds_the_one_for_its_name_and_shape(self, tmp_path, monkeypatch):
+    def test_auto_finds_the_one_for_its_images(self, tmp_path, monkeypatch):
         monkeypatch.setattr("npgen.nn.shipped.WEIGHTS", tmp_path)
-        monkeypatch.setitem(SHIPPED, "flags", ("banners", (32, 32, 3)))
+        monkeypatch.setitem(SHIPPED, "banners", (32, 32, 3))
         own = random_encoder(3)
         own.save(tmp_path / "banners.safetensors")
-        images = random_images(2, 32, 32, 3)
-        assert load_encoder("auto", corpus_of(images, "flags")).id == own.id
-        assert load_encoder("banners", corpus_of(images)).id == own.id
+        flags, others = (corpus_of(random_images(count, 32, 32, 3), "flags") for count in (2, 3))
+        monkeypatch.setattr(
+            "npgen.nn.shipped.known_data_set", lambda corpus: "banners" if corpus.hash == flags.hash else None
+        )
+        assert load_encoder("auto", flags).id == own.id
+        assert load_encoder("banners", others).id == own.id
         with pytest.raises(ValueError, match="corpus 'flags' has none"):
-            load_encoder("auto", corpus_of(random_images(2, 16, 16, 3), "flags"))
+            load_encoder("auto", others)
 
     def test_auto_prefers_the_one_in_the_folder(self, tmp_path):
         corpus = corpus_of(random_images(4), "mnist")
@@ -330,7 +332,7 @@ class TestLoadEncoder:
 
     def test_errors(self, tmp_path):
         corpus = corpus_of(random_images(2))
-        names = ", ".join(f'"{name}"' for name in ("auto", "pixels", *sorted({name for name, _ in SHIPPED.values()})))
+        names = ", ".join(f'"{name}"' for name in ("auto", "pixels", *SHIPPED))
         message = f"encoder must be one of {names} or the path of a .safetensors file, got"
         with pytest.raises(ValueError, match=message + " 'resnet'"):
             load_encoder("resnet", corpus)
@@ -345,7 +347,7 @@ class TestLoadEncoder:
 
 
 class TestShipped:
-    @pytest.mark.parametrize(("name", "shape"), sorted(set(SHIPPED.values())))
+    @pytest.mark.parametrize(("name", "shape"), sorted(SHIPPED.items()))
     def test_file_and_its_description_agree(self, name, shape):
         path = WEIGHTS / f"{name}.safetensors"
         description = json.loads(path.with_suffix(".json").read_text())

@@ -135,7 +135,8 @@ def test_equal_images_have_no_ratio():
     images, labels = np.zeros((12, *SHAPE), np.uint8), np.arange(12) % 2
     flat = Corpus.from_arrays(images, labels)
     result = evaluate(copies(flat, range(4)), flat, heldout=Corpus.from_arrays(images[:6]), quiet=True)
-    assert result.samples.nearest_ratio is None and result.samples.near_copies == 0
+    assert result.samples.nearest_ratio is None
+    assert result.samples.near_copies == result.samples.copies == result.samples.exact_copies == 1
     assert result.samples.frechet.value == pytest.approx(0, abs=1e-9)
     assert "| … over held-out | – | – | – |" in result.markdown()
 

@@ -105,7 +105,8 @@ def test_rows_are_flat_and_have_the_same_keys(corpus):
     expected = """
         n draws inception_score inception_score_low inception_score_high inception_score_over_heldout frechet
         frechet_low frechet_high frechet_over_training kid kid_low kid_high precision precision_low
-        precision_high recall recall_low recall_high nearest_distance nearest_ratio near_copies class_entropy
+        precision_high recall recall_low recall_high nearest_distance nearest_ratio near_copies copies
+        exact_copies class_entropy
         image_id_entropy anchor_distance anchor_nearest largest_share effective_sources effective_sources_mean
         feature_likelihood feature_likelihood_gap
         longest_run longest_run_max largest_region largest_region_max

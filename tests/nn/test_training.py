@@ -272,3 +272,50 @@ def test_bfloat16_is_used_where_it_is_native(monkeypatch):
         assert training.uses_bfloat16("bfloat16", CPU) == native
         assert training.uses_bfloat16("bfloat16", cuda)
         assert not training.uses_bfloat16("float32", CPU) and not training.uses_bfloat16("float32", cuda)
+
+
+def _changed(state, path, change):
+    """Change one entry of a nested state, in place."""
+    *parents, last = path
+    for name in parents:
+        state = state[name]
+    state[last] = change(state[last])
+
+
+FIRST = ("optimiser", "state", 0, "exp_avg")
+GROUP = ("optimiser", "param_groups", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "message"),
+    [
+        (FIRST, lambda x: x.to(torch.complex64), r"exp_avg must be torch.float32 of shape .*, got torch.complex64"),
+        (FIRST, lambda x: x.long(), "exp_avg must be torch.float32 of shape .*, got torch.int64"),
+        (FIRST, lambda x: x.half(), "exp_avg must be torch.float32"),
+        (FIRST, lambda x: torch.zeros(3, 7), r"exp_avg must be torch.float32 of shape .*, got .* \(3, 7\)"),
+        (FIRST, lambda x: x * float("nan"), "exp_avg must be finite"),
+        (FIRST, lambda x: "text", "exp_avg must be a number, got 'text'"),
+        (("optimiser", "state", 0, "step"), lambda x: x.to(torch.complex64), "step must be torch.float32"),
+        (("optimiser", "state"), lambda x: {9: x[0]}, "parameter of state.optimiser must be in 0…1, got 9"),
+        ((*GROUP, "lr"), lambda x: "fast", "lr of state.optimiser must be of type float, got 'fast'"),
+        ((*GROUP, "lr"), lambda x: float("inf"), "lr of state.optimiser must be a finite number, got inf"),
+        ((*GROUP, "betas"), lambda x: 0.9, "betas of state.optimiser must be of type tuple, got 0.9"),
+        (("optimiser", "param_groups"), lambda x: [*x, x[0]], "groups of state.optimiser must be 1, got 2"),
+        (("module", "line.weight"), lambda x: x.to(torch.complex64), "state.module.line.weight must be torch.float32"),
+        (("module", "line.weight"), lambda x: x / 0, "state.module.line.weight must be finite"),
+        (("module", "line.weight"), lambda x: [1], "state.module.line.weight must be of type Tensor, got list"),
+        (("module",), lambda x: {}, "state.module must hold 'line"),
+    ],
+)
+def test_checkpoints_of_other_tensors_are_refused_before_the_first_step(
+    corpus, tmp_path, monkeypatch, path, change, message
+):
+    out = tmp_path / "a.safetensors"
+    interrupted(monkeypatch, corpus, out, 1)
+    file = tmp_path / "a.safetensors.checkpoint"
+    state = torch.load(file, weights_only=True)
+    _changed(state, path, change)
+    torch.save(state, file)
+    monkeypatch.setattr(training, "gradient_step", None)  # no step is taken
+    with pytest.raises(ValueError, match=rf"checkpoint must be whole; delete it, .*\(.*{message}"):
+        trained(corpus, out)

@@ -356,7 +356,7 @@ def test_the_command_writes_into_the_run(stored):
 
 def test_the_command_complains_in_one_line(stored):
     bad = run(stored / "run", "--corpus", stored / "corpus", "--pools", "1;2")
-    assert bad.exit_code == 1
+    assert bad.exit_code == 2
     assert bad.stderr == "npgen: pools must be indices with commas between them, or none, got '1;2'\n"
     missing = run(stored / "nothing")
     assert missing.exit_code == 1

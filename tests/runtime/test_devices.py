@@ -33,3 +33,10 @@ def test_unknown_names_are_refused(name):
         ValueError, match="device must be auto, cpu, or an accelerator that this machine and this torch"
     ):
         resolve_device(name)
+
+
+def test_a_device_without_numbers_is_refused():
+    with pytest.raises(ValueError, match="device must be auto, cpu, or an accelerator .*, got 'meta'"):
+        resolve_device("meta")
+    with pytest.raises(TypeError, match="device must be of type str, got int"):
+        resolve_device(0)

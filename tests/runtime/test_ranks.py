@@ -309,3 +309,18 @@ def test_a_rank_that_dies_ends_the_run_and_torchrun_goes_on_with_it(colours, tmp
     status, said = torchrun(2, *call, "none")
     assert status == 0, said
     assert files(tmp_path / "run") == files(tmp_path / "one")
+
+
+def test_what_torchrun_left_over_is_ignored(monkeypatch):
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for size in ("1", "", " 1 "):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        with open_ranks("samples") as ranks:
+            assert (ranks.rank, ranks.count) == (0, 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with (
+        pytest.raises(ValueError, match="environment must hold RANK, MASTER_ADDR, MASTER_PORT beside WORLD_SIZE=2"),
+        open_ranks("samples"),
+    ):
+        pass

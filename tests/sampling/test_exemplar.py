@@ -158,9 +158,7 @@ def test_one_image_that_can_not_serve_is_refused(exemplar):
 
 def test_seams_are_not_cut_where_shifts_are_limited(exemplar, digits):
     for corpus, changes in ((exemplar, {"max_copy": None}), (digits, {"size": (20, 20)})):
-        with pytest.raises(
-            ValueError, match="seams must be False with max_copy, or with one image"
-        ):
+        with pytest.raises(ValueError, match="seams must be False with max_copy, or with one image"):
             run(corpus, seams=True, **changes)
 
 

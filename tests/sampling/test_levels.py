@@ -1,6 +1,10 @@
 """Coarse to fine: levels of a pyramid, what a finer level sees of the coarser one, and what is kept of them."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -244,3 +248,22 @@ def test_the_command_line_and_the_report_show_levels(digits, tmp_path):
     npgen.report(samples, corpus, tmp_path / "report.html", progress=False)
     page = (tmp_path / "report.html").read_text()
     assert '"levels": [{' in page and "source images, most of image" in page
+
+
+def test_ranks_that_divide_the_corpus_make_the_same_run(digits, tmp_path):
+    corpus = digits.save(tmp_path / "digits")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    settings = [f"--{name.replace('_', '-')}={value}" for name, value in (BASE | {"semantic_weight": 900}).items()]
+    # Three samples for two ranks, one at a time: in the last batch a rank has none.
+    call = ["generate", corpus.path, *settings, "--encoder=pixels", "-n", 3, "--batch-size=1", "--seed=3", "-q"]
+    command = [sys.executable, "-m", "npgen_command", *map(str, call), "--split=corpus", f"--out={tmp_path / 'run'}"]
+    environment = {**os.environ, **place, "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(command, env={**environment, "RANK": rank}, stderr=subprocess.PIPE, text=True) for rank in "01"
+    ]
+    errors = [rank.communicate(timeout=300)[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], errors
+    assert same(npgen.load_samples(tmp_path / "run"), run(corpus, 3, semantic_weight=900))

@@ -28,6 +28,7 @@ MODELS_HERE = [name for name, model in MODELS.items() if not model.label]
 def scored(digits, monkeypatch):
     """The digits, 40 of them to copy from and 20 held out, with a classifier of one epoch."""
     monkeypatch.setattr("npgen.evaluation.classifier_recipe._epochs", lambda shown, count: 1)
+    monkeypatch.setattr("npgen.studies.ablation.known_data_set", lambda corpus: "cifar10")
     heldout = npgen.Corpus.from_arrays(digits.images[40:], digits.labels[40:])
     return npgen.Corpus.from_arrays(digits.images[:40], digits.labels[:40], name="cifar10", heldout=heldout)
 

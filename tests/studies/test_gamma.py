@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 import npgen
 from npgen.cli import app
+from npgen.evaluation import COPY
 from npgen.studies import gamma_points
 from npgen.studies.gamma import gamma_study, parse_gammas
-from npgen.studies.gamma_measures import COPY
 from npgen.tokens.encode import encode_tokens
 from npgen.tokens.store import Tokens
 
@@ -160,7 +160,7 @@ def test_scores(digits, tmp_path, monkeypatch):
     result = gamma_study(corpus, tmp_path / "out", (2,), kinds=("pixels",), **OPTIONS)
     for row in result.rows:
         for name in ("inception_score", "frechet"):
-            assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+            assert row[name] >= 0 and row[f"{name}_low"] is row[f"{name}_high"] is None  # too few for an interval
     assert result.rows[0]["inception_score"] >= 1
     assert "decoded_copies" not in result.rows[-1]  # there are no tokens
 

@@ -272,8 +272,8 @@ def test_scores_are_beside_those_of_real_images(scored, tmp_path):
         real = result.real["held-out"]["inception_score"]
         assert row["inception_score_over_heldout"] == pytest.approx(row["inception_score"] / real)
         assert row["frechet_over_training"] == pytest.approx(row["frechet"] / result.real["training"]["frechet"])
-        low, high = (row[f"inception_score_over_heldout_{bound}"] for bound in ("low", "high"))
-        assert low <= row["inception_score_over_heldout"] <= high
+        # So few samples say nothing of an interval.
+        assert row["inception_score_low"] is row["inception_score_over_heldout_low"] is row["frechet_high"] is None
     text = result.markdown()
     assert "| real held-out |" in text
     assert "| real training |" in text

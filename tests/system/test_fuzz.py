@@ -11,8 +11,9 @@ from npgen import _core
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 # Classes of results, which users do not make themselves.
 RESULTS = {
-    *("Ablation", "Denoised", "Difference", "Entropies", "Evaluation", "Explanation", "FillOrder", "Frontier"),
-    *("GammaStudy", "NetworkRequest", "PartWhole", "Pool", "ReportFile", "RunReport", "ScoreSamples", "Sweep"),
+    *("Ablation", "BuildAccount", "Denoised", "Difference", "Entropies", "Evaluation", "Explanation", "FillOrder"),
+    *("Frontier", "GammaStudy", "LeftOut", "NetworkRequest", "PartWhole", "Pool", "ReportFile", "RunReport"),
+    *("ScoreSamples", "Sweep"),
 }
 
 # Cases with every kind of result.

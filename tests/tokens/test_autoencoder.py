@@ -241,13 +241,13 @@ class TestLoad:
 
 
 class TestShipped:
-    @pytest.mark.parametrize("name", sorted({name for name, _ in SHIPPED.values()}))
+    @pytest.mark.parametrize("name", list(SHIPPED))
     def test_weights(self, name):
         path = WEIGHTS / f"tokens-{name}.safetensors"
         facts = json.loads(path.with_suffix(".json").read_text())
         model = Autoencoder.load(path, device="cpu")
         assert path.stat().st_size <= 2_000_000 and facts["id"] == model.id
-        shape = next(shape for shipped, shape in SHIPPED.values() if shipped == name)
+        shape = SHIPPED[name]
         assert model.architecture.channels == shape[2] and facts["image_size"] == list(shape[:2])
         assert facts["psnr"]["mean"] >= {"mnist": 28, "cifar10": 24}[name]
         assert facts["bits_per_image"] <= 7 * shape[0] * shape[1]

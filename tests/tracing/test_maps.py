@@ -7,6 +7,7 @@ from drawings import made_up, shown, texts
 
 import npgen
 from npgen import tracing
+from npgen.output import class_colours
 from npgen.runs import pictures as figures
 from npgen.tracing import canvas
 from npgen.tracing.canvas import share
@@ -20,7 +21,7 @@ def test_maps_show_the_trace(samples, digits):
     present, counts = np.unique(labels, return_counts=True)
     assert texts(axes) == [f"{label} · {share(count, ids)}" for label, count in zip(present, counts, strict=True)]
     for handle, label in zip(axes.get_legend().legend_handles, present, strict=True):
-        assert np.allclose(handle.get_facecolor()[:3], figures.class_colours(3)[label] / 255)
+        assert np.allclose(handle.get_facecolor()[:3], class_colours(3)[label] / 255)
     assert tracing.class_map(samples, digits, 2, legend=False).get_legend() is None
     np.testing.assert_array_equal(
         shown(tracing.sample(samples, 2)), np.broadcast_to(samples.images[2], (*ids.shape, 3))

@@ -7,6 +7,7 @@ from drawings import shown
 
 import npgen
 from npgen import tracing
+from npgen.output import class_colours
 from npgen.runs import pictures as figures
 
 
@@ -20,7 +21,7 @@ def test_the_timeline_numbers_sources_by_first_use(samples, digits):
     seen: dict[int, int] = {}
     assert numbers.tolist() == [seen.setdefault(int(i), len(seen)) for i in ids]
     colours = np.round(marks.get_facecolors()[:, :3] * 255).astype(int)
-    np.testing.assert_array_equal(colours, figures.class_colours(3)[digits.labels[ids]])
+    np.testing.assert_array_equal(colours, class_colours(3)[digits.labels[ids]])
     by_image = tracing.timeline(samples, k=1)
     (marks,) = (part for part in by_image.collections if hasattr(part, "get_sizes") and len(part.get_sizes()))
     np.testing.assert_array_equal(np.round(marks.get_facecolors()[:, :3] * 255), figures.image_colours(ids))

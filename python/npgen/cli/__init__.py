@@ -6,8 +6,11 @@ imported when a verb is called, so that `npgen --help` is quick. All verbs are r
 `npgen --help` shows.
 """
 
+from typing import Annotated
+
 import typer
 
+import npgen
 from npgen.cli import (
     ablate,
     bench,
@@ -61,6 +64,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"npgen {npgen.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version, and exit.")
+    ] = False,
+) -> None:
+    """White-box image generation: every pixel is a copy of a known pixel of a known image."""
+
+
 for verb in (
     generate.generate,
     fill.fill,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -40,6 +42,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 Scale = Annotated[int, typer.Option(min=1, help="Side of an image pixel in the pictures.")]
 Columns = Annotated[int | None, typer.Option(min=1, help="Images per row of the pictures; by default about a square.")]
 
+# Exit statuses: an argument or option is wrong, as for errors of the syntax; or what was asked for failed.
+WRONG_ARGUMENT, FAILED = 2, 1
+# Exit status by which shells name a process that SIGPIPE ended.
+UNREAD = 128 + 13
 # Most samples shown in the pictures of a run: few programs open larger files.
 PICTURED = 1024
 
@@ -47,23 +53,34 @@ F = TypeVar("F", bound=Callable[..., None])
 
 
 def report_errors(command: F) -> F:
-    """Make a command print an error that its user can correct as one line on stderr, and exit with status 1.
+    """Make a command print an error that its user can correct as one line on stderr.
 
-    Ctrl-C exits with status 130. Other errors are bugs: their traceback is shown.
+    It exits with status 2 if the error names an argument or option of the command, as at errors of the syntax, and with
+    status 1 if something else failed, such as a damaged file. Ctrl-C exits with status 130. Other errors are bugs:
+    their traceback is shown.
     """
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-            typer.echo(f"npgen: {error}", err=True)
-            raise typer.Exit(1) from error
+        except BrokenPipeError as error:
+            raise typer.Exit(UNREAD) from error  # the reader of the output has gone: there is nobody to tell
+        except (ValueError, TypeError, OSError, ModuleNotFoundError, MemoryError) as error:
+            text = " ".join(str(error).split()) or type(error).__name__
+            typer.echo(f"npgen: {text}", err=True)
+            raise typer.Exit(WRONG_ARGUMENT if _names_argument(command, text) else FAILED) from error
         except KeyboardInterrupt as error:
             typer.echo("npgen: interrupted", err=True)
             raise typer.Exit(130) from error
 
     return wrapped  # type: ignore[return-value]
+
+
+def _names_argument(command: Callable[..., None], message: str) -> bool:
+    """Return whether an error is about a parameter of a command: all errors start with what must be what."""
+    subject = re.match(r"(?:each of )?(\w+) must be ", message)
+    return subject is not None and subject[1] in inspect.signature(command).parameters
 
 
 def read_recipe(path: Path | None, default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

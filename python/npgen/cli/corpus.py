@@ -34,6 +34,10 @@ def corpus_build(
     ] = False,
     holdout: Annotated[float, typer.Option(help="Share of the images to hold out for evaluation.")] = 0.0,
     name: Annotated[str | None, typer.Option(help="Name of the corpus.")] = None,
+    white: Annotated[
+        float | None,
+        typer.Option(help="Value that stands for white, such as 1 or 65535; by default as the files say, or 255."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Make a corpus of images."""
@@ -46,8 +50,13 @@ def corpus_build(
         holdout=holdout,
         name=name,
         quiet=quiet,
+        white=white,
     )
     corpus = npgen.build_corpus(source, out, options)
+    account = npgen.read_account(corpus)
+    assert account is not None  # the build has just written it
+    for line in account.lines():
+        typer.echo(line)
     typer.echo(f"{corpus!r}")
     typer.echo(str(corpus.path))
 

@@ -29,9 +29,9 @@ from npgen.cli.common import (
 from npgen.cli.evaluate import load_run
 from npgen.corpus import Corpus, resized
 from npgen.els import MACHINES, RELEASED, calibrate_windows
-from npgen.errors import invalid
+from npgen.errors import MOST_SEED, check_whole, invalid
 from npgen.evaluation import novelty_table
-from npgen.output import grid, save_png
+from npgen.output import check_scale, grid, save_png
 from npgen.storage import npy
 from npgen.studies import els_compare
 
@@ -99,6 +99,9 @@ def generate(
     """
     source = _load(corpus, size)
     target = out or Path("runs") / f"{source.name}-{machine}-{seed}"
+    check_whole("n", n, 1, MOST_SEED)
+    height, width = source.images.shape[1:3]
+    check_scale(min(n, PICTURED), height, width, columns, scale)
     start = time.perf_counter()
     samples = npgen.score_generate(
         source,

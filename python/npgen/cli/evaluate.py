@@ -9,7 +9,7 @@ import typer
 
 import npgen
 from npgen.cli.common import Device, Heldout, NetworkName, Quiet, RunCorpus, RunFolder, Weights
-from npgen.corpus import resized
+from npgen.corpus import find_recorded, open_corpus, resized
 from npgen.els import is_score_run
 from npgen.storage import write_bytes
 
@@ -47,10 +47,10 @@ def load_run(
     """
     if not is_score_run(run):
         samples = npgen.load_samples(run)
-        source = npgen.load_corpus(corpus or samples.corpus_name)
+        source = open_corpus(find_recorded(samples.corpus_name, corpus))
         return samples, source, None if heldout is None else npgen.load_corpus(heldout)
     scores = npgen.load_score_samples(run)
-    source = npgen.load_corpus(corpus or scores.settings["corpus"]["name"])
+    source = open_corpus(find_recorded(scores.settings["corpus"]["name"], corpus))
     real = source.heldout if heldout is None else npgen.load_corpus(heldout)
     size = scores.images.shape[1:3]
     return scores, resized(source, size), None if real is None else resized(real, size)

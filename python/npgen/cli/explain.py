@@ -8,6 +8,7 @@ import typer
 
 import npgen
 from npgen.cli.common import EncoderName, RunCorpus, RunFolder
+from npgen.corpus import find_recorded, open_corpus
 from npgen.output import Column, markdown_table, number
 
 
@@ -22,7 +23,7 @@ def explain(
 ) -> None:
     """Show the candidate pool that a pixel was drawn from, as it was at the moment of the draw."""
     samples = npgen.load_samples(run)
-    source = npgen.load_corpus(corpus or samples.corpus_name)
+    source = open_corpus(find_recorded(samples.corpus_name, corpus))
     found = npgen.explain(samples, source, k, (y, x), encoder=encoder)
     pool = found.pool
     shown = sorted({*range(min(top, len(pool))), found.drawn})

@@ -10,6 +10,7 @@ import typer
 
 import npgen
 from npgen.cli.common import RunCorpus, RunFolder
+from npgen.corpus import find_recorded, open_corpus
 
 
 def figures(
@@ -28,7 +29,7 @@ def figures(
     from npgen.tracing import save_figures
 
     samples = npgen.load_samples(run)
-    source = npgen.load_corpus(corpus or samples.corpus_name)
+    source = open_corpus(find_recorded(samples.corpus_name, corpus))
     save_figures(samples, source, out or run / "figures", sample, format, written=lambda path: typer.echo(str(path)))
     if source.labels is None:
         typer.echo(f"left out what needs classes: {source.name} has no labels")

@@ -24,10 +24,14 @@ from npgen.cli.common import (
 )
 from npgen.cli.option_groups import CONFIG_OPTIONS, takes_config
 from npgen.config import MODELS, Config
-from npgen.errors import invalid
+from npgen.errors import MOST_SEED, check_number, check_whole, invalid
 from npgen.evaluation import WINDOW
+from npgen.output import check_scale
 from npgen.runs import part_of, save_pictures
 from npgen.storage import write_json
+
+# Largest limit of memory, in GiB: more than any machine has.
+MOST_GIBIBYTES = 2**20
 
 
 def _defaults(others: Mapping[str, Any]) -> Config:
@@ -83,6 +87,10 @@ def generate(
         first, part = first + offset, f"-{shard.replace('/', '-of-')}"
     if model is None:
         model = "full" if tokens is None else "local"
+    check_whole("n", n, 1, MOST_SEED)
+    height, width = config.size or source.images.shape[1:3]
+    check_scale(min(n, PICTURED), height, width, columns, scale)
+    limit = None if memory is None else int(check_number("memory", memory, above=0, most=MOST_GIBIBYTES) * 2**30)
     space = "" if tokens is None else "-tokens"
     out = out or Path("runs") / f"{source.name}-{model}{space}-{seed}{part}"
     start = time.perf_counter()
@@ -97,7 +105,7 @@ def generate(
         batch_size=batch_size,
         device=device,
         threads=threads,
-        memory=None if memory is None else int(memory * 2**30),
+        memory=limit,
         progress=not quiet,
         out=out,
         split=split,
@@ -109,6 +117,10 @@ def generate(
     entropies = _write_entropies(samples, source, out)
     pictures = save_pictures(samples[:PICTURED], source, out, columns, scale)
     typer.echo(f"{len(samples)} samples of {source.name} ({model}) in {seconds:.1f} s")
+    for name in ("shortlist", "window", "seed_size"):
+        used, default = getattr(samples.config, name), getattr(config, name)
+        if used != default and tokens is None:
+            typer.echo(f"{name} {used}: the default, {default}, does not fit this corpus")
     typer.echo(f"image-ID entropy {entropies.mean_image_id:.3f} nats")
     if entropies.mean_class is not None:
         typer.echo(f"class entropy    {entropies.mean_class:.3f} nats")

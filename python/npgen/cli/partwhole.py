@@ -9,6 +9,7 @@ import typer
 
 import npgen
 from npgen.cli.common import RunCorpus, RunFolder
+from npgen.corpus import find_recorded, open_corpus
 from npgen.output import csv_table
 from npgen.storage import write_bytes
 
@@ -25,7 +26,7 @@ def partwhole(
 ) -> None:
     """Find the coherent regions of samples: whether they are of one class each, and of several images."""
     samples = npgen.load_samples(run)
-    found = npgen.part_whole(samples, npgen.load_corpus(corpus or samples.corpus_name), window)
+    found = npgen.part_whole(samples, open_corpus(find_recorded(samples.corpus_name, corpus)), window)
     target = out or run / "partwhole.csv"
     write_bytes(target, csv_table(found.rows()))
     typer.echo(found.markdown())

@@ -9,6 +9,7 @@ import typer
 
 import npgen
 from npgen.cli.common import Quiet, RunCorpus, RunFolder
+from npgen.corpus import find_recorded, open_corpus
 from npgen.errors import invalid
 
 
@@ -32,7 +33,7 @@ def report(
     made = npgen.load_samples(run)
     written = npgen.report(
         made,
-        npgen.load_corpus(corpus or made.corpus_name),
+        open_corpus(find_recorded(made.corpus_name, corpus)),
         out or run / "report.html",
         count=samples,
         pools=chosen,

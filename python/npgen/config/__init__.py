@@ -1,7 +1,8 @@
 """What a run does: its model and its settings.
 
-Read `models` (which statistics are switched on), then `settings` (their parameters) and `choices` (what these may be).
-Settings are checked when they are made, and stored as JSON with everything that a run writes.
+Read `models` (which statistics are switched on), then `settings` (their parameters), `choices` (what these may be) and
+`fitting` (defaults for small corpora). Settings are checked when they are made, and stored as JSON with everything that
+a run writes.
 """
 
 from npgen.config.choices import (
@@ -13,6 +14,7 @@ from npgen.config.choices import (
     Metric,
     Order,
 )
+from npgen.config.fitting import fitted
 from npgen.config.models import MODELS, Model, find_model
 from npgen.config.settings import Config
 
@@ -28,4 +30,5 @@ __all__ = [
     "Model",
     "Order",
     "find_model",
+    "fitted",
 ]

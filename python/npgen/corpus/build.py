@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any, get_args
@@ -21,11 +22,14 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm.auto import tqdm
 
-from npgen.corpus.decode import Mode, plain_mode, to_pil, to_pixels
+from npgen.corpus.account import Digests, Tally
+from npgen.corpus.decode import TURNED, Mode, largest_value, plain_mode, to_pil, to_pixels
 from npgen.corpus.names import home
 from npgen.corpus.sizes import common_frame, none_if_equal, pad_to
-from npgen.corpus.sources import Split, corpus_split, dataset_split, default_name, open_source
+from npgen.corpus.sources import dataset_split, default_name, open_source
+from npgen.corpus.splits import Split, corpus_split
 from npgen.corpus.store import Corpus, open_corpus, write_corpus_manifest
+from npgen.corpus.values import check_white, doubtful_range
 from npgen.errors import check_choice, check_name, check_number, check_type, check_whole_tuple, invalid
 from npgen.storage import new_folder, npy, refuse_existing
 
@@ -50,6 +54,11 @@ class BuildOptions:
         Fraction of the images to hold out for evaluations, the same in each class; 0 to hold out none.
     name
         Name of the corpus. None: that of the source.
+    white
+        The value of the source that stands for white: values from 0 to `white` become 0 to 255. None takes grey levels
+        as they are, 16-bit files as 16 bits, booleans and 1-bit files as black and white, and tensors of floats as from
+        0 to 1; images whose values are all 0 or 1 in another form are refused then, as they may be black and white or
+        all but black.
     quiet
         Show no progress bar.
 
@@ -73,6 +82,7 @@ class BuildOptions:
     holdout: float = 0.0
     name: str | None = None
     quiet: bool = False
+    white: float | None = None
 
     def __post_init__(self) -> None:
         if self.mode is not None:
@@ -83,6 +93,7 @@ class BuildOptions:
         if self.keep_sizes and self.size is not None:
             raise invalid("size", "None where images keep their sizes", self.size)
         check_number("holdout", self.holdout, 0, below=1)
+        check_white(self.white)
         if self.name is not None:
             check_name(self.name)
 
@@ -100,9 +111,11 @@ def build_corpus(
     ----------
     source
         A known name (a torchvision dataset under `options.root`, or `mnist-5k`); a folder of images, of class
-        folders of images, or of `train/` and `test/` that are such folders; a `.npy` or `.npz` file; a corpus
-        or its folder; or a map-style dataset of (image, label) pairs. An image is a PIL image, an (H, W) or
-        (H, W, C) array of whole numbers from 0 to 255, or a (C, H, W) tensor, uint8 or float from 0 to 1.
+        folders of images, or of `train/` and other parts (`test/`, `val/` …, which are held out) that are such folders;
+        a `.npy` or `.npz` file; a corpus or its folder; or a map-style dataset of (image, label) pairs. An image is a
+        PIL image, an (H, W) or (H, W, C) array of booleans or of whole numbers from 0 to 255, or a (C, H, W) tensor,
+        bool, uint8 or float from 0 to 1. Files are read in all formats that Pillow decodes, of several frames or pages
+        the first.
     out
         Where the folder goes; nothing may be there. None: the folder of the corpus's name in npgen's cache, where
         `load_corpus` finds it.
@@ -114,7 +127,8 @@ def build_corpus(
     Returns
     -------
     Corpus
-        Memory-mapped from the new folder. Transparent images are laid over white.
+        Memory-mapped from the new folder. Transparent images are laid over white. `read_account` returns what was
+        read, converted and left out, and which images are exact copies of others.
 
     Raises
     ------
@@ -143,7 +157,7 @@ def build_corpus(
     check_name(name)
     target = Path(out) if out is not None else home() / "corpora" / name
     refuse_existing(target)
-    train, test = open_source(source, options.root, options.download)
+    train, test = open_source(source, options.root, options.download, options.white)
     if heldout is not None:
         if test is not None:
             raise invalid("heldout", "None for a source with a test split of its own", heldout)
@@ -152,28 +166,46 @@ def build_corpus(
         raise invalid("holdout", "0 for a source with a test split of its own", options.holdout)
     with new_folder(target) as folder:
         undivided = folder / "undivided"
+        tally = Tally()
         # 2. Hold out a fraction. It depends on the labels, so all images are first written undivided and read back.
         if options.holdout:
-            images = _write_split(train, undivided, name, options)
-            train, test = (corpus_split(images, ids) for ids in _hold_out(images, options.holdout))
+            images, digests = _write_split(train, undivided, name, options, tally)
+            train, test = (
+                replace(corpus_split(images, ids), where=partial(_name_of, digests.names, ids))
+                for ids in _hold_out(images, options.holdout)
+            )
         # 3. Write the held-out images, then the source images with a manifest that refers to them.
-        test_corpus = None if test is None else _write_split(test, folder / "heldout", name, options)
-        _write_split(train, folder, name, options, test_corpus)
+        test_corpus = test_digests = None
+        seen = Tally() if options.holdout else tally  # images that are read back don't count again
+        if test is not None:
+            test_corpus, test_digests = _write_split(test, folder / "heldout", name, options, seen)
+        _, digests = _write_split(train, folder, name, options, seen, test_corpus)
+        # 4. Write the account of what came of the source.
+        tally.account(digests, test_digests).save(folder)
         if options.holdout:
             shutil.rmtree(undivided)
     return open_corpus(target)
 
 
-def _write_split(split: Split, folder: Path, name: str, options: BuildOptions, heldout: Corpus | None = None) -> Corpus:
+def _name_of(names: list[str], ids: list[int], index: int) -> str:
+    return names[ids[index]]
+
+
+def _write_split(
+    split: Split, folder: Path, name: str, options: BuildOptions, tally: Tally, heldout: Corpus | None = None
+) -> tuple[Corpus, Digests]:
     """Write the images of a split as a corpus in `folder`, which lies inside a folder that is made atomically."""
     if split.count < 1:
         raise ValueError(f"source must hold at least one image, got {split.count}")
     folder.mkdir(exist_ok=True)
     # 1. Convert and write image after image.
-    converter = _Converter(options)
-    images = converter.convert_all(split, tqdm(range(split.count), name, unit="image", disable=options.quiet or None))
+    converter = _Converter(replace(options, white=None) if split.settled else options, tally)
+    bar = tqdm(range(split.count), name, unit="image", disable=options.quiet or None)
     write = _write_images_of_any_size if options.keep_sizes else _write_images_of_one_size
-    written = write(folder, images, split)
+    written = write(folder, converter.convert_all(split, bar), split)
+    tally.leave_out(split.left_out)
+    if options.white is None and not split.settled and converter.largest == 1:
+        raise doubtful_range(split.where(0) if split.count == 1 else f"{split.where(0)} and what follows")
     # 2. Check them and their labels as a corpus.
     known = [label for label in written.labels if label is not None]
     if known and len(known) < split.count:
@@ -191,6 +223,7 @@ def _write_split(split: Split, folder: Path, name: str, options: BuildOptions, h
         split.classes if known else None,
         name=name,
         source=source,
+        white=255,  # grey levels, as they have been written
     )
     corpus = replace(corpus, heldout=heldout, sizes=written.sizes)
     # 3. Write labels and manifest.
@@ -198,7 +231,7 @@ def _write_split(split: Split, folder: Path, name: str, options: BuildOptions, h
     if corpus.labels is not None:
         sha256["labels"] = npy.write_array(folder / "labels.npy", corpus.labels)
     write_corpus_manifest(corpus, folder, sha256)
-    return open_corpus(folder)
+    return open_corpus(folder), converter.digests
 
 
 class _Converter:
@@ -208,19 +241,34 @@ class _Converter:
     ----------
     mode
         That of the options, else that of the first image; None until one was converted.
+    largest
+        Largest value of images whose values would be doubtful if all were 0 or 1; −1 before the first of them.
+    digests
+        Of all images that were converted.
     """
 
-    def __init__(self, options: BuildOptions) -> None:
+    def __init__(self, options: BuildOptions, tally: Tally) -> None:
         self.mode = options.mode
+        self.largest: float = -1
+        self.digests = Digests()
         self._options = options
+        self._tally = tally
         self._first: tuple[str, tuple[int, int]] | None = None  # name and size of the first image
 
     def convert_all(self, split: Split, indices: Iterable[int]) -> Iterator[tuple[npt.NDArray[np.uint8], int | None]]:
         """Yield the pixels (h, w, C) and the label of image after image."""
         for index in indices:
-            image, label = split.read(index)
+            given, label = split.read(index)
             where = split.where(index)
-            yield self.convert(to_pil(image, where), where), _checked_label(label, where)
+            if not split.settled and self.largest <= 1 and (largest := largest_value(given)) is not None:
+                self.largest = max(self.largest, largest)
+            image = to_pil(given, where, self._options.white)
+            if image.info.get(TURNED):
+                self._count("turned upright, as Exif data say")
+            pixels = self.convert(image, where)
+            self._tally.read[f"{_format_of(given)} {image.height}x{image.width}"] += 1
+            self.digests.add(pixels, where)
+            yield pixels, _checked_label(label, where)
 
     def convert(self, image: Image.Image, where: str) -> npt.NDArray[np.uint8]:
         """Check that an image fits the first one, and convert it to (h, w, C) uint8."""
@@ -246,7 +294,19 @@ class _Converter:
                 "For the model texture they can also stay as they are: --keep-sizes (keep_sizes=True)"
             )
         assert self.mode is not None  # given, or taken from the first image
-        return to_pixels(image, self.mode, self._options.size, where)
+        if self._options.white is not None:
+            self._count(f"scaled so that {self._options.white:g} is white")
+        return to_pixels(image, self.mode, self._options.size, where, self._count)
+
+    def _count(self, how: str) -> None:
+        self._tally.converted[how] += 1
+
+
+def _format_of(image: Any) -> str:
+    """Return the format of an image for the account: that of its file, or what kind of object it is."""
+    if isinstance(image, Image.Image):
+        return image.format or "picture"
+    return "array" if isinstance(image, np.ndarray) else "tensor"
 
 
 @dataclass(frozen=True)

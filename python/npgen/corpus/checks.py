@@ -9,20 +9,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npgen.corpus.values import doubtful_range, scaled
 from npgen.errors import check_type, invalid, is_text
 from npgen.storage import parse_json
 
 # Labels are indices into tables of counts and colours. A larger number is rather an identifier than a class.
 MAX_LABEL = 999_999
+# Images (N, H, 3) or (N, H, 4) that are higher than this are rather one picture (H, W, 3) or (H, W, 4).
+NARROW = 8
 
 
-def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+def checked_images(images: npt.ArrayLike, white: float | None = None, *, settled: bool = True) -> npt.NDArray[np.uint8]:
     """Convert images to the form in which a corpus holds them.
 
     Parameters
     ----------
     images
-        (N, H, W), (N, H, W, 1) or (N, H, W, 3): whole numbers from 0 to 255 of any integer or float dtype.
+        (N, H, W), (N, H, W, 1) or (N, H, W, 3): whole numbers from 0 to 255 of any integer or float dtype; with
+        `white`, any numbers from 0 to `white`; or booleans, of which True is white.
+    white
+        The value that stands for white; None if values are grey levels as they are.
+    settled
+        Whether the caller knows that these images form a set of grey levels; else one picture and images whose values
+        are all 0 or 1 are refused, unless `white` is given.
 
     Returns
     -------
@@ -43,8 +52,13 @@ def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
             hint = "; keep_sizes=True lets them differ"
             raise ValueError(f"images must be all of one size, got {sizes[0]} and {other}{hint}")
     array = np.asarray(images)
-    if array.dtype.kind not in "uif":
+    if array.dtype.kind not in "uifb":
         raise TypeError(f"images must be uint8, or another integer or float dtype, got {array.dtype}")
+    if not settled and array.ndim == 3 and array.shape[2] in (3, 4) and array.shape[1] > NARROW:
+        raise ValueError(
+            f"images must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), got shape {array.shape}, which rather is one "
+            "picture (H, W, C): images[np.newaxis] is a set of one, images[..., np.newaxis] are grey images so narrow"
+        )
     if array.ndim == 3:
         array = array[..., np.newaxis]  # (N, H, W, 1)
     if array.ndim != 4 or array.shape[3] not in (1, 3):
@@ -53,10 +67,16 @@ def checked_images(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         raise ValueError(f"images must be (N, H, W), (N, H, W, 1) or (N, H, W, 3), got shape {shape}{hint}")
     if array.size == 0:
         raise invalid("images", "at least one image of at least one pixel", array.shape)
-    if array.dtype != np.uint8:
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8, order="C") * np.uint8(255)
+    if white is not None:
+        array = scaled(array, white)
+    elif array.dtype != np.uint8:
         array = _whole_numbers(array)
-    elif array.flags.writeable or not array.flags.c_contiguous:
+    if array.flags.writeable or not array.flags.c_contiguous:
         array = np.array(array, order="C")
+    if white is None and not settled and array.max() == 1:
+        raise doubtful_range("this array")
     return array
 
 
@@ -166,6 +186,6 @@ def _whole_numbers(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         raise ValueError(f"images must be from 0 to 255, got values from {low} to {high}")
     pixels = array.astype(np.uint8, order="C")
     if array.dtype.kind == "f" and not np.array_equal(pixels, array):
-        hint = "Multiply by 255 and round" if high <= 1 else "Round"
-        raise ValueError(f"images must be whole numbers, got fractions from {low} to {high}. {hint} first")
+        hint = "--white 1 scales them (white=1)" if high <= 1 else "Round first, or give their white"
+        raise ValueError(f"images must be whole numbers, got fractions from {low} to {high}. {hint}")
     return pixels

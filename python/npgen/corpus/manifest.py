@@ -87,6 +87,17 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_json(folder / "manifest.json", content)
 
 
+def is_corpus_folder(folder: Path) -> bool:
+    """Return whether a folder is a corpus, whole or damaged: not one whose `manifest.json` is of something else."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        return False
+    try:
+        return read_json(path).get("format") == FORMAT
+    except (ValueError, OSError):
+        return True  # the reader says what is wrong with it
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read and check `manifest.json`.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from npgen.corpus.manifest import is_corpus_folder
 from npgen.corpus.store import Corpus, open_corpus
 from npgen.errors import check_type, invalid
 
@@ -22,11 +23,22 @@ def home() -> Path:
     -------
     Path
         `$NPGEN_HOME`, else `$XDG_CACHE_HOME/npgen`, else `~/.cache/npgen`. It need not exist yet.
+
+    Raises
+    ------
+    FileNotFoundError
+        If none of these is known: in containers, users may have no home.
     """
     if own := os.environ.get("NPGEN_HOME"):
         return Path(own)
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "npgen"
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "npgen"
+    try:
+        return Path.home() / ".cache" / "npgen"
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            "NPGEN_HOME must be set to a folder for what npgen stores, as this user has no home, got nothing"
+        ) from error
 
 
 def load_corpus(name_or_path: str | os.PathLike[str]) -> Corpus:
@@ -71,7 +83,11 @@ def find_corpus(name_or_path: str | os.PathLike[str]) -> Path:
     """
     text = os.fspath(name_or_path)
     check_type("corpus", text, str)
+    if not text:
+        raise invalid("corpus", "a name or a path", text)
     path = Path(text)
+    if text != path.name and os.path.lexists(path):
+        return path  # no name: a home is not needed
     named = home() / "corpora" / path.name
     if text in KNOWN_NAMES:
         if os.path.lexists(named):
@@ -83,8 +99,8 @@ def find_corpus(name_or_path: str | os.PathLike[str]) -> Path:
             f"corpus {text!r} must be built before use, got nothing at {str(named)!r}. "
             f"Build it with: npgen corpus build {text} --root DIR"
         )
-    # A folder of that name may hold the images from which the corpus of the same name was built.
-    if text == path.name and named.is_dir() and not (path / "manifest.json").is_file():
+    # A folder of that name may hold the images from which the corpus of the same name was built, or its samples.
+    if text == path.name and named.is_dir() and not is_corpus_folder(path):
         return named
     if os.path.lexists(path):
         return path
@@ -92,6 +108,32 @@ def find_corpus(name_or_path: str | os.PathLike[str]) -> Path:
     if isinstance(name_or_path, str) and text == path.name:
         raise invalid("corpus", allowed, text)
     raise FileNotFoundError(f"corpus must be {allowed}, got {text!r}, where there is nothing")
+
+
+def find_recorded(name: str, given: str | os.PathLike[str] | None) -> Path:
+    """Return the folder of the corpus that a run was made from, which records the corpus's name alone.
+
+    Parameters
+    ----------
+    name
+        The name that the run records.
+    given
+        Name or folder that the user gives instead; None takes the recorded name.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such corpus; the message names the option.
+    """
+    try:
+        return find_corpus(name if given is None else given)
+    except (FileNotFoundError, ValueError) as error:
+        if given is not None:
+            raise
+        raise type(error)(
+            f"corpus must be given where the one that the run names, {name!r}, is not found by its name: "
+            f"--corpus FOLDER (corpus=FOLDER), got None; {error}"
+        ) from error
 
 
 def demo_corpus() -> Corpus:

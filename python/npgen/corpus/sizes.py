@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npgen.corpus.checks import checked_images
+from npgen.corpus.values import doubtful_range
 from npgen.errors import check_type, invalid
 
 # Padded to the common frame, images may take FREE_BYTES, or MOST_TIMES their own bytes if that is more. One huge image
@@ -61,13 +62,15 @@ def pad_to(frame: tuple[int, int], image: npt.NDArray[np.uint8]) -> npt.NDArray[
     return np.pad(image, ((0, bottom), (0, right), (0, 0)), "edge")
 
 
-def stack_images(images: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32] | None]:
+def stack_images(images: Any, white: float | None = None) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32] | None]:
     """Put images of any sizes into one array, padded to a common frame.
 
     Parameters
     ----------
     images
         A sequence of N images, each (h, w), (h, w, 1) or (h, w, 3): whole numbers from 0 to 255.
+    white
+        As for `checked_images`.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def stack_images(images: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
         If a dtype is not as above, or `images` is not a sequence.
     """
     check_type("images", images, list, tuple, np.ndarray)
-    checked = [_checked(image, number) for number, image in enumerate(images)]  # each (h, w, C)
+    checked = [_checked(image, number, white) for number, image in enumerate(images)]  # each (h, w, C)
     if not checked:
         raise invalid("images", "at least one image of at least one pixel", ())
     channels = sorted({image.shape[2] for image in checked})
@@ -96,13 +99,15 @@ def stack_images(images: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int
     array = np.empty((len(checked), *frame, channels[0]), np.uint8)  # (N, H, W, C)
     for padded, image in zip(array, checked, strict=True):
         padded[...] = pad_to(frame, image)
+    if white is None and array.max() == 1 and not all(np.asarray(image).dtype == np.bool_ for image in images):
+        raise doubtful_range("this list")
     array.flags.writeable = False
     return array, none_if_equal(sizes)
 
 
-def _checked(image: npt.ArrayLike, number: int) -> npt.NDArray[np.uint8]:
+def _checked(image: npt.ArrayLike, number: int, white: float | None) -> npt.NDArray[np.uint8]:
     try:
-        checked: npt.NDArray[np.uint8] = checked_images(np.asarray(image)[np.newaxis])[0]
+        checked: npt.NDArray[np.uint8] = checked_images(np.asarray(image)[np.newaxis], white)[0]
     except (ValueError, TypeError) as error:
         raise type(error)(f"image {number}: {error}") from error
     return checked

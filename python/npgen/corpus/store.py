@@ -15,6 +15,7 @@ import numpy.typing as npt
 from npgen.corpus.checks import checked_classes, checked_images, checked_labels, checked_source
 from npgen.corpus.manifest import Manifest, corpus_hash, read_manifest, write_manifest
 from npgen.corpus.sizes import badly_padded, check_sizes, describe_sizes, stack_images
+from npgen.corpus.values import check_white
 from npgen.errors import check_name, check_type, invalid
 from npgen.storage import new_folder, npy, sha256_file
 
@@ -86,6 +87,7 @@ class Corpus:
         heldout: Corpus | None = None,
         source: dict[str, Any] | None = None,
         keep_sizes: bool = False,
+        white: float | None = None,
     ) -> Corpus:
         """Make a corpus in memory.
 
@@ -93,7 +95,7 @@ class Corpus:
         ----------
         images
             (N, H, W), (N, H, W, 1) or (N, H, W, 3): uint8, or any other integer or float dtype whose values
-            are whole numbers from 0 to 255. Copied, unless read-only already.
+            are whole numbers from 0 to 255; or booleans, of which True is white. Copied, unless read-only already.
         labels
             (N,) integers from 0 up, or None.
         classes
@@ -107,6 +109,9 @@ class Corpus:
         keep_sizes
             Whether `images` may be a list of images of several sizes, which then keep them. Only the model "texture"
             supports such a corpus.
+        white
+            The value that stands for white: values from 0 to `white` become 0 to 255. None takes values as they are,
+            and refuses images whose values are all 0 or 1, which may be black and white or all but black.
 
         Returns
         -------
@@ -120,7 +125,10 @@ class Corpus:
         TypeError
             If a dtype is not as above.
         """
-        pixels, sizes = stack_images(images) if keep_sizes else (checked_images(images), None)
+        check_white(white)
+        pixels, sizes = (
+            stack_images(images, white) if keep_sizes else (checked_images(images, white, settled=False), None)
+        )
         numbers = None if labels is None else checked_labels(labels, len(pixels))
         names = None if classes is None else checked_classes(classes, numbers)
         check_name(name)

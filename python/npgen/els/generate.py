@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus, check_corpus, label_number, resized
-from npgen.els.machine import Denoised, check_settings, denoise, similarity_order
+from npgen.els.machine import Denoised, check_settings, denoise, similarity_order, widest_of
 from npgen.els.samples import SHARD, ScoreSamples, concatenated, load_score_samples, run_facts, write_score_shard
 from npgen.els.schedules import ddim_step, levels, rotation_of, windows_of
 from npgen.errors import check_seed, check_whole, invalid
@@ -152,8 +152,8 @@ def score_generate(
     for name, value, least in (("n", n, 1), ("first", first, 0), ("batch_size", batch_size, 1)):
         check_whole(name, value, least)
     check_seed(seed)
-    sides, n, first = windows_of(windows, steps), int(n), int(first)
-    source = corpus if size is None else resized(corpus, size)
+    source, n, first = corpus if size is None else resized(corpus, size), int(n), int(first)
+    sides = windows_of(windows, steps, widest_of(source))
     class_number = label_number(source, label)
     check_settings(source, machine, sides, tolerance, sampling, threads)
     shape = (n, *source.images.shape[1:])

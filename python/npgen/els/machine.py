@@ -196,14 +196,19 @@ def check_settings(
     check_choice("machine", machine, MACHINES)
     check_corpus(corpus, one_size=NEEDS)
     check_threads(threads)
-    widest = 2 * max(corpus.images.shape[1:3]) - 1
+    widest = widest_of(corpus)
     for side in sides[1:]:
         check_whole("window", side, most=WIDEST)
         if side % 2 == 0 or not 1 <= side <= widest:
-            raise invalid("window", f"odd, in 1…{widest}", side)
+            raise invalid("each of windows", f"odd, in 1…{widest}, which holds the whole image from anywhere", side)
     check_number("tolerance", tolerance, 0, below=1, allowed="at least 0, below 1")
     if sampling != float("inf"):  # without a bound on the error one tile of images is enough
         check_number("sampling", sampling, 0, allowed="at least 0")
+
+
+def widest_of(corpus: Corpus) -> int:
+    """Return the side of a window that holds a whole image of a corpus from anywhere in it: 2·max(H, W) − 1."""
+    return 2 * int(max(corpus.images.shape[1:3])) - 1
 
 
 def similarity_order(corpus: Corpus, label: int | str | None) -> NDArray[np.int32]:

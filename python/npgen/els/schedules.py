@@ -77,7 +77,7 @@ def rotation_of(step: int) -> int:
     return 37 * step
 
 
-def windows_of(windows: str | Sequence[int], steps: int) -> tuple[int, ...]:
+def windows_of(windows: str | Sequence[int], steps: int, widest: int | None = None) -> tuple[int, ...]:
     """Return the window sides of all steps, from the name of a schedule or a list, which is checked.
 
     Parameters
@@ -86,6 +86,9 @@ def windows_of(windows: str | Sequence[int], steps: int) -> tuple[int, ...]:
         Name of a released schedule, or one odd side for each of the steps 0…`steps` − 1, of which 0 is not used.
     steps
         Number of steps, at least 2. If it is not 20, a released schedule is read at the same times.
+    widest
+        Side of a window that holds the whole image from anywhere in it; wider ones of a released schedule are as good
+        as this. None sets no limit.
 
     Returns
     -------
@@ -109,8 +112,9 @@ def windows_of(windows: str | Sequence[int], steps: int) -> tuple[int, ...]:
         if windows not in RELEASED:
             raise invalid("windows", f"one of {', '.join(RELEASED)}, or a list of sides", windows)
         released = RELEASED[windows]
-        return tuple(released[round(step * len(released) / steps)] for step in range(steps))
-    sides = tuple(check_odd("each of windows", side) for side in windows)
-    if len(sides) != steps:
-        raise invalid("windows", f"{steps} sides, one per step", len(sides))
-    return sides
+        sides = (released[round(step * len(released) / steps)] for step in range(steps))
+        return tuple(side if widest is None else min(side, widest) for side in sides)
+    given = tuple(check_odd("each of windows", side) for side in windows)
+    if len(given) != steps:
+        raise invalid("windows", f"{steps} sides, one per step", len(given))
+    return given

@@ -296,7 +296,9 @@ def _first(weight: Tensor, normal: Normalisation, channels: int | None) -> tuple
     if channels not in (None, own, 1):
         raise invalid("channels", f"{'1' if own == 1 else f'{own} or 1'}, as the checkpoint is for {own}", channels)
     if len(normal.mean) not in (1, own):
-        raise invalid("normalisation", f"of 1 or {own} numbers, as the checkpoint is for {own} channels", normal)
+        numbers = "1 number" if own == 1 else f"1 or {own} numbers"
+        channel = "1 channel" if own == 1 else f"{own} channels"
+        raise invalid("normalisation", f"of {numbers}, as the checkpoint is for {channel}", normal)
     mean, std = (torch.tensor(numbers, dtype=torch.float64).expand(own) for numbers in (normal.mean, normal.std))
     weight = weight / std[:, None, None]
     grey = channels == 1 and own > 1

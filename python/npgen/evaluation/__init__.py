@@ -10,14 +10,24 @@ from npgen.evaluation.entropy import WINDOW, Entropies, entropy, entropy_map
 from npgen.evaluation.evaluate import FEWEST, checked_heldout, evaluate
 from npgen.evaluation.features import Outputs, corpus_outputs, outputs_of
 from npgen.evaluation.likelihood import feature_likelihood
-from npgen.evaluation.metrics import FrechetReference, Moments, estimate, groups_of, inception
+from npgen.evaluation.metrics import FEWEST_FOR_INTERVALS, FrechetReference, Moments, estimate, groups_of, inception
 from npgen.evaluation.networks import Network, NetworkRequest, load_network, register_network
-from npgen.evaluation.novelty import effective_sources, largest_shares, longest_runs, nearest_sources
+from npgen.evaluation.novelty import (
+    COPY,
+    are_copies,
+    effective_sources,
+    largest_shares,
+    longest_runs,
+    nearest_sources,
+    psnr,
+)
 from npgen.evaluation.partwhole import PartWhole, part_whole
 from npgen.evaluation.scores import VERSION, Evaluation, novelty_table
 
 __all__ = [
+    "COPY",
     "FEWEST",
+    "FEWEST_FOR_INTERVALS",
     "VERSION",
     "WINDOW",
     "Entropies",
@@ -28,6 +38,7 @@ __all__ = [
     "NetworkRequest",
     "Outputs",
     "PartWhole",
+    "are_copies",
     "checked_heldout",
     "corpus_outputs",
     "effective_sources",
@@ -45,5 +56,6 @@ __all__ = [
     "novelty_table",
     "outputs_of",
     "part_whole",
+    "psnr",
     "register_network",
 ]

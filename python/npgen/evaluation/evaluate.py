@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.corpus import Corpus, check_corpus
+from npgen.corpus import Corpus, check_corpus, image_digest
 from npgen.errors import check_type, check_whole, invalid
 from npgen.evaluation.entropy import WINDOW, entropy
 from npgen.evaluation.features import Outputs, corpus_outputs, outputs_of
 from npgen.evaluation.metrics import groups_of
 from npgen.evaluation.networks import Network, NetworkRequest, load_network
 from npgen.evaluation.novelty import (
+    are_copies,
     distances_to,
     effective_sources,
     largest_regions,
@@ -70,7 +71,8 @@ def evaluate(
     corpus
         The corpus that they were made from; with labels if the network is "corpus".
     heldout
-        Real images that are not in the corpus; None takes `corpus.heldout`.
+        Real images that are not in the corpus; None takes `corpus.heldout`. Those that are in it all the same are
+        counted in the result.
     network
         "corpus" for the corpus's classifier, "inception", a name registered by `register_network`, or a `Network`.
     weights
@@ -127,7 +129,7 @@ def evaluate(
     scores |= real.reference.likelihood(made.features)
     # 3. Measure the distance of each sample to its nearest training image.
     _, squared = nearest_sources(images, corpus.images, quiet=quiet)
-    scores |= {"n": n, **_nearest_scores(np.sqrt(squared), real.heldout_median)}
+    scores |= {"n": n, **_nearest_scores(squared, images[0].size, real.heldout_median)}
     return Evaluation(
         samples=Scores(**scores, **_sample_scores(samples, corpus, squared)),
         heldout=Scores(**real.heldout),
@@ -140,6 +142,8 @@ def evaluate(
         corpus_hash=corpus.hash,
         heldout_name=heldout.name,
         heldout_hash=heldout.hash,
+        heldout_size=len(heldout),
+        heldout_in_corpus=real.heldout_in_corpus,
         network=name,
         network_id=opened.id,
         network_accuracy=real.accuracy,
@@ -163,6 +167,8 @@ class _Real:
         Median L2 distance of held-out images to the nearest training image, grey levels.
     accuracy
         Share of the held-out images that the network classifies right, or None if it classifies none.
+    heldout_in_corpus
+        Number of held-out images that are exact copies of a training image.
     """
 
     heldout: dict[str, Any]
@@ -170,6 +176,7 @@ class _Real:
     reference: Reference
     heldout_median: float
     accuracy: float | None
+    heldout_in_corpus: int
 
 
 # The latest scores of real images by all that decides them; one entry, as a reference holds many features.
@@ -205,12 +212,18 @@ def _score_real(network: Network, corpus: Corpus, heldout: Corpus, n: int, seed:
     queries = np.concatenate([heldout.images[heldout_ids[0]], corpus.images[training_ids[0]]])
     excluded = np.concatenate([np.full(n, -1), training_ids[0]])
     _, squared = nearest_sources(queries, corpus.images, excluded=excluded, quiet=quiet)
-    nearest = np.sqrt(squared).reshape(2, n)
-    heldout_median = float(np.median(nearest[0]))
-    for scores, distances in zip((heldout_scores, training_scores), nearest, strict=True):
-        scores |= {"n": n, **_nearest_scores(distances, heldout_median)}
+    heldout_median = float(np.median(np.sqrt(squared[:n])))
+    for scores, part in zip((heldout_scores, training_scores), squared.reshape(2, n), strict=True):
+        scores |= {"n": n, **_nearest_scores(part, queries[0].size, heldout_median)}
     accuracy = _accuracy(network, of_heldout, heldout)
-    return _Real(heldout_scores, training_scores, reference, heldout_median, accuracy)
+    return _Real(heldout_scores, training_scores, reference, heldout_median, accuracy, _shared(heldout, corpus))
+
+
+def _shared(heldout: Corpus, corpus: Corpus) -> int:
+    """Return the number of held-out images that are exact copies of an image of the corpus."""
+    digests = set(map(image_digest, heldout.images))
+    shared = {digest for digest in map(image_digest, corpus.images) if digest in digests}
+    return sum(image_digest(image) in shared for image in heldout.images) if shared else 0
 
 
 def _check_scorable(samples: TracedSamples, corpus: Corpus) -> None:
@@ -255,7 +268,7 @@ def checked_heldout(corpus: Corpus, heldout: Corpus | None) -> Corpus:
         )
     if heldout.images.shape[1:] != shape:
         raise invalid("heldout", f"images of shape {shape}, as the corpus has", heldout.images.shape[1:])
-    if heldout.hash == corpus.hash:
+    if heldout.array_hashes["images"] == corpus.array_hashes["images"]:  # whatever their labels
         raise invalid("heldout", "of other images than the corpus", heldout)
     if len(heldout) < FEWEST:
         raise invalid("heldout", f"at least {FEWEST} images", len(heldout))
@@ -281,12 +294,18 @@ def _accuracy(network: Network, outputs: Outputs, corpus: Corpus) -> float | Non
     return float((network.labels[outputs.probabilities.argmax(1)] == corpus.labels).mean())
 
 
-def _nearest_scores(distances: NDArray[np.float64], heldout_median: float) -> dict[str, float | None]:
+def _nearest_scores(squared: NDArray[np.int64], values: int, heldout_median: float) -> dict[str, float | None]:
+    """Return the scores of squared distances (n,) to the nearest training image, of images of so many values."""
+    distances = np.sqrt(squared)
     median = float(np.median(distances))
+    # An exact copy is a copy even where the held-out images' median is 0, as in films and among duplicates.
+    near = (squared == 0) | (distances < NEAR_COPY * heldout_median)
     return {
         "nearest_distance": median,
         "nearest_ratio": median / heldout_median if heldout_median else None,
-        "near_copies": float((distances < NEAR_COPY * heldout_median).mean()),
+        "near_copies": float(near.mean()),
+        "copies": float(are_copies(squared, values).mean()),
+        "exact_copies": float((squared == 0).mean()),
     }
 
 

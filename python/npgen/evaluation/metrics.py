@@ -29,6 +29,8 @@ from numpy.typing import NDArray
 GROUPS = 20
 # Precision and recall: a neighbourhood of an image reaches as far as its third nearest neighbour.
 NEIGHBOURS = 3
+# Fewer images than this are too few for an interval: most groups of the jackknife hold one image.
+FEWEST_FOR_INTERVALS = 2 * GROUPS
 # Rows of a block of distances or kernel values: 80 MiB for 10,000 columns.
 ROWS = 1024
 
@@ -55,11 +57,17 @@ class Estimate:
     high: float
 
 
-def estimate(values: Sequence[float], left_out: Sequence[NDArray[np.float64]]) -> Estimate:
+def estimate(
+    values: Sequence[float],
+    left_out: Sequence[NDArray[np.float64]],
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> Estimate:
     """Estimate a score and its interval from one or more disjoint sets.
 
     The variance of one set's score is (g − 1) / g Σ (θ_j − θ̄)², where θ_j is the score without group j; it is averaged
-    over the sets. The interval is that of Student's t with g − 1 degrees of freedom per set.
+    over the sets. The interval is that of Student's t with g − 1 degrees of freedom per set, and what of it the score
+    can take: the part between `least` and `most` covers the expected score as often as the whole.
 
     Parameters
     ----------
@@ -67,6 +75,8 @@ def estimate(values: Sequence[float], left_out: Sequence[NDArray[np.float64]]) -
         Score of each set.
     left_out
         Scores of each set without each of its groups, (g,).
+    least, most
+        Smallest and largest value that the score can take.
 
     Returns
     -------
@@ -77,7 +87,8 @@ def estimate(values: Sequence[float], left_out: Sequence[NDArray[np.float64]]) -
     freedom = sum(len(scores) - 1 for scores in left_out)
     mean = float(np.mean(values))
     margin = _student(freedom) * math.sqrt(variance / len(values))
-    return Estimate(mean, mean - margin, mean + margin)
+    # Rounding must not exclude the score from its own interval.
+    return Estimate(mean, min(mean, max(least, mean - margin)), max(mean, min(most, mean + margin)))
 
 
 def _student(freedom: int) -> float:

@@ -13,6 +13,8 @@ from npgen.errors import invalid
 from npgen.evaluation.regions import connected_regions
 from npgen.runs import Trace
 
+# Smallest PSNR of a copy to its source image, dB; the threshold of Zhao and Basu.
+COPY = 25.0
 # Pixel values are shifted to −128…127. A dot product of 1,024 of them, and every partial sum, is an integer of at most
 # 2²⁴: float32 represents it exactly in every order of summation.
 EXACT_VALUES = 1024
@@ -21,6 +23,32 @@ QUERY_ROWS = 1024
 SOURCE_ROWS = 4096
 TRACE_ROWS = 256
 BLOCK_VALUES = 1 << 24
+
+
+def psnr(squared: NDArray[np.int64], values: int) -> NDArray[np.float64]:
+    """Return the peak signal-to-noise ratio (n,) in dB of images at a squared distance (n,) from another.
+
+    It is ``10 log₁₀(255² m / d²)`` for images of m values; an identical image counts as different by one grey level in
+    one value, so that its ratio is finite.
+    """
+    ratio: NDArray[np.float64] = 10 * np.log10(255**2 * values / squared.clip(1))
+    return ratio
+
+
+def are_copies(squared: NDArray[np.int64], values: int) -> NDArray[np.bool_]:
+    """Return which images (n,) are copies: identical to a source image, or within a PSNR of `COPY` dB.
+
+    This is the one rule of evaluations and of γ studies.
+
+    Parameters
+    ----------
+    squared
+        (n,) squared distances to the nearest source image.
+    values
+        Number of values of an image, H·W·C.
+    """
+    copies: NDArray[np.bool_] = (squared == 0) | (psnr(squared, values) >= COPY)
+    return copies
 
 
 def nearest_sources(

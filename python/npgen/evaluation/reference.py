@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,7 +112,18 @@ class Reference:
         for outputs in sets:
             for name, score in self._scores_of_set(outputs, groups).items():
                 scores.setdefault(name, []).append(score)
-        estimates = {name: estimate(*zip(*pairs, strict=True)) for name, pairs in scores.items()}
+        probabilities = sets[0].probabilities
+        ranges = {
+            "frechet": (0, math.inf),
+            "kid": (-math.inf, math.inf),  # unbiased, so that it may be negative
+            "precision": (0, 1),
+            "recall": (0, 1),
+            "inception_score": (1, math.inf if probabilities is None else probabilities.shape[1]),
+        }
+        estimates = {}
+        for name, pairs in scores.items():
+            values, left_out = zip(*pairs, strict=True)
+            estimates[name] = estimate(values, left_out, *ranges[name])
         return {"draws": len(sets), "inception_score": None, **estimates}
 
     def _scores_of_set(self, outputs: Outputs, groups: NDArray[np.int64]) -> dict[str, Score]:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from npgen.errors import invalid
-from npgen.evaluation.metrics import Estimate
+from npgen.evaluation.metrics import FEWEST_FOR_INTERVALS, Estimate
+from npgen.evaluation.novelty import COPY
 from npgen.output import Column, markdown_table, number, quality_columns
 from npgen.storage import write_json
 
@@ -43,8 +44,12 @@ class Scores:
     nearest_ratio
         `nearest_distance` divided by that of the held-out images.
     near_copies
-        Share of images whose distance to the nearest training image is below `NEAR_COPY` times the held-out images'
-        median.
+        Share of images whose distance to the nearest training image is 0, or below `NEAR_COPY` times the held-out
+        images' median.
+    copies
+        Share of images that are copies of a training image: of a PSNR of at least 25 dB to it, as in γ studies.
+    exact_copies
+        Share of images that are identical to a training image.
     class_entropy, image_id_entropy
         Mean sliding-window entropies of class and image-ID maps, nats.
     anchor_distance
@@ -90,6 +95,8 @@ class Scores:
     nearest_distance: float
     nearest_ratio: float | None
     near_copies: float
+    copies: float
+    exact_copies: float
     class_entropy: float | None = None
     image_id_entropy: float | None = None
     anchor_distance: float | None = None
@@ -127,8 +134,10 @@ class Evaluation:
         Pixels of an image, H·W.
     corpus_name, corpus_hash
         The corpus.
-    heldout_name, heldout_hash
-        The corpus of held-out images.
+    heldout_name, heldout_hash, heldout_size
+        The corpus of held-out images, and their number.
+    heldout_in_corpus
+        Number of held-out images that are exact copies of an image of the corpus; 0 in a sound comparison.
     network, network_id
         Name of the network whose features are scored, and the id of the network and its weights, or None.
     network_accuracy
@@ -150,6 +159,8 @@ class Evaluation:
     corpus_hash: str
     heldout_name: str
     heldout_hash: str
+    heldout_size: int
+    heldout_in_corpus: int
     network: str
     network_id: str | None
     network_accuracy: float | None
@@ -167,7 +178,7 @@ class Evaluation:
         dict
             All attributes of `Scores`: scores with an interval as `name`, `name_low` and `name_high`, medians with a
             maximum as `name` and `name_max`; also `inception_score_over_heldout` and `frechet_over_training`. None if
-            a score is not defined.
+            a score is not defined, or there are too few images for an interval.
         """
         return self._row(self.samples)
 
@@ -183,9 +194,11 @@ class Evaluation:
         row: dict[str, float | None] = {"n": scores.n, "draws": scores.draws}
         for name in ("inception_score", "frechet", "kid", "precision", "recall"):
             estimate: Estimate | None = getattr(scores, name)
-            row[name], row[f"{name}_low"], row[f"{name}_high"] = (
-                (None, None, None) if estimate is None else (estimate.value, estimate.low, estimate.high)
-            )
+            row |= {name: None, f"{name}_low": None, f"{name}_high": None}
+            if estimate is not None:
+                row[name] = estimate.value
+                if scores.n >= FEWEST_FOR_INTERVALS:
+                    row |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
             if name == "inception_score":
                 row["inception_score_over_heldout"] = self._over_heldout(scores)
             elif name == "frechet":
@@ -229,13 +242,14 @@ class Evaluation:
     def _lines(self) -> list[tuple[str, Callable[[Scores], str | None]]]:
         return [
             ("images", lambda row: str(row.n) if row.draws == 1 else f"{row.draws} × {row.n}"),
-            ("Inception Score", lambda row: _interval(row.inception_score, ".2f")),
+            ("of all held-out images, also in the corpus", self._shared),
+            ("Inception Score", lambda row: _interval(row, row.inception_score, ".2f")),
             ("… over held-out", lambda row: _number(self._over_heldout(row), ".3f")),
-            ("Fréchet distance", lambda row: _interval(row.frechet, ".2f")),
+            ("Fréchet distance", lambda row: _interval(row, row.frechet, ".2f")),
             ("… over training", lambda row: _number(self._over_training(row), ".2f")),
-            ("KID", lambda row: _interval(row.kid, ".3g")),
-            ("precision", lambda row: _interval(row.precision, ".3f")),
-            ("recall", lambda row: _interval(row.recall, ".3f")),
+            ("KID", lambda row: _interval(row, row.kid, ".3g")),
+            ("precision", lambda row: _interval(row, row.precision, ".3f")),
+            ("recall", lambda row: _interval(row, row.recall, ".3f")),
             ("feature likelihood divergence (FLD)", lambda row: _number(row.feature_likelihood, ".4g")),
             ("… gap, training less held-out", lambda row: _number(row.feature_likelihood_gap, ".4g")),
             ("class entropy, nats", lambda row: _number(row.class_entropy, ".2f")),
@@ -249,6 +263,8 @@ class Evaluation:
             ("distance to nearest training image, median", lambda row: f"{row.nearest_distance:.0f}"),
             ("… over held-out", lambda row: _number(row.nearest_ratio, ".2f")),
             (f"near copies (ratio below {NEAR_COPY})", lambda row: f"{row.near_copies:.1%}"),
+            (f"copies (PSNR of {COPY:g} dB or more)", lambda row: f"{row.copies:.1%}"),
+            ("exact copies", lambda row: f"{row.exact_copies:.1%}"),
             ("distance to anchor, median", lambda row: _number(row.anchor_distance, ".0f")),
             ("anchor is the nearest training image", lambda row: _number(row.anchor_nearest, ".1%")),
             ("largest share of one source, median", lambda row: _number(row.largest_share, ".1%")),
@@ -256,6 +272,9 @@ class Evaluation:
             (f"longest verbatim run of {self.pixels} pixels", lambda row: _median_max(row.longest_run)),
             (f"largest verbatim region of {self.pixels} pixels", lambda row: _median_max(row.largest_region)),
         ]
+
+    def _shared(self, row: Scores) -> str | None:
+        return f"{self.heldout_in_corpus:,}" if row is self.heldout else None
 
     def _notes(self) -> list[str]:
         accuracy = self.network_accuracy
@@ -285,6 +304,18 @@ class Evaluation:
             notes.append(
                 "Entropies, regions and shares of a score machine: a pixel counts as of the source that weighs most in "
                 "the last step. Nothing is copied in fill order, so there are no verbatim runs."
+            )
+        if self.samples.n < FEWEST_FOR_INTERVALS:
+            notes.insert(
+                0,
+                f"Only {self.samples.n} images are scored, too few to say how well they do: scores of so small sets "
+                f"say little, and intervals are shown from {FEWEST_FOR_INTERVALS} images on.",
+            )
+        if self.heldout_in_corpus:
+            notes.insert(
+                0,
+                f"{self.heldout_in_corpus:,} of {self.heldout_size:,} held-out images are exact copies of images of "
+                "the corpus: what the samples are compared with is not new to it.",
             )
         if self.given > self.samples.n:
             notes.insert(
@@ -336,9 +367,11 @@ def novelty_table(evaluations: Mapping[str, Evaluation]) -> str:
     return markdown_table(columns, rows)
 
 
-def _interval(value: Estimate | None, form: str) -> str | None:
+def _interval(row: Scores, value: Estimate | None, form: str) -> str | None:
     if value is None:
         return None
+    if row.n < FEWEST_FOR_INTERVALS:
+        return f"{value.value:{form}} (too few images to say)"
     low, middle, high = (format(number, form) for number in (value.low, value.value, value.high))
     return f"{middle} [{low}, {high}]"
 

@@ -76,6 +76,8 @@ class RunReport:
         lines = [*self.problems, *map(str, self.differences)]
         if self.different > len(self.differences):
             lines.append(f"… and {self.different - len(self.differences):,} pixels more")
+        if not self.samples:
+            return "\n".join([*lines, "no sample could be replayed"])
         equal = "all equal" if self.different == 0 else f"{self.different:,} differ"
         count = f"{self.samples:,} sample{'' if self.samples == 1 else 's'}"
         return "\n".join([*lines, f"{count}, {self.pixels:,} pixels replayed, {equal}"])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from npgen.corpus import Corpus, find_corpus, open_corpus
+from npgen.corpus import Corpus, find_recorded, open_corpus
 from npgen.encoders import AnyEncoder
 from npgen.errors import invalid
 from npgen.inspection.regenerate import Regeneration
@@ -105,7 +105,7 @@ def verify_run(
     for shard in shards:
         for name in sorted(needed - set(shard.sha256)):
             raise ValueError(f"{run_name(folder)} must have a complete manifest, got one without {name!r}")
-    source = _opened(facts.corpus_name if corpus is None else corpus)
+    source = _opened(facts.corpus_name, corpus)
     if source.hash != facts.corpus_hash:
         expected = f"the one the samples were made from ({facts.corpus_name!r}, {facts.corpus_hash[:16]})"
         raise invalid("corpus", expected, f"{source.name}, {source.hash[:16]}")
@@ -121,11 +121,9 @@ def verify_run(
     return verification.report()
 
 
-def _opened(corpus: Corpus | str | os.PathLike[str]) -> Corpus:
-    """Open a corpus whose arrays need not be as they were written."""
-    if not isinstance(corpus, Corpus):
-        return open_corpus(find_corpus(corpus), verified=False)
-    return corpus
+def _opened(name: str, corpus: Corpus | str | os.PathLike[str] | None) -> Corpus:
+    """Open the corpus given, or else the one of a name; its arrays need not be as they were written."""
+    return corpus if isinstance(corpus, Corpus) else open_corpus(find_recorded(name, corpus), verified=False)
 
 
 def _altered(file: Path, sha256: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from npgen.corpus import Corpus
-from npgen.errors import invalid
+from npgen.errors import check_number, check_type, check_whole, invalid
 from npgen.nn.recipes import SavedRecipe
 from npgen.storage import replacing
 
@@ -78,6 +78,75 @@ def read_checkpoint(
         raise invalid("checkpoint", f"of version {version} ({REMEDY})", f"{path} of version {found_version}")
     check_same_training(path, found_recipe, corpus_hash, recipe, corpus)
     return state
+
+
+def check_state(found: Any, fresh: Any, optimiser: torch.optim.Optimizer | None, where: str = "state") -> None:
+    """Check the tensors of a checkpoint against those of a training that has not begun: types, shapes, finiteness.
+
+    A wrong one would end the first step in an error of torch, or be trained on without a word.
+
+    Parameters
+    ----------
+    found
+        What the checkpoint holds.
+    fresh
+        The same of a new training; parts that `found` has besides are not checked.
+    optimiser
+        The new training's optimiser, if it has one.
+    where
+        Name of the part for messages.
+
+    Raises
+    ------
+    ValueError
+        If a tensor has another type or shape, or is not finite.
+    """
+    if isinstance(fresh, torch.Tensor):
+        _check_tensor(found, fresh.dtype, tuple(fresh.shape), where)
+    elif isinstance(fresh, dict) and set(fresh) == {"state", "param_groups"}:
+        if optimiser is not None:
+            _check_optimiser(found, optimiser, where)
+    elif isinstance(fresh, dict):
+        check_type(where, found, dict)
+        for name, part in fresh.items():
+            if name not in found:
+                raise ValueError(f"{where} must hold {name!r}, got {sorted(map(str, found))[:5]}")
+            check_state(found[name], part, optimiser, f"{where}.{name}")
+
+
+def _check_optimiser(found: Any, optimiser: torch.optim.Optimizer, where: str) -> None:
+    """Check an optimiser's moments, each of its parameter's shape or one number, and the settings of its groups."""
+    check_type(where, found, dict)
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for index, moments in found["state"].items():
+        check_whole(f"parameter of {where}", index, 0, len(parameters) - 1)
+        for name, moment in moments.items():
+            if isinstance(moment, torch.Tensor):
+                own = parameters[index]
+                shape, dtype = ((), torch.float32) if moment.ndim == 0 else (tuple(own.shape), own.dtype)
+                _check_tensor(moment, dtype, shape, f"{where}.{index}.{name}")
+            else:
+                check_number(f"{where}.{index}.{name}", moment)
+    fresh_groups = optimiser.state_dict()["param_groups"]
+    if len(found["param_groups"]) != len(fresh_groups):
+        raise invalid(f"groups of {where}", f"{len(fresh_groups)}", len(found["param_groups"]))
+    for group, fresh in zip(found["param_groups"], fresh_groups, strict=True):
+        for name, value in fresh.items():
+            if name not in group or type(group[name]) is not type(value):
+                got = "nothing" if name not in group else repr(group[name])
+                raise ValueError(f"{name} of {where} must be of type {type(value).__name__}, got {got}")
+            for number in group[name] if isinstance(value, tuple | list) else [group[name]]:
+                if isinstance(number, float):
+                    check_number(f"{name} of {where}", number)
+
+
+def _check_tensor(found: Any, dtype: torch.dtype, shape: tuple[int, ...], where: str) -> None:
+    check_type(where, found, torch.Tensor)
+    if found.dtype != dtype or tuple(found.shape) != shape:
+        got = f"{found.dtype} of shape {tuple(found.shape)}"
+        raise ValueError(f"{where} must be {dtype} of shape {shape}, got {got}")
+    if not bool(torch.isfinite(found).all()):
+        raise ValueError(f"{where} must be finite, got values that are not")
 
 
 def check_same_training(path: Path, found_recipe: Any, found_hash: Any, recipe: SavedRecipe, corpus: Corpus) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from npgen.corpus import Corpus
+from npgen.corpus import DATA_SETS, Corpus, known_data_set
 from npgen.errors import invalid
 from npgen.nn.inference import on_device
 from npgen.nn.stored import A, StoredNetwork
@@ -16,12 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-# Corpora that shipped networks fit: by the corpus's name, the network's, and the shape (H, W, C) of its images.
-SHIPPED: dict[str, tuple[str, tuple[int, int, int]]] = {
-    "mnist": ("mnist", (28, 28, 1)),
-    "mnist-5k": ("mnist", (28, 28, 1)),
-    "cifar10": ("cifar10", (32, 32, 3)),
-}
+# The shipped networks, by the name of the data set that they were trained on, and the shape (H, W, C) of its images.
+SHIPPED = DATA_SETS
 
 
 class ShippedNetwork(StoredNetwork[A]):
@@ -39,8 +35,9 @@ class ShippedNetwork(StoredNetwork[A]):
         Parameters
         ----------
         spec
-            "auto": the one in the corpus's folder, else the shipped one for the corpus's name and image shape. A name:
-            the shipped one of that name. Else a path.
+            "auto": the one in the corpus's folder, else the shipped one that was trained on the corpus's images, as
+            `npgen.corpus.known_data_set` recognises them; the corpus's name has no influence. A name: the shipped one
+            of that name, for any corpus that it fits. Else a path.
         corpus
             The corpus.
         device
@@ -58,14 +55,13 @@ class ShippedNetwork(StoredNetwork[A]):
         ValueError
             If `spec` is unknown, the file cannot be used, or there is none for the corpus.
         """
-        shipped = sorted({name for name, _ in SHIPPED.values()})
         path: str | os.PathLike[str] = spec
         if spec == "auto":
             path = cls._of_corpus(corpus)
-        elif spec in shipped:
+        elif spec in SHIPPED:
             path = WEIGHTS / f"{cls.prefix}{spec}.safetensors"
         elif not os.fspath(spec).endswith(".safetensors"):
-            names = ", ".join(f'"{name}"' for name in (*cls.other_specs, *shipped))
+            names = ", ".join(f'"{name}"' for name in (*cls.other_specs, *SHIPPED))
             raise invalid(cls.kind, f"one of {names} or the path of a .safetensors file", os.fspath(spec))
         return cls.load(path, device=device)
 
@@ -73,9 +69,15 @@ class ShippedNetwork(StoredNetwork[A]):
     def _of_corpus(cls, corpus: Corpus) -> Path:
         if corpus.path is not None and (own := corpus.path / f"{cls.kind}.safetensors").exists():
             return own
-        name, shape = SHIPPED.get(corpus.name, ("", None))
-        if shape != corpus.images.shape[1:]:
+        name = known_data_set(corpus)
+        if name is None:
             remedy = cls.remedy.format(where="PATH" if corpus.path is None else corpus.path)
+            named = next((name for name in SHIPPED if corpus.name.lower().startswith(name)), None)
+            if named is not None:
+                remedy += (
+                    f"; or take the shipped one by its name, {named}, which was trained on other images than these, "
+                    "whatever the corpus is called"
+                )
             raise ValueError(f"{cls.kind} must be given, as corpus {corpus.name!r} has none: {remedy}, got 'auto'")
         return WEIGHTS / f"{cls.prefix}{name}.safetensors"
 

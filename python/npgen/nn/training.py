@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from npgen.corpus import Corpus
 from npgen.errors import check_whole, invalid
-from npgen.nn.checkpoints import REMEDY, check_same_training, read_checkpoint, write_checkpoint
+from npgen.nn.checkpoints import REMEDY, check_same_training, check_state, read_checkpoint, write_checkpoint
 from npgen.nn.inference import fastest_convolutions
 from npgen.nn.limits import Limits
 from npgen.nn.recipes import TrainingRecipe
@@ -254,6 +254,7 @@ class Training(ABC, Generic[R, N]):
         state = read_checkpoint(path, self.version, self.recipe, self.corpus, self.device)
         Limits(self.time_limit).check_same(path, state.get("time_limit"))
         try:
+            check_state(state, self.state(), getattr(self, "optimiser", None))
             self.load_state(state)
             check_whole("epoch", state["epoch"], 0)
             self.epoch, self.seconds = state["epoch"], float(state["seconds"])

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from npgen.errors import invalid
 from npgen.output.provenance import KEY, provenance_text
+from npgen.output.text import picture_font_has, readable, shortened
 from npgen.storage import write_bytes
 
 # What a picture was made from: of one run, or of several.
@@ -27,8 +29,37 @@ CLASS_COLOURS = (
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 # Pixels between the images of a grid.
 GAP = 2
+# Most pixels of a picture of images: 3 GiB of them in memory.
+MOST_PIXELS = 1 << 30
 # Largest number of images in a labelled row.
 SHOWN = 12
+
+
+def check_scale(count: int, height: int, width: int, columns: int | None, scale: int) -> None:
+    """Check that a grid of images is no larger than `MOST_PIXELS`, before they are made.
+
+    Parameters
+    ----------
+    count, height, width
+        Number and size of the images.
+    columns, scale
+        As for `grid`.
+
+    Raises
+    ------
+    ValueError
+        If it is; the message says which scale would do.
+    """
+    across = min(count, columns or math.ceil(math.sqrt(count)))
+    down = math.ceil(count / across)
+
+    def pixels(side: int) -> int:
+        return (down * (height * side + GAP) + GAP) * (across * (width * side + GAP) + GAP)
+
+    if pixels(scale) > MOST_PIXELS and scale > 1:
+        most = max(side for side in range(1, scale) if side == 1 or pixels(side) <= MOST_PIXELS)
+        what = f"{count} images of {height}×{width} pixels" if count > 1 else f"an image of {height}×{width} pixels"
+        raise invalid("scale", f"at most {most} for a picture of {what}", scale)
 
 
 def grid(images: NDArray[np.uint8], columns: int | None = None, scale: int = 1) -> Image.Image:
@@ -49,6 +80,7 @@ def grid(images: NDArray[np.uint8], columns: int | None = None, scale: int = 1) 
         RGB, with a gap between images.
     """
     n, height, width = images.shape[:3]
+    check_scale(n, height, width, columns, scale)
     columns = min(n, columns or math.ceil(math.sqrt(n)))
     rows = math.ceil(n / columns)
     pitch_y, pitch_x = height * scale + GAP, width * scale + GAP
@@ -113,9 +145,15 @@ def labelled_rows(rows: Mapping[str, NDArray[np.uint8]], scale: int = 2) -> Imag
     for name, images in rows.items():
         row = grid(images[:SHOWN], SHOWN, scale)
         head = Image.new("RGB", (row.width, 18), "white")
-        ImageDraw.Draw(head).text((GAP, 2), name, fill="black", font=font)
+        text = fitting(name, font, row.width - 2 * GAP)
+        ImageDraw.Draw(head).text((GAP, 2), text, fill="black", font=font)
         parts += [head, row]
     return stacked(parts)
+
+
+def fitting(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """Return a name as text that Pillow's own font can write in so many pixels."""
+    return shortened(readable(name, picture_font_has), lambda text: font.getlength(text) <= width)
 
 
 def image_colours(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
@@ -139,9 +177,29 @@ def image_colours(ids: NDArray[np.integer]) -> NDArray[np.uint8]:
 
 def class_colours(count: int) -> NDArray[np.uint8]:
     """Return a colour for each of `count` classes, (count, 3) uint8."""
-    if count <= len(CLASS_COLOURS):
-        return np.array([tuple(bytes.fromhex(name[1:])) for name in CLASS_COLOURS[:count]], np.uint8)
-    return image_colours(np.arange(count))
+    return colours_of_classes(np.arange(count), count)
+
+
+def colours_of_classes(labels: NDArray[np.integer], count: int) -> NDArray[np.uint8]:
+    """Return the colours of classes: only those that occur take time, however large their labels are.
+
+    Parameters
+    ----------
+    labels
+        Labels, of any shape, each less than `count`.
+    count
+        Number of classes, or the largest label and 1.
+
+    Returns
+    -------
+    ndarray
+        The labels' shape and 3 channels, uint8.
+    """
+    if count > len(CLASS_COLOURS):
+        return image_colours(labels)
+    palette = np.array([tuple(bytes.fromhex(name[1:])) for name in CLASS_COLOURS], np.uint8)
+    colours: NDArray[np.uint8] = palette[labels]
+    return colours
 
 
 def png_bytes(picture: Image.Image, provenance: Provenance, dpi: int | None = None) -> bytes:

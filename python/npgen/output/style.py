@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ MARKERS = "osD^vP"
 GREY = "#777777"
 # Inches: the column width of most two-column formats.
 WIDTH = 3.35
+# Settings of matplotlib that are of the process, and not of what it draws.
+_OF_THE_PROCESS = frozenset({"backend", "backend_fallback", "interactive", "toolbar", "timezone", "date.epoch"})
 STYLE: Any = {
     "font.size": 7,
     "axes.titlesize": 7,
@@ -41,11 +45,39 @@ STYLE: Any = {
 }
 
 
+@contextlib.contextmanager
+def own_style(more: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Draw and save under matplotlib's defaults and `STYLE` alone, whatever settings the user has, inside a block.
+
+    A user's `matplotlibrc`, styles and changes to `matplotlib.rcParams` have no influence, so that the same data give
+    the same bytes for everybody; afterwards they are as they were.
+
+    Parameters
+    ----------
+    more
+        Settings besides `STYLE`.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", matplotlib.MatplotlibDeprecationWarning)
+        defaults: dict[Any, Any] = dict(matplotlib.rcParamsDefault)
+        own = {key: value for key, value in defaults.items() if key not in _OF_THE_PROCESS}
+        matplotlib.rcParams.update(own | STYLE | dict(more or {}))
+        yield
+
+
+def figure_bytes(figure: Figure, format: str, metadata: Mapping[str, str | None]) -> bytes:
+    """Return a figure as a file of a format, "png", "svg" or "pdf", drawn by matplotlib's own backend for it."""
+    data = io.BytesIO()
+    backend = "agg" if format == "png" else format
+    figure.savefig(data, format=format, metadata=dict(metadata), backend=backend)
+    return data.getvalue()
+
+
 def save_figure(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
     """Write a figure atomically, in the format given by the suffix of the path."""
-    data = io.BytesIO()
-    figure.savefig(data, format=path.suffix[1:], metadata=metadata)
-    write_bytes(path, data.getvalue())
+    write_bytes(path, figure_bytes(figure, path.suffix[1:], metadata))
 
 
 def interval_bars(rows: Sequence[Row], key: str) -> list[list[float]] | None:

@@ -15,10 +15,18 @@ from npgen.config import find_model
 from npgen.corpus import Corpus
 from npgen.errors import check_number, check_whole, invalid
 from npgen.evaluation import WINDOW, entropy, largest_shares, longest_runs
-from npgen.output import class_colours
+from npgen.output import colours_of_classes
 from npgen.reports.packing import Sheets, pack_images, packed
 from npgen.reports.pools import StoredPools, compute_pools
-from npgen.runs import Samples, at_level, before_seams, check_samples, coloured_by_image, recut_pixels
+from npgen.runs import (
+    Samples,
+    at_level,
+    before_seams,
+    check_samples,
+    class_name,
+    coloured_by_image,
+    recut_pixels,
+)
 from npgen.sampling import drawn_order, filled_order
 from npgen.storage import npy
 
@@ -33,6 +41,8 @@ POOL_WORK = 1 << 30
 REBUILT = 8
 # Source images of a coarser level that are named.
 LEVEL_SOURCES = 3
+# All classes of a corpus are named if they are at most this many.
+CLASSES = 1000
 # Bytes of the rectangle of a source on its sheet, and of all smaller parts together.
 RECT = 24
 SLACK = 10_000
@@ -106,13 +116,15 @@ def build_payload(samples: Samples, corpus: Corpus, options: Options, room: int,
     pools, note = _chosen_pools(shown, corpus, options.pools, order, progress)
     notes += note
     sources = _Sources(shown, corpus, pools)
+    classes = _Classes(corpus, sources.ids)
     payload = _run_facts(shown, corpus) | {
+        **classes.facts(),
         "order": packed(order[:, 0] * shown.images.shape[2] + order[:, 1]),
         "stages": stages.tolist(),
-        "columns": _columns(shown, corpus),
+        "columns": _columns(shown, corpus, classes),
         "trace": _trace(shown, sources),
         "anchor": packed(sources.index(shown.anchor)),
-        "sources": sources.facts(),
+        "sources": sources.facts(classes),
         "pools": {str(k): pool.packed(sources.index) for k, pool in pools.items()},
     }
     if shown.coarse is not None:
@@ -145,17 +157,12 @@ def _check_trace(samples: Samples, corpus: Corpus) -> None:
 
 
 def _run_facts(samples: Samples, corpus: Corpus) -> dict[str, Any]:
-    labels = corpus.labels
-    count = 0 if labels is None else int(labels.max()) + 1
-    names = corpus.classes or tuple(str(label) for label in range(count))
     return {
         "provenance": samples.provenance(),
         "shown": len(samples),
         "shape": list(samples.images.shape[1:]),
         "source_shape": list(corpus.images.shape[1:]),
         "corpus_size": len(corpus),
-        "classes": None if labels is None else list(names),
-        "class_colours": None if labels is None else class_colours(count).tolist(),
         "window": samples.config.window,
         "compared": find_model(samples.model).low_level and samples.codes is None,
         "distance_unit": "squared grey levels" if samples.codes is None else "shares of the bits compared",
@@ -164,7 +171,7 @@ def _run_facts(samples: Samples, corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def _columns(samples: Samples, corpus: Corpus) -> list[dict[str, Any]]:
+def _columns(samples: Samples, corpus: Corpus, classes: _Classes) -> list[dict[str, Any]]:
     """Return the columns of the table of statistics, one number per sample."""
     trace = samples.trace
     drawn = trace.pool_size > 0  # (n, H, W)
@@ -172,7 +179,7 @@ def _columns(samples: Samples, corpus: Corpus) -> list[dict[str, Any]]:
     entropies = entropy(samples, corpus, min(WINDOW, *samples.images.shape[1:3]))
     order = None if samples.codes is None else filled_order(samples).pixels
     columns: list[tuple[str, str, str, int, NDArray[Any] | None]] = [
-        ("seed_class", "seed's class", "", 0, None if corpus.labels is None else corpus.labels[samples.anchor]),
+        ("seed_class", "seed's class", "", 0, classes.of(samples.anchor)),
         ("image_id_entropy", "image-ID entropy", "nats", 2, entropies.image_id),
         ("class_entropy", "class entropy", "nats", 2, entropies.class_map),
         ("sources", "source images", "", 0, np.array([len(np.unique(ids)) for ids in trace.image_id])),
@@ -295,6 +302,43 @@ def _left_out(sheets: Sheets, sources: _Sources, megabytes: float) -> list[str]:
     return notes
 
 
+class _Classes:
+    """The classes that the page names: all, or of many or of labels with gaps those of the sources.
+
+    Parameters
+    ----------
+    corpus
+        The corpus.
+    sources
+        Ids of the images that the page refers to.
+    """
+
+    def __init__(self, corpus: Corpus, sources: NDArray[np.int32]) -> None:
+        self._corpus = corpus
+        self._labels: NDArray[np.int64] | None = None  # of the classes, ascending
+        if corpus.labels is not None:
+            occurring, count = np.unique(corpus.labels), int(corpus.labels.max()) + 1
+            few = count <= CLASSES and (corpus.classes is not None or len(occurring) == count)
+            names = count if corpus.classes is None else len(corpus.classes)
+            self._labels = np.arange(names) if few else np.unique(corpus.labels[sources])
+
+    def of(self, ids: NDArray[np.integer[Any]]) -> NDArray[np.int64] | None:
+        """Return the place of the class of each image, in the order of `facts`; None without labels."""
+        if self._labels is None or self._corpus.labels is None:
+            return None
+        places: NDArray[np.int64] = np.searchsorted(self._labels, self._corpus.labels[ids])
+        return places
+
+    def facts(self) -> dict[str, Any]:
+        """Return names and colours of the classes, None without labels."""
+        if self._labels is None or self._corpus.labels is None:
+            return {"classes": None, "class_colours": None}
+        count = int(self._corpus.labels.max()) + 1
+        colours = colours_of_classes(self._labels.clip(max=count - 1), count)  # names may go on beyond the labels
+        names = [class_name(self._corpus, int(label)) for label in self._labels]
+        return {"classes": names, "class_colours": colours.tolist()}
+
+
 class _Sources:
     """The images that pixels and pools come from, the most used first.
 
@@ -312,7 +356,7 @@ class _Sources:
     """
 
     def __init__(self, samples: Samples, corpus: Corpus, pools: dict[int, StoredPools]) -> None:
-        trace, self.labels = samples.trace, corpus.labels
+        trace = samples.trace
         members = [pool.addresses for pool in pools.values()]
         if samples.grown is not None:
             members.append(samples.grown.reshape(-1, 3))
@@ -338,11 +382,12 @@ class _Sources:
         """Return the positions in this list of ids of the corpus."""
         return self._places[np.searchsorted(self._sorted, ids)]
 
-    def facts(self) -> dict[str, Any]:
-        """Return ids, labels, colours of the image-ID map, and sizes if they differ, packed."""
-        labels = None if self.labels is None else packed(self.labels[self.ids])
+    def facts(self, classes: _Classes) -> dict[str, Any]:
+        """Return ids, classes, colours of the image-ID map, and sizes if they differ, packed."""
+        labels = classes.of(self.ids)
+        label = None if labels is None else packed(labels)
         size = None if self._of_one_size else packed(self.frames)
-        return {"id": packed(self.ids), "label": labels, "colour": packed(self._colours), "size": size}
+        return {"id": packed(self.ids), "label": label, "colour": packed(self._colours), "size": size}
 
     def _bounds(self, used: NDArray[np.int32], half: int) -> NDArray[np.int64]:
         """Return the bounding box (S, 4) of all windows of each image, inside its frame."""

@@ -9,7 +9,7 @@ from npgen.runs.coarse import COARSE_ARRAYS, CoarseLevels, coarse_forms, coarse_
 from npgen.runs.facts import FORMAT, VERSION, RunFacts, differences, run_name
 from npgen.runs.folder import RunFolder, merge, part_of
 from npgen.runs.levels import at_level
-from npgen.runs.pictures import class_names, coloured_by_image, required_labels, save_pictures
+from npgen.runs.pictures import class_name, coloured_by_image, required_labels, save_pictures
 from npgen.runs.reading import load_samples
 from npgen.runs.recut import before_seams, recut_pixels
 from npgen.runs.samples import Samples, check_samples, distances_to_show
@@ -36,7 +36,7 @@ __all__ = [
     "check_finished",
     "check_samples",
     "check_traced",
-    "class_names",
+    "class_name",
     "coarse_forms",
     "coarse_of",
     "coloured_by_image",

@@ -99,19 +99,20 @@ class CoarseLevels:
     def level(self, frame: tuple[int, int], level: int) -> tuple[NDArray[np.uint8], Trace]:
         """Return canvases (n, h, w, C) and trace of a level, 1 or more, of samples of a frame (H, W)."""
         part, shape = self._part(frame, level)
-        image_id, y, x, pool_size = np.moveaxis(self.sources[:, part], 2, 0).reshape(4, len(self.images), *shape)
-        distance = self.distances[:, part].reshape(-1, *shape)
-        images = self.images[:, part].reshape(len(self.images), *shape, -1)
+        n, _, channels = self.images.shape
+        image_id, y, x, pool_size = np.moveaxis(self.sources[:, part], 2, 0).reshape(4, n, *shape)
+        distance = self.distances[:, part].reshape(n, *shape)
+        images = self.images[:, part].reshape(n, *shape, channels)
         return images, Trace(image_id, y, x, distance, pool_size)
 
     def put(self, frame: tuple[int, int], level: int, images: NDArray[np.uint8], trace: Trace) -> None:
         """Write canvases (n, h, w, C) and trace of a level."""
-        part, _ = self._part(frame, level)
-        n = len(self.images)
-        self.images[:, part] = images.reshape(n, -1, images.shape[3])
+        part, (height, width) = self._part(frame, level)
+        n, area = len(self.images), height * width
+        self.images[:, part] = images.reshape(n, area, images.shape[3])
         sources = np.stack([trace.image_id, trace.y, trace.x, trace.pool_size], axis=-1)
-        self.sources[:, part] = sources.reshape(n, -1, 4)
-        self.distances[:, part] = trace.distance.reshape(n, -1)
+        self.sources[:, part] = sources.reshape(n, area, 4)
+        self.distances[:, part] = trace.distance.reshape(n, area)
 
     @staticmethod
     def _part(frame: tuple[int, int], level: int) -> tuple[slice, tuple[int, int]]:

@@ -11,8 +11,20 @@ from PIL import Image, ImageDraw, ImageFont
 
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.output import GAP, class_colours, grid, image_colours, save_png, side_by_side, stacked
+from npgen.output import (
+    GAP,
+    colours_of_classes,
+    fitting,
+    grid,
+    image_colours,
+    save_png,
+    side_by_side,
+    stacked,
+)
 from npgen.runs.samples import Samples
+
+# Largest number of classes in a legend: of more, the most frequent ones in the maps.
+NAMED = 24
 
 
 def coloured_by_image(samples: Samples) -> NDArray[np.uint8]:
@@ -53,7 +65,7 @@ def coloured_by_class(samples: Samples, corpus: Corpus) -> NDArray[np.uint8]:
     """
     samples.check_corpus(corpus)
     labels = required_labels(corpus)
-    return class_colours(int(labels.max()) + 1)[labels[samples.trace.image_id]]
+    return colours_of_classes(labels[samples.trace.image_id], int(labels.max()) + 1)
 
 
 def required_labels(corpus: Corpus) -> NDArray[np.int64]:
@@ -63,21 +75,50 @@ def required_labels(corpus: Corpus) -> NDArray[np.int64]:
     return corpus.labels
 
 
-def class_names(corpus: Corpus) -> tuple[str, ...]:
-    """Return the names of a labelled corpus's classes, by label; numbers if it has no names."""
-    return corpus.classes or tuple(map(str, range(int(required_labels(corpus).max()) + 1)))
+def class_name(corpus: Corpus, label: int) -> str:
+    """Return the name of a class of a labelled corpus; its number if the corpus has no names."""
+    return str(label) if corpus.classes is None else corpus.classes[label]
 
 
-def legend(corpus: Corpus, width: int) -> Image.Image:
-    """Return a picture `width` pixels wide that explains the colours of class maps."""
-    count = int(required_labels(corpus).max()) + 1
+def legend(corpus: Corpus, width: int, shown: NDArray[np.int64]) -> Image.Image:
+    """Return a picture `width` pixels wide that explains the colours of class maps.
+
+    Parameters
+    ----------
+    corpus
+        The corpus, with labels.
+    width
+        Width in pixels; longer names are shortened.
+    shown
+        Labels in the maps. Of a corpus of more than `NAMED` classes, only the most frequent ones of these are named.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB.
+    """
+    labels = required_labels(corpus)
+    count, occurring = int(labels.max()) + 1, np.unique(labels)
+    more = 0
+    if len(occurring) > NAMED:
+        occurring, counts = np.unique(shown, return_counts=True)
+        more = max(0, len(occurring) - NAMED)
+        occurring = np.sort(occurring[np.argsort(-counts, kind="stable")[:NAMED]])
+    elif corpus.classes is not None:
+        occurring = np.arange(min(count, len(corpus.classes)))
     font = ImageFont.load_default(size=12)
+    named = [
+        (tuple(map(int, colour)), class_name(corpus, int(label)))
+        for label, colour in zip(occurring, colours_of_classes(occurring, count), strict=True)
+    ]
+    named += [((255, 255, 255), f"{more:,} more")] if more else []
     entries, x, y = [], GAP, GAP
-    for colour, name in zip(class_colours(count), class_names(corpus), strict=False):
+    for colour, full in named:
+        name = fitting(full, font, width - 24 - GAP)
         entry_width = 24 + math.ceil(font.getlength(name))
         if x + entry_width > width and x > GAP:
             x, y = GAP, y + 18
-        entries.append((x, y, tuple(int(part) for part in colour), name))
+        entries.append((x, y, colour, name))
         x += entry_width
     strip = Image.new("RGB", (width, y + 18), "white")
     draw = ImageDraw.Draw(strip)
@@ -108,7 +149,8 @@ def overview(samples: Samples, corpus: Corpus, columns: int | None = None, scale
     if corpus.labels is not None:
         panels.append(grid(coloured_by_class(samples, corpus), columns, scale))
     maps = side_by_side(panels, gap=8)
-    return maps if corpus.labels is None else stacked([maps, legend(corpus, maps.width)])
+    labels = None if corpus.labels is None else corpus.labels[samples.trace.image_id]
+    return maps if labels is None else stacked([maps, legend(corpus, maps.width, labels)])
 
 
 def save_pictures(

@@ -192,7 +192,7 @@ def open_ranks(split: str | None) -> Iterator[Ranks]:
         return
     if split not in SPLITS:
         raise invalid("split", f"one of {', '.join(SPLITS)}, or None", split)
-    if "WORLD_SIZE" not in os.environ and not _is_set_up():
+    if not _is_set_up() and not _started_by_torchrun():
         yield Ranks()
         return
     import_uninterrupted("torch.distributed")
@@ -210,6 +210,28 @@ def open_ranks(split: str | None) -> Iterator[Ranks]:
         yield TorchRanks()
     finally:
         dist.destroy_process_group()
+
+
+def _started_by_torchrun() -> bool:
+    """Return whether the environment describes the ranks of a run, as torchrun sets it.
+
+    A `WORLD_SIZE` of 1 that is left over without the rest describes this process alone.
+
+    Raises
+    ------
+    ValueError
+        If it describes several ranks, but not which of them this is or how to reach the others.
+    """
+    size = os.environ.get("WORLD_SIZE")
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if size is None or (missing and size.strip() in ("", "1")):
+        return False
+    if missing:
+        raise ValueError(
+            f"environment must hold {', '.join(missing)} beside WORLD_SIZE={size}, as torchrun sets them, got none: "
+            "start the run with torchrun, or unset WORLD_SIZE"
+        )
+    return True
 
 
 def _is_set_up() -> bool:

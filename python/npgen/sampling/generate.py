@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm.auto import tqdm
 
-from npgen.config import Config, Order, find_model
+from npgen.config import Config, Order, find_model, fitted
 from npgen.corpus import Corpus, check_corpus
 from npgen.encoders import AnyEncoder, embed, load_encoder
 from npgen.errors import check_seed, check_threads, check_type, check_whole, invalid
@@ -63,7 +63,8 @@ def generate(
         "class": as "full", with the label of the seed's image in place of the embedding; "conditional": as "full", with
         both, the nearest images of the seed's label. None means "full", or with tokens "local".
     config
-        Settings; None means the defaults of the model, `Config.of_model`.
+        Settings; None means the defaults of the model, `Config.of_model`. Defaults of `shortlist`, `window` and
+        `seed_size` that are too large for the corpus become what fits, as `Samples.config` shows.
     seed
         Seed of all draws, 0…2⁶⁴ − 1.
     first
@@ -125,6 +126,8 @@ def generate(
     _check_arguments(corpus, n, seed, first, batch_size, threads)
     plan = None
     if tokens is None:
+        side = int(min(corpus.images.shape[1:3] if corpus.sizes is None else corpus.sizes.min(0)))
+        config = fitted(config, len(corpus), min(side, *(config.size or (side,))))
         plan = PixelPlan(corpus, name, config, int(seed))
     elif split == "corpus":
         raise invalid("split", "'samples' or None with tokens", split)

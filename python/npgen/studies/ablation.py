@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm.auto import tqdm
 
 from npgen.config import MODELS, Config, find_model
-from npgen.corpus import Corpus
+from npgen.corpus import Corpus, known_data_set
 from npgen.errors import check_type, check_whole, invalid
 from npgen.output import Column, Row, enlarged, number, quality_columns, save_png, side_by_side, stacked
 from npgen.runs import Samples
@@ -283,7 +283,7 @@ def _notes(bench: Workbench, names: list[str], network: dict[str, Any] | None) -
 
 
 def _is_cifar10(corpus: Corpus) -> bool:
-    return corpus.name.lower().replace("-", "").startswith("cifar10") and not corpus.name.lower().startswith("cifar100")
+    return known_data_set(corpus) == "cifar10"
 
 
 def _panel(shown: list[Samples], corpus: Corpus) -> Image.Image:

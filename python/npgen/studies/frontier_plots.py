@@ -9,14 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from npgen.output import COLOURS, GREY, KEY, STYLE, WIDTH, Column, Row, provenance_text, save_figure
+from npgen.output import COLOURS, GREY, KEY, WIDTH, Column, Row, own_style, provenance_text, save_figure
 from npgen.storage import write_bytes
 
 # Measures of novelty: key, name of the axis, its scale. Shares are drawn by their roots: most near copies are few.
@@ -47,7 +46,7 @@ def save_plots(rows: Sequence[Row], folder: Path, facts: Mapping[str, Any]) -> N
     folder
         Folder of the files.
     """
-    with matplotlib.rc_context(STYLE):
+    with own_style():
         figure = Figure(figsize=(2 * WIDTH, 3.2), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(1, len(NOVELTY), sharey=True, width_ratios=(1.5, 1, 1))

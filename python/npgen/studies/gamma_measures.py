@@ -7,12 +7,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from npgen.evaluation import FrechetReference, Outputs, estimate, groups_of, inception, nearest_sources
+from npgen.evaluation import (
+    FEWEST_FOR_INTERVALS,
+    FrechetReference,
+    Outputs,
+    are_copies,
+    estimate,
+    groups_of,
+    inception,
+    nearest_sources,
+    psnr,
+)
 from npgen.output import Row
 from npgen.studies.measures import CONFIDENCE
 
-# Smallest PSNR of a copy to its training image, dB; the threshold of Zhao and Basu.
-COPY = 25.0
 # Quantiles of the PSNR in a row, in per cent.
 QUANTILES = (5, 50, 95)
 
@@ -20,23 +28,30 @@ QUANTILES = (5, 50, 95)
 def nearness(prefix: str, images: NDArray[np.uint8], sources: NDArray[np.uint8]) -> Row:
     """Return quantiles of the images' PSNR to the nearest source, and the share of copies, under prefixed keys."""
     _, squared = nearest_sources(images, sources)
-    # An identical image counts as different by one grey level in one value, so that its PSNR is finite.
-    psnr = 10 * np.log10(255**2 * images[0].size / squared.clip(1))
-    values = np.percentile(psnr, QUANTILES)
+    values = np.percentile(psnr(squared, images[0].size), QUANTILES)
     row: Row = {f"{prefix}psnr_{q:02}": float(value) for q, value in zip(QUANTILES, values, strict=True)}
-    return row | _share(f"{prefix}copies", int((psnr >= COPY).sum()), len(psnr))
+    return row | _share(f"{prefix}copies", int(are_copies(squared, images[0].size).sum()), len(squared))
 
 
 def quality(outputs: Outputs, reference: FrechetReference, seed: int) -> Row:
-    """Return Fréchet distance and Inception Score of samples from a network's outputs, with jackknife intervals."""
+    """Return Fréchet distance and Inception Score of samples from a network's outputs, with jackknife intervals.
+
+    Too few images have none.
+    """
     groups = groups_of(len(outputs.features), seed)
-    scores = {"frechet": reference.frechet(outputs.features, groups)}
+    scores = {"frechet": (reference.frechet(outputs.features, groups), 0.0, math.inf)}
     if outputs.probabilities is not None:
-        scores["inception_score"] = inception(outputs.probabilities, groups)
+        classes = outputs.probabilities.shape[1]
+        scores["inception_score"] = inception(outputs.probabilities, groups), 1.0, float(classes)
     row: Row = {}
-    for name, (value, left_out) in scores.items():
-        found = estimate([value], [left_out])
-        row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    for name, ((value, left_out), least, most) in scores.items():
+        found = estimate([value], [left_out], least, most)
+        enough = len(outputs.features) >= FEWEST_FOR_INTERVALS
+        row |= {
+            name: found.value,
+            f"{name}_low": found.low if enough else None,
+            f"{name}_high": found.high if enough else None,
+        }
     return row
 
 

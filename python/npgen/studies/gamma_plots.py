@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from npgen.output import COLOURS, GREY, KEY, MARKERS, STYLE, WIDTH, Row, interval_bars, provenance_text, save_figure
+from npgen.output import COLOURS, GREY, KEY, MARKERS, WIDTH, Row, interval_bars, own_style, provenance_text, save_figure
 
 # Title and key of each panel. For samplers of tokens, distances are to the decoded images, if these were measured.
 PANELS = (
@@ -42,7 +41,7 @@ def save_plot(rows: Sequence[Row], facts: Mapping[str, Any], folder: Path) -> No
     }
     real = next((row for row in rows if row.get("gamma") is None), None)
     panels = [(title, key) for title, key in PANELS if any(row.get(key) is not None for row in rows)]
-    with matplotlib.rc_context(STYLE):
+    with own_style():
         height = 1.4 * -(-len(panels) // 2) + 0.2
         figure = Figure(figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.03))
         FigureCanvasAgg(figure)

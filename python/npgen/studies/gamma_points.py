@@ -20,6 +20,7 @@ from npgen.config import Config
 from npgen.corpus import Corpus
 from npgen.errors import check_whole, invalid
 from npgen.evaluation import (
+    COPY,
     WINDOW,
     FrechetReference,
     Moments,
@@ -34,7 +35,7 @@ from npgen.output import Row
 from npgen.runs import Samples
 from npgen.sampling import generate
 from npgen.storage import read_json
-from npgen.studies.gamma_measures import COPY, nearness, quality
+from npgen.studies.gamma_measures import nearness, quality
 from npgen.studies.measures import mean_cells
 from npgen.studies.rows import check_row, row_file, write_row
 from npgen.studies.workbench import Workbench

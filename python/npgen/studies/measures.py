@@ -17,9 +17,15 @@ CONFIDENCE = 1.96
 
 
 def mean_cells(key: str, values: NDArray[np.float64]) -> Row:
-    """Return the mean of values (n,) under a key, and its 95 % interval under `<key>_low` and `<key>_high`."""
-    mean, half = float(values.mean()), CONFIDENCE * float(values.std(ddof=1)) / len(values) ** 0.5
-    return {key: mean, f"{key}_low": mean - half, f"{key}_high": mean + half}
+    """Return the mean of values (n,), 0 or more, under a key, and its 95 % interval under `<key>_low`, `<key>_high`.
+
+    A single value has no interval.
+    """
+    mean = float(values.mean())
+    if len(values) < 2:
+        return {key: mean, f"{key}_low": None, f"{key}_high": None}
+    half = CONFIDENCE * float(values.std(ddof=1)) / len(values) ** 0.5
+    return {key: mean, f"{key}_low": max(0.0, mean - half), f"{key}_high": mean + half}
 
 
 def describe(samples: Samples, corpus: Corpus) -> Row:

@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-from npgen.output import COLOURS, GREY, KEY, MARKERS, STYLE, WIDTH, Row, interval_bars, provenance_text, save_figure
+from npgen.output import COLOURS, GREY, KEY, MARKERS, WIDTH, Row, interval_bars, own_style, provenance_text, save_figure
 
 NAMES = {
     "window": "window $w$, pixels",
@@ -48,7 +48,7 @@ def save_plots(axes: Sequence[str], rows: Sequence[Row], base: Row, facts: Mappi
         if there are scores. Plots of an earlier grid are removed.
     """
     figures: dict[str, Figure] = {}
-    with matplotlib.rc_context(STYLE):
+    with own_style():
         for axis in axes:
             groups = _groups(axes, rows, axis)
             if groups:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import fontManager, get_font
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
 from npgen.errors import check_whole, invalid
-from npgen.output import STYLE as PLOT_STYLE
-from npgen.output import WIDTH, class_colours
-from npgen.runs import Samples, class_names, required_labels
+from npgen.output import WIDTH, colours_of_classes, own_style, readable
+from npgen.runs import Samples, class_name, required_labels
 from npgen.sampling import drawn_order
 
-# Style of all figures of this package: that of the plots, with fonts (TrueType) that every publisher accepts.
-STYLE: Any = {**PLOT_STYLE, "figure.constrained_layout.w_pad": 0.02, "pdf.fonttype": 42}
+# Settings of all figures of this package besides those of the plots: fonts (TrueType) that every publisher accepts.
+STYLE: Any = {"figure.constrained_layout.w_pad": 0.02, "pdf.fonttype": 42}
 # Colour of pixels without a value, as the seed patch in maps of distances.
 NOTHING = "#d9d9d9"
 FRAME = "#8c8c8c"
@@ -33,6 +34,8 @@ BORDERED = 64
 ROWS = 100
 # Largest number of classes in a legend: the most frequent ones.
 NAMED = 12
+# Largest number of classes in a line of a legend below a figure, and the height of such a line in inches.
+COLUMNS, LINE = 4, 0.14
 # The squares in legends are close to their names.
 LEGEND: Any = {"handlelength": 0.9, "handleheight": 0.9, "handletextpad": 0.5, "frameon": False, "fontsize": 6.5}
 
@@ -74,7 +77,7 @@ def drawing_on(axes: Axes | None, height: float) -> Iterator[Axes]:
     if axes is not None:
         yield axes
         return
-    with matplotlib.rc_context(STYLE):
+    with own_style(STYLE):
         yield figure_for(None, height).add_subplot()
 
 
@@ -84,11 +87,16 @@ def map_height(samples: Samples) -> float:
     return float(min(2.3 * height / width, 4.0)) + 0.35
 
 
+def panel_height(samples: Samples, legend: bool) -> float:
+    """Return the height in inches of a figure of one map: at least that of a full legend beside it, if it has one."""
+    return max(map_height(samples), legend_height(NAMED + 1) + 0.4 if legend else 0.0)
+
+
 def show(axes: Axes, picture: NDArray[Any], **options: Any) -> AxesImage:
     """Show a picture (H, W), (H, W, 1) or (H, W, 3) with a thin frame and no ticks."""
     if picture.ndim == 3 and picture.shape[2] == 1:
         picture = picture.repeat(3, axis=2)
-    image = axes.imshow(picture, interpolation="none", **options)
+    image = axes.imshow(picture, interpolation="none", origin="upper", aspect="equal", **options)
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
     for spine in axes.spines.values():
@@ -189,18 +197,17 @@ def class_labels(samples: Samples, corpus: Corpus, k: int) -> NDArray[np.int64]:
 
 def colours_of(corpus: Corpus, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return the colours of classes: the shape of the labels and 3 channels, uint8."""
-    return class_colours(int(required_labels(corpus).max()) + 1)[labels]
+    return colours_of_classes(labels, int(required_labels(corpus).max()) + 1)
 
 
 def class_handles(corpus: Corpus, labels: NDArray[np.int64]) -> list[Patch]:
     """Return the legend entries of a map's classes, with their shares: at most the `NAMED` most frequent."""
-    names = class_names(corpus)
     present, counts = np.unique(labels, return_counts=True)
     named = np.sort(np.argsort(-counts, kind="stable")[:NAMED])
     handles = [
         Patch(
             color=tuple((colours_of(corpus, present[k]) / 255).tolist()),
-            label=f"{plain(names[present[k]])} · {share(counts[k], labels)}",
+            label=f"{plain(class_name(corpus, int(present[k])))} · {share(counts[k], labels)}",
         )
         for k in named
     ]
@@ -216,8 +223,37 @@ def share(count: int, of: NDArray[Any]) -> str:
     return f"{percent:.0f} %" if percent >= 0.95 else f"{percent:.1g} %"
 
 
+def legend_columns(handles: Sequence[Patch]) -> int:
+    """Return how many columns of legend entries fit a figure's width: `COLUMNS` at most, 1 at least."""
+    points = 6.5 / 72  # of the font, in inches
+    widths = [_text_width(str(handle.get_label())) + 2.7 * points for handle in handles]  # with the square and the gap
+    for columns in range(min(COLUMNS, len(handles)), 1, -1):
+        if sum(max(part) for part in np.array_split(widths, columns)) <= WIDTH - points:
+            return columns
+    return 1
+
+
+def legend_height(entries: int, columns: int = 1) -> float:
+    """Return the height in inches of a legend."""
+    return LINE * math.ceil(entries / columns) + 0.05
+
+
+def _text_width(text: str) -> float:
+    """Return the width in inches of a legend's text."""
+    font = get_font(fontManager.findfont("DejaVu Sans"))
+    font.set_size(6.5, 72)
+    font.set_text(text.replace(r"\$", "$"), 0.0)
+    return float(font.get_width_height()[0]) / 64 / 72
+
+
+@cache
+def _font_has(character: str) -> bool:
+    """Return whether matplotlib's own font has a character."""
+    return get_font(fontManager.findfont("DejaVu Sans")).get_char_index(ord(character)) > 0
+
+
 def plain(name: str, limit: int = 18) -> str:
     """Return a name from data as one line that matplotlib shows as it is: no formula, not hidden, not too long."""
-    text = " ".join(name.split())
+    text = readable(name, _font_has)
     text = text if len(text) <= limit else f"{text[: limit - 1]}…"
     return f" {text}".replace("$", r"\$") if text.startswith("_") else text.replace("$", r"\$")

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from npgen.corpus import Corpus
 from npgen.errors import check_choice
-from npgen.output import KEY, provenance_text
+from npgen.output import KEY, figure_bytes, own_style, provenance_text
 from npgen.runs import Samples
 from npgen.storage import write_bytes
 from npgen.tracing import layouts, maps, usage
-from npgen.tracing.canvas import STYLE, check_indices, map_height, plain_figure
+from npgen.tracing.canvas import STYLE, check_indices, panel_height, plain_figure
 
 Format = Literal["png", "svg", "pdf"]
 # Number of samples that are drawn if none are chosen.
@@ -71,7 +69,7 @@ def save_figures(
     paths = []
     for name, draw in _drawings(samples, corpus, chosen):
         path = Path(folder) / f"{name}.{format}"
-        with matplotlib.rc_context(STYLE):
+        with own_style(STYLE):
             write_bytes(path, _encoded(draw(), name, samples, format))
         paths.append(path)
         written(path)
@@ -93,7 +91,7 @@ def _drawings(samples: Samples, corpus: Corpus, chosen: list[int]) -> Iterator[t
         yield f"sample-{k}-image-id-map", partial(_panel, maps.image_id_map, *alone)
         yield f"sample-{k}-image-id-entropy", partial(_panel, maps.image_id_entropy, *alone)
         if labelled:
-            yield f"sample-{k}-class-map", partial(_panel, maps.class_map, *sourced)
+            yield f"sample-{k}-class-map", partial(_panel, maps.class_map, *sourced, legend=True)
             yield f"sample-{k}-class-entropy", partial(_panel, maps.class_entropy, *sourced)
         yield f"sample-{k}-pool-size", partial(_panel, maps.pool_size_map, *alone)
         yield f"sample-{k}-distance", partial(_panel, maps.distance_map, *alone)
@@ -111,8 +109,8 @@ def _layout(draw: Callable[..., dict[Any, Axes]], *arguments: Any) -> Figure:
     return made[0]
 
 
-def _panel(draw: Callable[..., Axes], samples: Samples, *arguments: Any) -> Figure:
-    figure = plain_figure(map_height(samples))
+def _panel(draw: Callable[..., Axes], samples: Samples, *arguments: Any, legend: bool = False) -> Figure:
+    figure = plain_figure(panel_height(samples, legend))
     draw(samples, *arguments, axes=figure.add_subplot())
     return figure
 
@@ -125,6 +123,4 @@ def _encoded(figure: Figure, title: str, samples: Samples, format: Format) -> by
         "svg": {"Title": title, "Description": facts, "Date": None},
         "pdf": {"Title": title, "Keywords": facts, "CreationDate": None},
     }[format]
-    data = io.BytesIO()
-    figure.savefig(data, format=format, metadata=metadata)
-    return data.getvalue()
+    return figure_bytes(figure, format, metadata)

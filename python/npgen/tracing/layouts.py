@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -14,13 +13,12 @@ from numpy.typing import NDArray
 
 from npgen.corpus import Corpus
 from npgen.errors import invalid
-from npgen.output import WIDTH
-from npgen.runs import Samples, class_names, required_labels
+from npgen.output import WIDTH, own_style
+from npgen.runs import Samples, class_name, required_labels
 from npgen.tracing import maps as pixel_maps
 from npgen.tracing import usage
 from npgen.tracing.canvas import (
     LEGEND,
-    NAMED,
     STYLE,
     FigureChoice,
     caption,
@@ -31,6 +29,8 @@ from npgen.tracing.canvas import (
     draw_borders,
     draw_outline,
     figure_for,
+    legend_columns,
+    legend_height,
     line_width,
     plain,
     share,
@@ -44,10 +44,8 @@ AROUND = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
 OTHERS = "#dcdcdc"
 TITLES = {"sample": "sample", "class": "classes", "image_id": "image IDs"}
 MAPS = ("class", "image_id")
-# Height in inches of a line of a legend, and of the text above and below maps.
-LINE, TEXT = 0.14, 0.2
-# Number of classes in a line of a legend.
-COLUMNS = 4
+# Height in inches of the text above and below maps.
+TEXT = 0.2
 
 
 def samples_with_maps(
@@ -99,10 +97,10 @@ def samples_with_maps(
     labels = np.stack([class_labels(samples, corpus, k) for k in chosen]) if "class" in maps else None
     across, each = min(across, len(chosen)), 1 + len(maps)
     rows = math.ceil(len(chosen) / across)
-    with matplotlib.rc_context(STYLE):
+    with own_style(STYLE):
         height, width = samples.images.shape[1:3]
         cell = WIDTH / (across * each) * height / width
-        sheet = figure_for(figure, rows * (cell + 0.03) + TEXT + _legend_height(labels))
+        sheet = figure_for(figure, rows * (cell + 0.03) + TEXT + _legend_height(corpus, labels))
         # A narrow empty column separates the samples of a row.
         widths = ([1] * each + [0.12]) * across
         grid = sheet.add_gridspec(rows, len(widths) - 1, width_ratios=widths[:-1])
@@ -165,10 +163,10 @@ def sources_around(
     labels = None if corpus.labels is None else class_labels(samples, corpus, k)
     sources, counts = np.unique(ids, return_counts=True)
     most = np.argsort(-counts, kind="stable")[:top]  # ties by id
-    with matplotlib.rc_context(STYLE):
+    with own_style(STYLE):
         tallest = max(height / width for height, width in (ids.shape, corpus.images.shape[1:3]))
         rows = min(3 * (WIDTH / 4.6 * tallest + 0.25), 8)
-        sheet = figure_for(figure, rows + _legend_height(labels))
+        sheet = figure_for(figure, rows + _legend_height(corpus, labels))
         left, right = sheet.subfigures(1, 2, squeeze=False, width_ratios=(2.05, 1))[0]
         grid = left.add_gridspec(3, 3)
         drawn = {"sample": pixel_maps.sample(samples, k, axes=left.add_subplot(grid[1, 1]))}
@@ -198,7 +196,7 @@ def _draw_source(axes: Axes, samples: Samples, corpus: Corpus, k: int, source: i
     draw_outline(axes, used, colors=colour, linewidths=4 * line_width(axes, used))
     for spine in axes.spines.values():
         spine.set(color=colour, linewidth=1.4)
-    name = "" if corpus.labels is None else f" · {plain(class_names(corpus)[required_labels(corpus)[source]], 11)}"
+    name = "" if corpus.labels is None else f" · {plain(class_name(corpus, int(required_labels(corpus)[source])), 11)}"
     seed = " (seed)" if source == samples.anchor[k] else ""
     axes.set_title(f"{share(int(pixels.sum()), pixels)}{name}\n#{source}{seed}", loc="left", fontsize=5.5, pad=2.5)
 
@@ -239,10 +237,10 @@ def timeline_with_maps(samples: Samples, corpus: Corpus, k: int = 0, *, figure: 
     samples.check_corpus(corpus)
     labels = None if corpus.labels is None else class_labels(samples, corpus, k)
     names = ("sample", "image_id") if labels is None else ("sample", "image_id", "class")
-    with matplotlib.rc_context(STYLE):
+    with own_style(STYLE):
         height, width = samples.images.shape[1:3]
         above = min(WIDTH / 3 * height / width, 2.5)
-        sheet = figure_for(figure, above + 2.2 + TEXT + _legend_height(labels))
+        sheet = figure_for(figure, above + 2.2 + TEXT + _legend_height(corpus, labels))
         grid = sheet.add_gridspec(2, len(names), height_ratios=(above, 1.9))
         drawn = {name: sheet.add_subplot(grid[0, column]) for column, name in enumerate(names)}
         pixel_maps.sample(samples, k, axes=drawn["sample"])
@@ -258,10 +256,13 @@ def timeline_with_maps(samples: Samples, corpus: Corpus, k: int = 0, *, figure: 
 
 def _legend_below(figure: Figure | SubFigure, corpus: Corpus, labels: NDArray[np.int64]) -> None:
     handles = class_handles(corpus, labels)
-    options = {**LEGEND, "columnspacing": 1.2, "ncols": min(COLUMNS, len(handles)), "labelspacing": 0.3}
+    options = {**LEGEND, "columnspacing": 1.2, "ncols": legend_columns(handles), "labelspacing": 0.3}
     figure.legend(handles=handles, loc="outside lower center", **options)
 
 
-def _legend_height(labels: NDArray[np.int64] | None) -> float:
+def _legend_height(corpus: Corpus, labels: NDArray[np.int64] | None) -> float:
     """Return the height in inches of the legend that `_legend_below` draws."""
-    return 0.0 if labels is None else LINE * math.ceil(min(len(np.unique(labels)), NAMED + 1) / COLUMNS) + 0.05
+    if labels is None:
+        return 0.0
+    handles = class_handles(corpus, labels)
+    return legend_height(len(handles), legend_columns(handles))

@@ -29,6 +29,7 @@ from npgen.tracing.canvas import (
     fill_steps,
     map_height,
     mark_seed,
+    panel_height,
     show,
     show_scale,
 )
@@ -128,12 +129,14 @@ def class_map(samples: Samples, corpus: Corpus, k: int = 0, *, legend: bool = Tr
     """
     k = check_index(samples, k)
     labels = class_labels(samples, corpus, k)  # (H, W)
-    with drawing_on(axes, map_height(samples)) as axes:
+    with drawing_on(axes, panel_height(samples, legend)) as axes:
         show(axes, colours_of(corpus, labels))
         draw_borders(axes, labels)
         mark_seed(axes, samples, k)
         caption(axes, "class map", "classes of the sources; dashed: seed patch")
         if legend:
+            if panel_height(samples, True) > map_height(samples):
+                axes.set_anchor("N")  # the legend is higher than the map, and begins at its top
             handles = class_handles(corpus, labels)
             axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.02), **LEGEND)
         return axes

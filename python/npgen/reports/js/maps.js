@@ -111,12 +111,18 @@ function legendOf(k, map) {
   return [make("span", { className: "scale" }, bar, marks), make("span", { className: "dim" }, scale.name)];
 }
 
+// Most classes that a legend names.
+const NAMED = 24;
+
 function classLegend(k) {
   const counts = new Map();
   for (const label of sampleLabels(k)) counts.set(label, (counts.get(label) || 0) + 1);
-  return [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) =>
+  const sorted = [...counts].sort((a, b) => b[1] - a[1]);
+  const entries = sorted.slice(0, NAMED).map(([label, count]) =>
     make("span", { className: "entry" }, swatch(D.class_colours[label]), D.classes[label],
       make("span", { className: "dim" }, percent(count / AREA))));
+  const more = sorted.length - entries.length;
+  return more > 0 ? [...entries, make("span", { className: "dim" }, `${more} more`)] : entries;
 }
 
 function swatch(colour) {

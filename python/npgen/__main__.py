@@ -1,0 +1,5 @@
+"""`python -m npgen`."""
+
+from npgen_command import main
+
+main()
