@@ -37,6 +37,8 @@ SETTINGS = [
     ("full", {"max_share": 0.1, "sweeps": 2, "quota": 6}),
     ("semantic", {"max_share": 0.1}),
     ("texture", {"max_share": 0.1, "size": (15, 11)}),
+    ("texture", {"max_copy": 0.05, "size": (15, 11), "candidates": "all", "sweeps": 1}),
+    ("full", {"max_copy": 0.3, "quota": 6}),
     ("full", {"select": 3, "shortlist": 8, "sweeps": 1}),
 ]
 

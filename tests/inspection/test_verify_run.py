@@ -56,6 +56,7 @@ SETTINGS = [("full", FAST)] + [
 ]  # fmt: skip
 SETTINGS += [(model, FAST) for model in MODELS if model != "full"]
 SETTINGS += [("texture", dataclasses.replace(FAST, size=(9, 21), quota=2))]
+SETTINGS += [(model, dataclasses.replace(FAST, max_copy=0.3)) for model in ("texture", "full")]
 SETTINGS += [("conditional", dataclasses.replace(FAST, seams=True, max_share=0.2))]
 
 
