@@ -123,6 +123,22 @@ def _token_cell_arguments(**others: Any) -> dict[str, Any]:
     return {**arguments, "cell": (2, 2), **others}
 
 
+def _cut_arguments() -> dict[str, Any]:
+    images = make_corpus().images
+    shape = (2, *images.shape[1:3])
+    image_id = np.broadcast_to(np.arange(shape[2], dtype=np.int32) // 3, shape).copy()
+    y, x = (np.broadcast_to(part, shape).astype(np.int32, order="C") for part in np.indices(shape[1:]))
+    return {
+        "images": images.copy(),
+        "canvases": images[image_id, y, x],
+        "sources": (image_id, y, x),
+        "seed": np.zeros(shape[1:], np.bool_),
+        "barred": np.array([-1, 3], np.int32),
+        "most": 40,
+        "threads": 1,
+    }
+
+
 def core_functions() -> dict[str, Function]:
     """Return the entries of all functions of `npgen._core`, by name."""
     keys = functools.partial(np.eye, 6, 4, dtype=np.float32)
@@ -174,6 +190,15 @@ def core_functions() -> dict[str, Function]:
             _core.quotas_in_effect,
             lambda: {"candidates": 5, "window": 3, "quota": 2, "frame": (4, 4), "frame_quota": 6},
         ),
+        "_core.max_flow": plain(
+            8,
+            _core.max_flow,
+            lambda: {
+                "arcs": np.ones((4, 5, 4), np.int32),
+                "terminals": np.arange(40, dtype=np.int32).reshape(4, 5, 2),
+            },
+        ),
+        "_core.cut_seams": plain(12, _core.cut_seams, _cut_arguments),
         "_core.used_up_images": plain(
             8,
             _core.used_up_images,
