@@ -40,6 +40,24 @@ def _study_arguments(**others: Any) -> dict[str, Any]:
     return common | {"heldout": None, "encoder": make_encoder(), "threads": 1, "quiet": True} | others
 
 
+def _fill_arguments() -> dict[str, Any]:
+    canvas = make_corpus().images[5].copy()
+    known = np.ones(canvas.shape[:2], np.bool_)
+    known[2:5, 3:6] = False
+    return {
+        "corpus": make_corpus(),
+        "canvas": canvas,
+        "known": known,
+        "n": 1,
+        "model": "texture",
+        "config": npgen.Config(window=3, seed_size=3),
+        "seed": 0,
+        "sources": None,
+        "threads": 1,
+        "progress": False,
+    }
+
+
 def _generate_arguments() -> dict[str, Any]:
     return {
         "corpus": make_corpus(),
@@ -247,6 +265,7 @@ def _public_functions() -> dict[str, Function]:
                 "quiet": True,
             },
         ),
+        "fill": plain(8, npgen.fill, _fill_arguments),
         "generate": plain(14, npgen.generate, _generate_arguments),
         "load_autoencoder": plain(
             2, npgen.load_autoencoder, lambda: {"spec": make_autoencoder(), "corpus": make_corpus(), "device": "cpu"}

@@ -60,14 +60,14 @@ def test_another_file_and_window(stored, digits):
 def test_errors_are_one_line(stored, digits):
     bare = npgen.Corpus.from_arrays(digits.images).save(stored / "bare")
     npgen.generate(bare, 1, "local", FAST, progress=False).save(stored / "plain")
-    for arguments, message in [
-        ((stored / "plain", "--corpus", stored / "bare"), "corpus must be one with labels, got"),
-        ((stored / "run", "--corpus", stored / "bare"), "corpus must be the one the samples were made from"),
-        ((stored / "run", "--corpus", stored / "corpus", "--window", 4), "window must be odd, at least 1, got 4"),
-        ((stored / "nowhere",), "nowhere"),
+    for arguments, status, message in [
+        ((stored / "plain", "--corpus", stored / "bare"), 2, "corpus must be one with labels, got"),
+        ((stored / "run", "--corpus", stored / "bare"), 2, "corpus must be the one the samples were made from"),
+        ((stored / "run", "--corpus", stored / "corpus", "--window", 4), 2, "window must be odd, at least 1, got 4"),
+        ((stored / "nowhere",), 1, "nowhere"),
     ]:
         result = run(*arguments)
-        assert (result.exit_code, result.stdout) == (2, "")
+        assert (result.exit_code, result.stdout) == (status, "")
         assert message in result.stderr
         assert result.stderr.count("\n") == 1
     assert not list((stored / "plain").glob("*.csv"))

@@ -196,5 +196,5 @@ class TestUse:
             ),
         ]:
             failed = run("import", checkpoint, *options)
-            assert failed.exit_code == 1 and message in failed.stderr, failed.output
+            assert failed.exit_code == 2 and message in failed.stderr, failed.output
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors"]

@@ -1,5 +1,7 @@
 """The sparse manifold transform, its fit, and encoders joined with it."""
 
+import json
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -8,6 +10,7 @@ import npgen
 from npgen.cli import app
 from npgen.encoders import JoinedEncoder, SmtEncoder, smt_fit, smt_views
 from npgen.encoders.joined import choose_weights
+from npgen.nn.shipped import SHIPPED, WEIGHTS
 
 RECIPE = {"atoms": 60, "side": 4, "threshold": 0.4, "eigenvectors": 12, "positions": 3, "features": 30, "dim": 24}
 
@@ -333,5 +336,25 @@ def test_the_command_fits_and_checks(digits, tmp_path):
     assert ended.exit_code == 0, ended.output
     assert "SmtEncoder(" in ended.output
     ended = CliRunner().invoke(app, [*words[:3], "--kind", "pca"])
-    assert ended.exit_code == 1
+    assert ended.exit_code == 2
     assert "kind must be 'smt', got 'pca'" in ended.output or "kind must be" in ended.output
+
+
+def test_the_shipped_one_knows_digits(mnist_5k):
+    encoder = npgen.load_encoder("smt", mnist_5k)
+    ids = np.arange(0, 5000, 25)
+    keys = encoder.encode(mnist_5k.images[ids])
+    products = keys @ keys.T
+    np.fill_diagonal(products, -1)
+    assert (mnist_5k.labels[ids][products.argmax(1)] == mnist_5k.labels[ids]).mean() > 0.85
+    assert (
+        npgen.load_encoder("0.5*auto+0.5*smt", mnist_5k).dim == npgen.load_encoder("auto", mnist_5k).dim + encoder.dim
+    )
+
+
+def test_each_shipped_one_is_what_its_record_says():
+    for name in SHIPPED:
+        encoder = SmtEncoder.load(WEIGHTS / f"smt-{name}.safetensors", device="cpu")
+        record = json.loads((WEIGHTS / f"smt-{name}.json").read_text())
+        assert (encoder.id, encoder.metadata["recipe"]) == (record["id"], record["recipe"])
+        assert encoder.shape == SHIPPED[name]

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -92,35 +93,27 @@ def test_the_same_bytes(way, home, plain, tmp_path):
 @pytest.mark.skipif(
     os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs root, to become a user of no name"
 )
-def test_a_user_without_a_name_or_a_home(home, plain, tmp_path):
+def test_a_user_without_a_name_or_a_home(home, plain):
     """As in containers that are run under any number."""
-    outer = Path(tmp_path.parts[0]).joinpath(*tmp_path.parts[1:4])
-    if any(not path.stat().st_mode & 1 for path in (Path(npgen.__file__).parent, home / "c")):
-        pytest.skip("the package can't be read by others")
-    for path in (tmp_path, *tmp_path.parents):
-        if path == outer.parent:
-            break
-        path.chmod(path.stat().st_mode | 0o005)
-    for path in (home, *home.parents):
-        if path == outer.parent:
-            break
-        path.chmod(path.stat().st_mode | 0o005)
-    tmp_path.chmod(0o777)
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "OMP_NUM_THREADS": "1"}
     user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "--"]
     probe = subprocess.run([*user, sys.executable, "-c", "import npgen"], env=env, capture_output=True, check=False)
     if probe.returncode:
         pytest.skip("such a user can't read this Python")
-    call = [*user, *NPGEN, "corpus", "info", str(home / "c")]
-    done = subprocess.run(call, env=env, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    asked = subprocess.run([*call[:-1], "mnist"], env=env, cwd=tmp_path, capture_output=True, text=True)
-    assert asked.returncode == 1
-    assert asked.stderr.startswith("npgen: NPGEN_HOME must be set to a folder") and asked.stderr.count("\n") == 1
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work").chmod(0o777)
-    shutil.rmtree(tmp_path / "work")
-    found = work_as(user, tmp_path / "work", home, env)
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        folder.chmod(0o777)
+        shutil.copytree(home, folder / "home")
+        for path in (folder / "home").rglob("*"):
+            path.chmod(path.stat().st_mode | (0o005 if path.is_dir() else 0o004))
+        (folder / "home").chmod(0o755)
+        call = [*user, *NPGEN, "corpus", "info", str(folder / "home" / "c")]
+        done = subprocess.run(call, env=env, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        asked = subprocess.run([*call[:-1], "mnist"], env=env, cwd=folder, capture_output=True, text=True)
+        assert asked.returncode == 1
+        assert asked.stderr.startswith("npgen: NPGEN_HOME must be set to a folder") and asked.stderr.count("\n") == 1
+        found = work_as(user, folder / "work", folder / "home", env)
     assert [name for name in plain if found.get(name) != plain[name]] == []
 
 

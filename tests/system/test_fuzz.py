@@ -12,7 +12,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 # Classes of results, which users do not make themselves.
 RESULTS = {
     *("Ablation", "BuildAccount", "Denoised", "Difference", "Entropies", "Evaluation", "Explanation", "FillOrder"),
-    *("Frontier", "GammaStudy", "LeftOut", "NetworkRequest", "PartWhole", "Pool", "ReportFile", "RunReport"),
+    *("Filled", "Frontier", "GammaStudy", "LeftOut", "NetworkRequest", "PartWhole", "Pool", "ReportFile", "RunReport"),
     *("ScoreSamples", "Sweep"),
 }
 

@@ -253,6 +253,6 @@ def test_commands(digits, tmp_path, monkeypatch):
     tokens = load_tokens("auto", npgen.load_corpus("digits"))
     assert tokens.path == corpus.path / "tokens" and tokens.autoencoder.metadata["recipe"]["bits"] == 5
     code, output = run("tokens encode digits")
-    assert code == 1 and "npgen: out must be a path that does not exist yet" in output
+    assert code == 2 and "npgen: out must be a path that does not exist yet" in output
     code, output = run("tokens train digits --stride 3")
-    assert code == 1 and "npgen: stride must be a divisor of the images' sides 16 and 16, got 3" in output
+    assert code == 2 and "npgen: stride must be a divisor of the images' sides 16 and 16, got 3" in output
