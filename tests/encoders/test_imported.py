@@ -185,10 +185,13 @@ class TestUse:
         for options, message in [
             ([], "out must be a path that ends in .safetensors, or corpus given, got None"),
             (["--out", tmp_path / "a.pt"], "out must be a path that ends in .safetensors, or corpus given, got '"),
-            (["--out", tmp_path / "b.safetensors", *numbers[:2]], "mean and std must be given both, and without norm"),
+            (
+                ["--out", tmp_path / "b.safetensors", *numbers[:2]],
+                "mean must be given together with std, and without norm",
+            ),
             (
                 ["--out", tmp_path / "b.safetensors", *numbers, "--normalisation", "none"],
-                "mean and std must be given both, and without normalisation",
+                "mean must be given together with std, and without normalisation",
             ),
             (
                 ["--out", tmp_path / "b.safetensors", "--mean", "a,b", "--std", "1"],

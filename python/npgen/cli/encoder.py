@@ -122,7 +122,7 @@ def encoder_import(
         raise invalid("out", "a path that ends in .safetensors, or corpus given", target and str(target))
     refuse_existing(target)
     if (mean is None) != (std is None) or (mean is not None and normalisation is not None):
-        raise ValueError("mean and std must be given both, and without normalisation")
+        raise invalid("mean", "given together with std, and without normalisation", mean)
     given: str | Normalisation | None = normalisation
     if mean is not None and std is not None:
         given = Normalisation(_numbers("mean", mean), _numbers("std", std))
